@@ -1,0 +1,208 @@
+"""The Identity: a container of named, versioned sections. It knows how to keep them, not what they mean."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from homing.errors import IdentityError, InputError
+
+__all__ = ["LAYER_CONVENTION", "SCHEMA", "Identity", "Section"]
+
+SCHEMA = "homing.identity/1"
+READABLE = frozenset({SCHEMA})  # one version back, once there is one
+LAYER_CONVENTION = "layer i is the residual stream after decoder layer i, counted from 0"
+JSON_FILE = "identity.json"
+ARRAY_FILE = "identity.safetensors"
+MAX_JSON_BYTES = 64 * 2**20
+
+Array = NDArray[Any]
+
+
+def canonical(value: Any) -> str:
+    """JSON with sorted keys and no spaces: the same text for equal values."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Section:
+    """One named part of an identity.
+
+    Args:
+        version: of the section's own format, from 1.
+        data: JSON object. ``arrays``: name to array; floats are kept as they are.
+    """
+
+    version: int
+    data: Mapping[str, Any]
+    arrays: Mapping[str, Array] = field(default_factory=dict[str, Array])
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over version, data, and each array's name, type, shape and bytes."""
+        h = hashlib.sha256(canonical({"version": self.version, "data": self.data}).encode())
+        for name in sorted(self.arrays):
+            a = np.ascontiguousarray(self.arrays[name])
+            h.update(f"{name}|{a.dtype.str}|{a.shape}".encode())
+            h.update(a.tobytes())
+        return h.hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class Identity:
+    """Who a model is at home, as files: sections written by the rooms above.
+
+    Args:
+        model: what it was measured on: ``fingerprint``, ``name``, ``engine``, ``dtype``, ``layers``, ``hidden``.
+        sections: by name.
+        volatile: times and other things that differ from run to run; kept, shown, and outside every hash.
+    """
+
+    model: Mapping[str, Any]
+    sections: Mapping[str, Section] = field(default_factory=dict[str, Section])
+    volatile: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of everything but ``volatile``: equal for equal identities."""
+        body = {"schema": SCHEMA, "model": self.model, "sections": {k: s.digest for k, s in self.sections.items()}}
+        return hashlib.sha256(canonical(body).encode()).hexdigest()
+
+    def section(self, name: str) -> Section:
+        """One section.
+
+        Raises:
+            IdentityError: it is not there; the message says what has it written.
+        """
+        if name not in self.sections:
+            have = ", ".join(sorted(self.sections)) or "nothing"
+            raise IdentityError(f"this identity has no section {name!r} (it has {have}); run `homing map` to write it")
+        return self.sections[name]
+
+    def with_section(self, name: str, section: Section) -> Identity:
+        """A new identity with this section put in."""
+        return replace(self, sections={**self.sections, name: section})
+
+    def require_model(self, fingerprint: str, *, what: str = "the model") -> None:
+        """Refuse a model that this identity was not measured on.
+
+        Raises:
+            IdentityError: fingerprints differ.
+        """
+        mine = str(self.model.get("fingerprint", ""))
+        if mine != fingerprint:
+            raise IdentityError(
+                f"this identity belongs to {self.model.get('name', 'another model')} ({mine[:12]}), not to {what}"
+                f" ({fingerprint[:12]}); map this model, or open the one it was made for"
+            )
+
+    def save(self, directory: Path | str) -> Path:
+        """Write ``identity.json`` and ``identity.safetensors``, each replaced whole; the JSON last, so that it vouches.
+
+        Raises:
+            InputError: the directory cannot be written.
+        """
+        from safetensors.numpy import save as to_bytes
+
+        directory = Path(directory)
+        arrays = {
+            f"{name}/{key}": np.ascontiguousarray(a)
+            for name, s in sorted(self.sections.items())
+            for key, a in sorted(s.arrays.items())
+        }
+        blob = to_bytes(arrays)
+        manifest = {
+            "schema": SCHEMA,
+            "digest": self.digest,
+            "layer_convention": LAYER_CONVENTION,
+            "arrays_sha256": hashlib.sha256(blob).hexdigest(),
+            "model": self.model,
+            "sections": {
+                k: {"version": s.version, "digest": s.digest, "data": s.data, "arrays": sorted(s.arrays)}
+                for k, s in sorted(self.sections.items())
+            },
+            "volatile": self.volatile,
+        }
+        text = json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False)
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            write_atomically(directory / ARRAY_FILE, blob)
+            write_atomically(directory / JSON_FILE, text.encode())
+        except OSError as e:
+            raise InputError(f"cannot write the identity to {directory}: {e.strerror}; free space or choose another directory") from e
+        return directory
+
+    @classmethod
+    def load(cls, directory: Path | str, *, fingerprint: str | None = None) -> Identity:
+        """Read and verify an identity.
+
+        Args:
+            directory: holds ``identity.json`` and ``identity.safetensors``.
+            fingerprint: of the model at hand; a mismatch is refused.
+
+        Raises:
+            IdentityError: missing, damaged, edited, of an unreadable version, or of another model.
+        """
+        from safetensors import SafetensorError
+        from safetensors.numpy import load as from_bytes
+
+        directory = Path(directory)
+        jf, af = directory / JSON_FILE, directory / ARRAY_FILE
+        for f in (jf, af):
+            if not f.is_file():
+                raise IdentityError(f"no identity in {directory}: {f.name} is missing; make one with `homing map`")
+        try:
+            if jf.stat().st_size > MAX_JSON_BYTES:
+                raise IdentityError(f"{jf} has {jf.stat().st_size} bytes, over the {MAX_JSON_BYTES} that an identity may have")
+            raw = cast("dict[str, Any]", json.loads(jf.read_bytes()))
+            blob = af.read_bytes()
+        except (OSError, ValueError, RecursionError) as e:
+            raise IdentityError(f"{jf} cannot be read ({e}); restore it or map again") from None
+        if not isinstance(raw, dict) or raw.get("schema") not in READABLE:  # pyright: ignore[reportUnnecessaryIsInstance]
+            found = raw.get("schema") if isinstance(raw, dict) else None  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise IdentityError(f"{jf} has schema {found!r}; this version reads {', '.join(sorted(READABLE))}")
+        edited = IdentityError(f"the identity in {directory} was damaged or edited (a hash does not match); restore it or map again")
+        try:
+            if hashlib.sha256(blob).hexdigest() != raw["arrays_sha256"]:
+                raise edited
+            arrays = from_bytes(blob)
+            sections: dict[str, Section] = {}
+            for name, s in raw["sections"].items():
+                own = {k: arrays[f"{name}/{k}"] for k in s["arrays"]}
+                section = Section(int(s["version"]), s["data"], own)
+                if section.digest != s["digest"]:
+                    raise edited
+                sections[name] = section
+            identity = cls(raw["model"], sections, raw.get("volatile", {}))
+            if identity.digest != raw["digest"]:
+                raise edited
+        except (KeyError, TypeError, ValueError, AttributeError, SafetensorError):
+            raise edited from None
+        if fingerprint is not None:
+            identity.require_model(fingerprint)
+        return identity
+
+
+def write_atomically(path: Path, blob: bytes) -> None:
+    """Replace a file whole: a reader sees the old bytes or the new ones, never half.
+
+    Raises:
+        OSError: as the file system says.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("wb") as f:
+            f.write(blob)
+            f.flush()
+            os.fsync(f.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
