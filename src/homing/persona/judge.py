@@ -21,8 +21,8 @@ from homing.conversation import Conversation, Message
 from homing.errors import InputError
 from homing.identity.work import Unit, WorkDir
 from homing.models.base import ChatModel
-from homing.persona.plan import stable_seed
 from homing.persona.roles import Role
+from homing.stats.seeds import stable_seed
 from homing.stats.estimate import Estimate
 
 __all__ = ["CONTRASTS", "GoldReply", "JudgeGate", "gate", "in_role_scores", "load_gold"]

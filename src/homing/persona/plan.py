@@ -14,8 +14,9 @@ from homing.engine.base import Sampling
 from homing.errors import InputError
 from homing.persona.questions import Question
 from homing.persona.roles import Home, Role
+from homing.stats.seeds import stable_seed
 
-__all__ = ["PRESETS", "Cell", "Design", "Preset", "PresetName", "design_cells", "stable_seed"]
+__all__ = ["PRESETS", "Cell", "Design", "Preset", "PresetName", "design_cells"]
 
 PresetName = Literal["smoke", "standard", "full"]
 
@@ -104,11 +105,6 @@ class Design:
                 "max_new_tokens": self.sampling.max_new_tokens,
             },
         }
-
-
-def stable_seed(*parts: object) -> int:
-    """A 31-bit seed from its parts: the same on every machine and in every process."""
-    return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:4], "big") >> 1
 
 
 def _spread(items: Sequence[Any], n: int, kinds: Sequence[str], rng: np.random.Generator) -> list[int]:

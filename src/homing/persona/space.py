@@ -98,11 +98,23 @@ def _everything(replies: Replies) -> Split:
 
 
 def split_cosines(replies: Replies, splits: list[Split], *, kept: Bools | None = None) -> F64:
-    """Cosine between the axes of the two halves, ``(splits, layers)``."""
-    weights = np.stack(
-        [axis_weights(replies, s.roles[h], s.questions[h], s.prompts[h], kept) for s in splits for h in (0, 1)]
-    ).astype(np.float32)
-    out = np.empty((len(splits), replies.means.shape[1]))
+    """Cosine between the axes of the two halves, ``(usable splits, layers)``.
+
+    In a small sample a half can come out without any home reply; such a split is left out.
+
+    Raises:
+        InputError: fewer than half of the splits can be used.
+    """
+    pairs: list[F64] = []
+    for s in splits:
+        try:
+            pairs += [axis_weights(replies, s.roles[h], s.questions[h], s.prompts[h], kept) for h in (0, 1)]
+        except InputError:
+            del pairs[len(pairs) // 2 * 2 :]
+    if len(pairs) < len(splits):
+        raise InputError("most halves of the replies have no home or no role in them; sample more questions or homes")
+    weights = np.stack(pairs).astype(np.float32)
+    out = np.empty((len(pairs) // 2, replies.means.shape[1]))
     for i in range(replies.means.shape[1]):
         axes = (weights @ replies.means[:, i]).astype(np.float64)
         axes /= np.linalg.norm(axes, axis=1, keepdims=True)
@@ -159,7 +171,10 @@ def cross_scores(
         for a in (0, 1):
             for b in (0, 1):
                 rw, qw, pw = s.roles[a], s.questions[b], s.prompts[a]
-                w = axis_weights(replies, rw, qw, pw, kept)
+                try:
+                    w = axis_weights(replies, rw, qw, pw, kept)
+                except InputError:  # a block without home replies fits nothing
+                    continue
                 axis = w @ x
                 gap = float(axis @ axis)
                 if gap <= 0:

@@ -1,0 +1,80 @@
+"""The card on planted persona spaces: where the answer is known, and where nothing is there."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from homing.persona.card import measure, select_layer, tuning_rows
+from homing.persona.space import cross_scores, fit_axis, random_splits, split_cosines
+from tests.persona.planted import planted_replies
+
+
+def test_axis_recovers_the_planted_direction() -> None:
+    replies, v = planted_replies(gap=6.0)
+    axis = fit_axis(replies, read_layer=0)
+    assert float(axis.vectors[0] @ v) > 0.9
+    home = replies.means[replies.home].mean(axis=0)
+    assert axis.positions(axis.raw(home))[0] == pytest.approx(1.0, abs=1e-3)
+
+
+def test_halves_share_nothing() -> None:
+    replies, _ = planted_replies()
+    for s in random_splits(replies, 20, seed=1) + random_splits(replies, 20, seed=1, bootstrap=True):
+        for weights in (s.roles, s.questions, s.prompts):
+            assert not ((weights[0] > 0) & (weights[1] > 0)).any()
+
+
+def test_split_half_is_high_where_planted_and_near_zero_where_not() -> None:
+    planted, _ = planted_replies(gap=6.0)
+    null, _ = planted_replies(gap=0.0)
+    assert np.median(split_cosines(planted, random_splits(planted, 50, seed=0))) > 0.8
+    assert abs(np.median(split_cosines(null, random_splits(null, 50, seed=0)))) < 0.3
+
+
+def test_scores_are_held_out() -> None:
+    null, _ = planted_replies(gap=0.0, seed=3)
+    scores, linear = cross_scores(null, 0, seed=0)
+    from homing.persona.card import _auroc
+
+    assert abs(_auroc(scores, null.home) - 0.5) < 0.12
+    assert abs(_auroc(linear, null.home) - 0.5) < 0.12
+
+
+def test_card_says_what_was_planted_and_predicts_its_own_auroc() -> None:
+    replies, _ = planted_replies(gap=5.0, layers=2)
+    tune = tuning_rows(replies, seed=0)
+    selection = select_layer(replies, tune, seed=0)
+    card = measure(replies, selection, tune, seed=0, draws=120)
+
+    def of(name: str):  # noqa: ANN202
+        return card[name].estimates["value"]
+
+    assert of("axis.split_half").value > of("axis.split_half_raw").value > 0.6
+    assert of("axis.auroc_predicted_one").low <= of("axis.auroc_one").value <= of("axis.auroc_predicted_one").high
+    assert of("axis.auroc_predicted_three").low <= of("axis.auroc_three").value <= of("axis.auroc_predicted_three").high
+    assert of("axis.auroc_one").value < of("axis.auroc_three").value <= of("axis.auroc_ceiling").value + 0.02
+    assert of("axis.auroc_one").value > of("axis.auroc_linear").value - 0.03
+    assert of("axis.auroc_one").value > of("control.auroc_random").high
+    assert "refused" not in card["axis.home_percentile"].verdict
+
+
+def test_card_refuses_an_extreme_home_where_home_is_middling() -> None:
+    replies, _ = planted_replies(gap=0.0, seed=5)
+    tune = tuning_rows(replies, seed=0)
+    card = measure(replies, select_layer(replies, tune, seed=0), tune, seed=0, draws=80)
+    assert "refused" in card["axis.home_percentile"].verdict
+    assert card["axis.split_half_raw"].estimates["value"].low < 0.2
+    assert abs(card["confound.length_auroc"].estimates["value"].value - 0.5) < 0.15
+
+
+def test_tuning_roles_do_not_report() -> None:
+    replies, _ = planted_replies(gap=5.0)
+    tune = tuning_rows(replies, seed=0)
+    barred = set(replies.role[tune & ~replies.home].tolist())
+    assert barred and not barred & set(replies.role[~tune & ~replies.home].tolist())
+    shifted = planted_replies(gap=5.0)[0]
+    shifted.means[np.flatnonzero(tune)] += 1000.0
+    a = measure(replies, select_layer(replies, tune, seed=0), tune, seed=0, draws=40)
+    b = measure(shifted, select_layer(replies, tune, seed=0), tune, seed=0, draws=40)
+    assert a["axis.auroc_one"].estimates["value"] == b["axis.auroc_one"].estimates["value"]
