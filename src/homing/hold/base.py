@@ -1,0 +1,88 @@
+"""What a hold is: an async-generator middleware around the making of one reply. It keeps nothing on itself."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+from homing.conversation import Conversation
+from homing.engine.base import Act, MeanRead, Read, Sampling
+from homing.errors import ModelError
+from homing.models.base import Capability, ChatModel, Done, Event, Reply
+
+__all__ = ["Next", "Stabiliser", "Turn", "collect", "last"]
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One reply to make, and what was left by the turns before.
+
+    Args:
+        conversation: up to the user's message. ``sampling``, ``acts``, ``reads``, ``means``: as the model takes them.
+        state: what stabilisers said they want to have back, by their name; JSON values alone.
+    """
+
+    conversation: Conversation
+    sampling: Sampling = Sampling()
+    acts: tuple[Act, ...] = ()
+    reads: tuple[Read, ...] = ()
+    means: tuple[MeanRead, ...] = ()
+    state: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+Next = Callable[[Turn], AsyncIterator[Event]]
+
+
+@runtime_checkable
+class Stabiliser(Protocol):
+    """Holds a model at home, or brings it back, one turn at a time.
+
+    Attributes:
+        name: in flags and reports. ``needs``: what the model must be able to do.
+        buffers: True where the first token waits for the whole reply.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def needs(self) -> frozenset[Capability]: ...
+    @property
+    def buffers(self) -> bool: ...
+
+    def __call__(self, turn: Turn, *, model: ChatModel, next: Next) -> AsyncIterator[Event]:
+        """Make the reply through ``next``; new state leaves in an Intervention."""
+        ...
+
+
+def last(model: ChatModel) -> Next:
+    """The innermost step: the model itself."""
+
+    def run(turn: Turn) -> AsyncIterator[Event]:
+        return model.stream(
+            turn.conversation, sampling=turn.sampling, acts=turn.acts, reads=turn.reads, means=turn.means
+        )
+
+    return run
+
+
+async def collect(events: AsyncIterator[Event], *, into: list[Event] | None = None) -> Reply:
+    """The whole reply of a stream; the other events go to ``into`` where it is given.
+
+    Raises:
+        ModelError: the stream ended without a reply.
+    """
+    reply: Reply | None = None
+    async for event in events:
+        if isinstance(event, Done):
+            reply = event.reply
+        elif into is not None:
+            into.append(event)
+    if reply is None:
+        raise ModelError("a stream of events ended without its last event, Done; a stabiliser or model lost it")
+    return reply
+
+
+def names(stabilisers: Sequence[Stabiliser]) -> str:
+    """Their names, for messages."""
+    return ", ".join(s.name for s in stabilisers)

@@ -1,0 +1,119 @@
+"""Compose stabilisers into one, find them by name, and the sham that does nothing at the same cost."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from pkgutil import iter_modules
+from typing import Any, cast
+
+from homing.errors import InputError
+from homing.hold.base import Next, Stabiliser, Turn, last
+from homing.models.base import Capability, ChatModel, Event
+
+__all__ = ["ENTRY_POINTS", "Sham", "available", "get", "held"]
+
+ENTRY_POINTS = "homing.stabilisers"
+Factory = Callable[..., Stabiliser]
+
+
+@dataclass(frozen=True, slots=True)
+class Sham:
+    """Does nothing, through the same machinery: what it seems to do is the error of the measurement."""
+
+    @property
+    def name(self) -> str:
+        return "sham"
+
+    @property
+    def needs(self) -> frozenset[Capability]:
+        return frozenset()
+
+    @property
+    def buffers(self) -> bool:
+        return False
+
+    async def __call__(self, turn: Turn, *, model: ChatModel, next: Next) -> AsyncGenerator[Event, None]:
+        async with _closing(next(turn)) as events:
+            async for event in events:
+                yield event
+
+
+def sham() -> Sham:
+    """The stabiliser that does nothing."""
+    return Sham()
+
+
+def _closing(events: AsyncIterator[Event]) -> aclosing[Any]:
+    # every event stream is an async generator; closing the outer one must close the row below it
+    return aclosing(cast("AsyncGenerator[Event, None]", events))
+
+
+def held(model: ChatModel, turn: Turn, stabilisers: Sequence[Stabiliser] = ()) -> AsyncIterator[Event]:
+    """The events of one turn under a chain of stabilisers, the first outermost.
+
+    Raises:
+        InputError: a stabiliser needs something that the model cannot do.
+    """
+    for s in stabilisers:
+        missing = s.needs - model.capabilities
+        if missing:
+            raise InputError(
+                f"hold {s.name!r} needs {', '.join(sorted(missing))}, which {model.name} cannot do; use a local model"
+            )
+    step = last(model)
+    for s in reversed(stabilisers):
+        step = _around(s, model, step)
+    return step(turn)
+
+
+def _around(stabiliser: Stabiliser, model: ChatModel, inner: Next) -> Next:
+    def run(turn: Turn) -> AsyncIterator[Event]:
+        return stabiliser(turn, model=model, next=inner)
+
+    return run
+
+
+@cache
+def _registry() -> dict[str, str | Any]:
+    """Name to where its factory lies: a file of this room that names STABILISERS, then the entry points of others."""
+    found: dict[str, Any] = {}
+    import homing.hold as room
+
+    for module in iter_modules(room.__path__):
+        table = getattr(import_module(f"homing.hold.{module.name}"), "STABILISERS", None)
+        if table is not None:
+            found.update(cast("dict[str, Factory]", table))
+    for point in entry_points(group=ENTRY_POINTS):
+        found.setdefault(point.name, point)
+    return found
+
+
+def available() -> tuple[str, ...]:
+    """The names of every stabiliser there is."""
+    return tuple(sorted(_registry()))
+
+
+def get(name: str) -> Factory:
+    """The factory of a stabiliser; its arguments are its own.
+
+    Raises:
+        InputError: unknown name; the message lists those there are. Or a plug-in that fails to load; named.
+    """
+    table = _registry()
+    if name not in table:
+        raise InputError(f"unknown hold {name!r}; use one of {', '.join(available())}")
+    found = table[name]
+    if not hasattr(found, "load"):
+        return cast("Factory", found)
+    try:
+        return cast("Factory", found.load())
+    except Exception as e:  # a plug-in's own code: whatever it raises, its name must be in the message
+        raise InputError(f"hold {name!r} from {found.value} does not load: {type(e).__name__}: {e}") from e
+
+
+STABILISERS: dict[str, Factory] = {"sham": sham}
