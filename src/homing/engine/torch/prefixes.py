@@ -1,0 +1,138 @@
+"""Prompts computed once: keys and values with what was read on them, by what they are and what acted on them."""
+
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownParameterType=false, reportMissingTypeStubs=false
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from homing.engine.base import Act
+from homing.engine.torch.kv import RowKV
+from homing.engine.torch.probe import CODE, SPANS, Wants
+from homing.engine.torch.runner import Log
+
+__all__ = ["Prefix", "PrefixStore", "effective"]
+
+Key = tuple[str, tuple[int, ...], tuple[Act, ...], bytes]
+
+
+def effective(acts: Sequence[Act], codes: NDArray[np.int8]) -> tuple[Act, ...]:
+    """The acts that touch any of these tokens."""
+    here = {SPANS[c] for c in np.unique(codes) if c >= 0}
+    return tuple(a for a in acts if a.spans & here)
+
+
+@dataclass(eq=False)
+class Prefix:
+    """One stored prefix.
+
+    Attributes:
+        codes: span codes of its tokens. ``acts``: those that touched it; ``log.fired`` counts in this order.
+    """
+
+    tokens: tuple[int, ...]
+    codes: NDArray[np.int8]
+    acts: tuple[Act, ...]
+    kv: RowKV
+    log: Log
+
+    @property
+    def bytes(self) -> int:
+        """Memory of keys, values and readings."""
+        kv = sum(t.numel() * t.element_size() for pair in self.kv.values() for t in pair)
+        sums = sum(t.numel() * t.element_size() for t in self.log.sums.values())
+        return kv + sums + sum(a.nbytes for a in (*self.log.readings.values(), *self.log.fired.values()))
+
+    def serves(self, wants: Wants, codes: NDArray[np.int8]) -> bool:
+        """Whether everything that a row wants of these tokens was read on them."""
+        p = len(self.tokens)
+        for r in wants.reads:
+            wanted = np.isin(codes[:p], [CODE[s] for s in r.spans])
+            if wanted.any():
+                for layer in r.layers:
+                    got = self.log.readings.get((r.direction, layer))
+                    if got is None or np.isnan(got[wanted]).any():
+                        return False
+        for m in wants.means:
+            if (codes[:p] == CODE[m.span]).any():
+                if not np.array_equal(codes[:p], self.codes):
+                    return False
+                if any((layer, m.span) not in self.log.sums for layer in m.layers):
+                    return False
+        return True
+
+    def fill(self, log: Log, wants: Wants) -> None:
+        """Copy the readings into a row's own log."""
+        p = len(self.tokens)
+        for key, got in self.log.readings.items():
+            log.readings.setdefault(key, np.full(log.tokens, np.nan, np.float32))[:p] = got
+        log.sums.update({k: v.clone() for k, v in self.log.sums.items()})
+        index = {a: k for k, a in enumerate(wants.acts)}
+        for (k, layer), got in self.log.fired.items():
+            at = index.get(self.acts[k])
+            if at is not None:
+                log.fired.setdefault((at, layer), np.zeros(log.tokens, np.float32))[:p] = got
+
+
+class PrefixStore:
+    """The least recently used prefixes go when the bytes run out.
+
+    Args:
+        limit: bytes kept at most.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit, self.used = limit, 0
+        self._entries: OrderedDict[Key, Prefix] = OrderedDict()
+        self._lengths: Counter[int] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @staticmethod
+    def key(tenant: str, tokens: tuple[int, ...], codes: NDArray[np.int8], acts: Sequence[Act]) -> Key:
+        """What must be equal: tokens, tenant, and the acts that touch them with the spans that decide where."""
+        touching = effective(acts, codes)
+        return tenant, tokens, touching, codes.tobytes() if touching else b""
+
+    def find(self, tenant: str, tokens: tuple[int, ...], codes: NDArray[np.int8], wants: Wants) -> Prefix | None:
+        """The longest stored prefix that leaves at least one token to run and holds all that the row wants."""
+        for n in sorted(self._lengths, reverse=True):
+            if n < len(tokens):
+                key = self.key(tenant, tokens[:n], codes[:n], wants.acts)
+                hit = self._entries.get(key)
+                if hit is not None and hit.serves(wants, codes):
+                    self._entries.move_to_end(key)
+                    return hit
+        return None
+
+    def add(self, tenant: str, prefix: Prefix) -> None:
+        """Keep a prefix, in place of an equal one; one larger than the whole store is not kept."""
+        key = self.key(tenant, prefix.tokens, prefix.codes, prefix.acts)
+        self._drop(key)
+        if prefix.bytes > self.limit:
+            return
+        self._entries[key] = prefix
+        self._lengths[len(prefix.tokens)] += 1
+        self.used += prefix.bytes
+        while self.used > self.limit:
+            self._drop(next(iter(self._entries)))
+
+    def clear(self) -> None:
+        """Forget all of them."""
+        self._entries.clear()
+        self._lengths.clear()
+        self.used = 0
+
+    def _drop(self, key: Key) -> None:
+        old = self._entries.pop(key, None)
+        if old is not None:
+            self.used -= old.bytes
+            self._lengths[len(old.tokens)] -= 1
+            if not self._lengths[len(old.tokens)]:
+                del self._lengths[len(old.tokens)]
+
