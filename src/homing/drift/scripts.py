@@ -231,8 +231,9 @@ def parse_home(name: str, text: str) -> tuple[HomeConversation, ...]:
         raise InputError(f"{s.where('subjects', twice)}: subject {subjects[twice]!r} is listed twice; give each once")
     out: list[HomeConversation] = []
     for i, subject in enumerate(subjects):
-        ranked = sorted(range(len(stems)), key=lambda j: _digest(kind, subject, j))
-        chosen = sorted(ranked[:HOME_TURNS])  # in file order: stems run from the opening question to the last
+        ranked = sorted(range(1, len(stems)), key=lambda j: _digest(kind, subject, j))
+        # The first stem opens every conversation; the rest keep file order, from early questions to the last.
+        chosen = [0, *sorted(ranked[: HOME_TURNS - 1])]
         turns = tuple(_capital(stems[j].replace("{x}", subject)) for j in chosen)
         out.append(HomeConversation(f"{kind}-{i:02d}", kind, PARTS[i % 2], turns))
     return tuple(out)
