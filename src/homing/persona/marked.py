@@ -1,0 +1,123 @@
+"""YAML read strictly, with the file and line of every complaint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources.abc import Traversable
+from typing import Any, cast
+
+import yaml
+
+from homing.errors import InputError
+
+__all__ = ["Fields", "MarkedYaml", "read_marked", "read_text"]
+
+
+def _build(node: yaml.Node) -> Any:
+    return cast("Any", yaml.SafeLoader("").construct_object(node, deep=True))  # pyright: ignore[reportUnknownMemberType]
+
+
+@dataclass(frozen=True, slots=True)
+class MarkedYaml:
+    """One value of a YAML file that still knows where it stands.
+
+    Attributes:
+        name: of the file. ``node``: as YAML composed it.
+    """
+
+    name: str
+    node: yaml.Node
+
+    def complain(self, text: str) -> InputError:
+        """An error at this value, to raise."""
+        return InputError(f"{self.name}, line {self.node.start_mark.line + 1}: {text}")
+
+    def value(self) -> Any:
+        """The plain value."""
+        return _build(self.node)
+
+    def text(self, what: str) -> str:
+        """The value, which must be text and not blank."""
+        raw = self.value()
+        if not isinstance(raw, str) or not raw.strip():
+            raise self.complain(f"{what} is {raw!r}; it must be text that is not blank")
+        return raw.strip()
+
+    def items(self, what: str) -> tuple[MarkedYaml, ...]:
+        """The members, where the value must be a list."""
+        if not isinstance(self.node, yaml.SequenceNode):
+            raise self.complain(f"{what} is {self.value()!r}; it must be a list")
+        return tuple(MarkedYaml(self.name, n) for n in cast("Sequence[yaml.Node]", self.node.value))
+
+    def texts(self, what: str) -> tuple[str, ...]:
+        """The members as texts."""
+        return tuple(item.text(f"an entry of {what}") for item in self.items(what))
+
+    def fields(self, *, required: Sequence[str], optional: Sequence[str] = ()) -> Fields:
+        """The fields of a mapping: none missing, none unknown, none twice."""
+        if not isinstance(self.node, yaml.MappingNode):
+            raise self.complain(f"found {self.value()!r}; expected the fields {', '.join(required)}")
+        found: dict[str, MarkedYaml] = {}
+        for key, child in cast("Sequence[tuple[yaml.Node, yaml.Node]]", self.node.value):
+            mark = MarkedYaml(self.name, key)
+            name = str(mark.value())
+            if name not in required and name not in optional:
+                raise mark.complain(f"unknown field {name!r}; known are {', '.join((*required, *optional))}")
+            if name in found:
+                raise mark.complain(f"field {name!r} is given twice; keep one")
+            found[name] = MarkedYaml(self.name, child)
+        for name in required:
+            if name not in found:
+                raise self.complain(f"field {name!r} is missing; add it")
+        return Fields(self, found)
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """The checked fields of one mapping."""
+
+    at: MarkedYaml
+    found: Mapping[str, MarkedYaml]
+
+    def __getitem__(self, name: str) -> MarkedYaml:
+        return self.found[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.found
+
+    def text(self, name: str) -> str:
+        """The text of one field."""
+        return self.found[name].text(name)
+
+
+def read_text(file: Traversable) -> str:
+    """The text of a file.
+
+    Raises:
+        InputError: it cannot be read, or is not UTF-8.
+    """
+    try:
+        return file.read_text(encoding="utf-8")
+    except OSError as e:
+        raise InputError(f"{file} cannot be read ({e.strerror}); give an existing file") from None
+    except UnicodeDecodeError as e:
+        raise InputError(f"{file} is not UTF-8 (byte {e.start}); save it as UTF-8") from None
+
+
+def read_marked(file: Traversable) -> MarkedYaml:
+    """Read one YAML file.
+
+    Raises:
+        InputError: it cannot be read, is empty, or is not YAML; with the line.
+    """
+    try:
+        node = cast("yaml.Node | None", yaml.compose(read_text(file), Loader=yaml.SafeLoader))  # pyright: ignore[reportUnknownMemberType]
+    except yaml.MarkedYAMLError as e:
+        line = e.problem_mark.line + 1 if e.problem_mark else 1
+        raise InputError(f"{file}, line {line}: not YAML: {e.problem}; mend the syntax") from None
+    except yaml.YAMLError as e:
+        raise InputError(f"{file}: not YAML: {e}; mend the file") from None
+    if node is None:
+        raise InputError(f"{file}, line 1: the file is empty; write its fields")
+    return MarkedYaml(str(file), node)
