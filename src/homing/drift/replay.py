@@ -1,0 +1,126 @@
+"""Play user turns against a model, many conversations side by side, with a fresh reply to each message beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from homing.conversation import Conversation, Message
+from homing.drift.trace import Trace, TurnTrace, position_of
+from homing.engine.base import Act, Sampling
+from homing.models.base import ChatModel, Reply, ReplyRequest
+from homing.persona.axis import Axis
+from homing.stats.seeds import stable_seed
+
+__all__ = ["SAMPLING", "Playable", "Replay", "replay_many"]
+
+SAMPLING = Sampling(max_new_tokens=32, temperature=0.7, top_p=0.9)
+EMPTY_REPLY = "..."
+
+
+class Playable(Protocol):
+    """The user's side of a conversation."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def turns(self) -> tuple[str, ...]: ...
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Replay:
+    """One conversation as it went.
+
+    Attributes:
+        id: of the script. ``conversation``: user turns with the model's own replies. ``trace``: positions by turn.
+        fresh: text of the reply to each user message in a fresh context, where one was made.
+        moved: per turn, by how much the acts moved each reply token (sum over layers); empty without acts.
+        pieces: per turn, the reply cut as the model reads it, one piece a token.
+    """
+
+    id: str
+    conversation: Conversation
+    trace: Trace
+    fresh: tuple[str | None, ...]
+    moved: tuple[tuple[float, ...], ...]
+    replies: tuple[Reply, ...]
+
+
+async def replay_many(
+    model: ChatModel,
+    scripts: Sequence[Playable],
+    *,
+    axis: Axis,
+    home: Sequence[Message] = (),
+    sampling: Sampling = SAMPLING,
+    acts: Sequence[Act] = (),
+    fresh: bool = True,
+    turns: int | None = None,
+    advance: Callable[[int], None] = lambda n: None,
+) -> list[Replay]:
+    """Replay scripts turn by turn; all of them advance together, so the model works in batches.
+
+    Conditions that replay the same script use the same seeds, so they are paired on user text and on chance. The first
+    turn is its own fresh context: no second reply is made for it, and its drift is 0. Positions are read without acts:
+    with ``acts``, the produced text is read again by the untouched model (a declared pass).
+
+    Args:
+        axis: must be registered with the model, or is registered here.
+        home: messages before the first user turn (system prompt and examples).
+        acts: on every token of every turn; fresh replies are always made without them.
+        turns: play only so many.
+        advance: told how many replies were made.
+    """
+    model.register(axis.direction)
+    read = axis.read()
+    alive = [Conversation(tuple(home)) for _ in scripts]
+    traces: list[list[TurnTrace]] = [[] for _ in scripts]
+    fresh_texts: list[list[str | None]] = [[] for _ in scripts]
+    replies: list[list[Reply]] = [[] for _ in scripts]
+    moved: list[list[tuple[float, ...]]] = [[] for _ in scripts]
+    depth = max((len(s.turns) for s in scripts), default=0)
+    for t in range(min(depth, turns) if turns is not None else depth):
+        on = [i for i, s in enumerate(scripts) if t < len(s.turns)]
+        requests: list[ReplyRequest] = []
+        for i in on:
+            alive[i] = alive[i].then(scripts[i].turns[t], "user")
+            s = replace(sampling, seed=stable_seed("turn", scripts[i].id, t, sampling.seed))
+            requests.append(ReplyRequest(alive[i], s, tuple(acts), (read,)))
+        if fresh and t > 0:
+            for i in on:
+                s = replace(sampling, seed=stable_seed("turn", scripts[i].id, t, sampling.seed))
+                alone = Conversation((*home, Message("user", scripts[i].turns[t])))
+                requests.append(ReplyRequest(alone, s, (), (read,)))
+        made = await model.replies(requests)
+        advance(len(made))
+        for k, i in enumerate(on):
+            reply = made[k]
+            replies[i].append(reply)
+            alive[i] = alive[i].then(reply.text or EMPTY_REPLY, "assistant")
+            position, tokens = position_of(reply.readings[0], axis)
+            at_fresh: float | None = None
+            if fresh:
+                alone_reply = reply if t == 0 else made[len(on) + k]
+                at_fresh = position_of(alone_reply.readings[0], axis)[0]
+                fresh_texts[i].append(alone_reply.text)
+            else:
+                fresh_texts[i].append(None)
+            by_token = tuple(float(v) for v in sum(f for f in reply.fired)[:].sum(axis=1)) if reply.fired else ()
+            moved[i].append(by_token)
+            traces[i].append(TurnTrace(t, position, len(tokens), at_fresh, tokens, sum(v != 0 for v in by_token)))
+    if acts:
+        for i in range(len(scripts)):
+            turn_reads = await model.read(alive[i], reads=(read,))
+            for k, r in enumerate(turn_reads[-len(traces[i]) :]):
+                position, tokens = position_of(r.readings[0], axis)
+                # a first turn under acts is compared with the untouched fresh reply only where one was made
+                old = traces[i][k]
+                at_fresh = old.fresh if k > 0 else None
+                traces[i][k] = replace(old, position=position, by_token=tokens, tokens=len(tokens), fresh=at_fresh)
+    return [
+        Replay(
+            s.id, alive[i], Trace(s.id, tuple(traces[i])), tuple(fresh_texts[i]), tuple(moved[i]), tuple(replies[i])
+        )
+        for i, s in enumerate(scripts)
+    ]

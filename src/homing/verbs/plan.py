@@ -1,0 +1,141 @@
+"""The plan of a map: everything it depends on, said before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from homing.drift.scripts import load_home_conversations, load_scripts
+from homing.errors import InputError
+from homing.persona.plan import PRESETS, Design, Preset, PresetName, design_cells
+from homing.persona.questions import load_questions
+from homing.persona.roles import load_home, load_roles
+
+__all__ = ["JudgeName", "MapPlan", "plan_map"]
+
+JudgeName = Literal["auto", "likelihood", "none"]
+
+# Seconds on two cores for the embedded model in fp32, measured by the benchmarks; only the estimate before the start
+# uses them, the remaining time on screen comes from the run itself.
+SECONDS_PER_NEW_TOKEN = 1 / 170
+SECONDS_PER_PROMPT_TOKEN = 1 / 600
+PROMPT_TOKENS = 60
+
+
+@dataclass(frozen=True, eq=False)
+class MapPlan:
+    """What ``homing map`` will do.
+
+    Attributes:
+        model: as the user named it. ``preset_name``, ``preset``: how much is sampled. ``design``: every cell.
+        home: the file that says what home is, or None for the plain Assistant. ``seed``: of everything.
+        out: where the identity goes; unfinished work lies in ``out/work``.
+        precision: wanted half width of the axis' split-half cosine; None: all rounds are sampled.
+        judge: ``auto`` runs the likelihood judge where the preset has it.
+    """
+
+    model: str
+    preset_name: PresetName
+    preset: Preset
+    design: Design
+    home: Path | None
+    seed: int
+    out: Path
+    precision: float | None
+    judge: JudgeName
+
+    @property
+    def judged(self) -> bool:
+        """Whether the likelihood judge runs."""
+        return self.preset.judge if self.judge == "auto" else self.judge == "likelihood"
+
+    @property
+    def split(self) -> dict[str, int]:
+        """How many replies each part makes."""
+        p = self.preset
+        later = 2 * p.turns - 1  # the first turn is its own fresh context
+        home = sum(c.role < 0 for c in self.design.cells)
+        return {
+            "roles": len(self.design.cells) - home,
+            "home": home,
+            "calibration": p.calibration * later,
+            "check": p.check * later,
+            "cap tuning": 7 * min(12, p.cap_prompts),
+            "cap report": 5 * p.cap_prompts,
+            "drift scripts": 4 * p.scripts_per_domain * (6 * 8 - 3) if p.scripts_per_domain else 0,
+        }
+
+    @property
+    def expected_minutes(self) -> float:
+        """About how long it takes on two cores with the embedded model."""
+        replies = sum(self.split.values())
+        new = replies * self.preset.reply_tokens
+        prompt = replies * PROMPT_TOKENS + 2 * self.preset.price_items * 60
+        judge = 0
+        if self.judged:
+            judge = (self.split["roles"] + 200) * 17 * self.preset.reply_tokens
+        return (new * SECONDS_PER_NEW_TOKEN + (prompt + judge) * SECONDS_PER_PROMPT_TOKEN) / 60
+
+    def describe(self) -> list[str]:
+        """The plan in lines for a person."""
+        parts = ", ".join(f"{n} {k}" for k, n in self.split.items() if n)
+        lines = [
+            f"{self.model}, preset {self.preset_name}, seed {self.seed}: {sum(self.split.values())} replies of up to"
+            f" {self.preset.reply_tokens} tokens ({parts})",
+            f"{len(self.design.roles)} roles, {len(self.design.questions)} questions, {len(self.design.homes)} home prompts;"
+            f" judge: {'likelihood contrast' if self.judged else 'none'};"
+            f" exact battery of {self.preset.price_items} items",
+            f"about {self.expected_minutes:.0f} minutes on two cores with the embedded model;"
+            f" stop at any time, the same command goes on",
+        ]
+        if self.precision is not None:
+            lines.append(f"sampling stops early once the axis' split-half cosine is known to {self.precision} on one half")
+        return lines
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything the bytes of the result depend on, beside the model itself."""
+        return {
+            "model": self.model,
+            "preset": asdict(self.preset),
+            "preset_name": self.preset_name,
+            "seed": self.seed,
+            "precision": self.precision,
+            "judge": self.judged,
+            "design": self.design.to_json(),
+        }
+
+
+def plan_map(
+    model: str,
+    *,
+    preset: str = "standard",
+    home: Path | None = None,
+    seed: int = 0,
+    out: Path,
+    precision: float | None = None,
+    judge: str = "auto",
+    roles: Path | None = None,
+) -> MapPlan:
+    """Make the plan; reads content, opens no model.
+
+    Raises:
+        InputError: an unknown preset or judge, a precision out of range, a role or home file that cannot be read.
+    """
+    names: Sequence[PresetName] = tuple(PRESETS)
+    if preset not in names:
+        raise InputError(f"preset {preset!r} is unknown; use one of {', '.join(names)}")
+    if judge not in ("auto", "likelihood", "none"):
+        raise InputError(f"judge {judge!r} is unknown; use auto, likelihood or none")
+    if precision is not None and not 0.005 <= precision <= 0.5:
+        raise InputError(f"precision is {precision}; it is a half width of a cosine, between 0.005 and 0.5")
+    chosen = PRESETS[preset]
+    available = {
+        "calibration": len(load_home_conversations("calibration")),
+        "check": len(load_home_conversations("check")),
+        "scripts": min(sum(s.domain == d for s in load_scripts()) for d in ("coding", "writing", "emotional", "self_nature")),
+    }
+    del available
+    design = design_cells(load_roles(roles), load_questions(), load_home(home), preset=chosen, seed=seed)
+    return MapPlan(model, preset, chosen, design, home, seed, Path(out), precision, judge)
