@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+import numpy as np
+
 from homing.conversation import Conversation, Message
 from homing.drift.trace import Trace, TurnTrace, position_of
 from homing.engine.base import Act, Sampling
@@ -36,7 +38,7 @@ class Replay:
         id: of the script. ``conversation``: user turns with the model's own replies. ``trace``: positions by turn.
         fresh: text of the reply to each user message in a fresh context, where one was made.
         moved: per turn, by how much the acts moved each reply token (sum over layers); empty without acts.
-        pieces: per turn, the reply cut as the model reads it, one piece a token.
+        replies: per turn, as the model gave it.
     """
 
     id: str
@@ -61,8 +63,8 @@ async def replay_many(
 ) -> list[Replay]:
     """Replay scripts turn by turn; all of them advance together, so the model works in batches.
 
-    Conditions that replay the same script use the same seeds, so they are paired on user text and on chance. The first
-    turn is its own fresh context: no second reply is made for it, and its drift is 0. Positions are read without acts:
+    Conditions that replay the same script use the same seeds, so they are paired on user text and on chance. Without
+    acts the first turn is its own fresh context: no second reply is made for it, and its drift is 0. Positions are read without acts:
     with ``acts``, the produced text is read again by the untouched model (a declared pass).
 
     Args:
@@ -87,7 +89,8 @@ async def replay_many(
             alive[i] = alive[i].then(scripts[i].turns[t], "user")
             s = replace(sampling, seed=stable_seed("turn", scripts[i].id, t, sampling.seed))
             requests.append(ReplyRequest(alive[i], s, tuple(acts), (read,)))
-        if fresh and t > 0:
+        beside = fresh and (t > 0 or bool(acts))
+        if beside:
             for i in on:
                 s = replace(sampling, seed=stable_seed("turn", scripts[i].id, t, sampling.seed))
                 alone = Conversation((*home, Message("user", scripts[i].turns[t])))
@@ -101,12 +104,12 @@ async def replay_many(
             position, tokens = position_of(reply.readings[0], axis)
             at_fresh: float | None = None
             if fresh:
-                alone_reply = reply if t == 0 else made[len(on) + k]
+                alone_reply = made[len(on) + k] if beside else reply
                 at_fresh = position_of(alone_reply.readings[0], axis)[0]
                 fresh_texts[i].append(alone_reply.text)
             else:
                 fresh_texts[i].append(None)
-            by_token = tuple(float(v) for v in sum(f for f in reply.fired)[:].sum(axis=1)) if reply.fired else ()
+            by_token = _moved(reply)
             moved[i].append(by_token)
             traces[i].append(TurnTrace(t, position, len(tokens), at_fresh, tokens, sum(v != 0 for v in by_token)))
     if acts:
@@ -114,13 +117,18 @@ async def replay_many(
             turn_reads = await model.read(alive[i], reads=(read,))
             for k, r in enumerate(turn_reads[-len(traces[i]) :]):
                 position, tokens = position_of(r.readings[0], axis)
-                # a first turn under acts is compared with the untouched fresh reply only where one was made
-                old = traces[i][k]
-                at_fresh = old.fresh if k > 0 else None
-                traces[i][k] = replace(old, position=position, by_token=tokens, tokens=len(tokens), fresh=at_fresh)
+                traces[i][k] = replace(traces[i][k], position=position, by_token=tokens, tokens=len(tokens))
     return [
         Replay(
             s.id, alive[i], Trace(s.id, tuple(traces[i])), tuple(fresh_texts[i]), tuple(moved[i]), tuple(replies[i])
         )
         for i, s in enumerate(scripts)
     ]
+
+
+def _moved(reply: Reply) -> tuple[float, ...]:
+    """By how much the acts moved each token, summed over acts and layers."""
+    if not reply.fired:
+        return ()
+    total = sum((np.nan_to_num(f).sum(axis=1) for f in reply.fired), np.zeros(len(reply.fired[0])))
+    return tuple(float(v) for v in total)

@@ -16,7 +16,7 @@ from homing.persona.questions import Question
 from homing.persona.roles import Home, Role
 from homing.stats.seeds import stable_seed
 
-__all__ = ["PRESETS", "Cell", "Design", "Preset", "PresetName", "design_cells"]
+__all__ = ["PRESETS", "Cell", "Design", "Preset", "PresetName", "design_cells", "opening"]
 
 PresetName = Literal["smoke", "standard", "full"]
 
@@ -86,7 +86,7 @@ class Design:
         """What the model is shown for one cell: the prompt's messages, then the question."""
         question = Message("user", self.questions[cell.question].text)
         if cell.role < 0:
-            return self.homes[cell.prompt].conversation(question)
+            return Conversation((*opening(self.homes[cell.prompt]), question))
         return Conversation((Message("system", self.roles[cell.role].prompts[cell.prompt]), question))
 
     def to_json(self) -> dict[str, Any]:
@@ -105,6 +105,12 @@ class Design:
                 "max_new_tokens": self.sampling.max_new_tokens,
             },
         }
+
+
+def opening(home: Home) -> tuple[Message, ...]:
+    """The messages before the first user turn at home."""
+    system = () if home.system is None else (Message("system", home.system),)
+    return (*system, *(Message(speaker, text) for speaker, text in home.messages))
 
 
 def _spread(items: Sequence[Any], n: int, kinds: Sequence[str], rng: np.random.Generator) -> list[int]:
