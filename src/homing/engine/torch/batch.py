@@ -303,7 +303,9 @@ class Batch:
             amounts: list[float] = []
             for layer in act.layers:
                 slot = plan.fired_at.get((i, a, layer)) if plan is not None else None
-                amounts.append(0.0 if slot is None or out is None or out.fired is None else float(out.fired[slot, i, 0]))
+                amounts.append(
+                    0.0 if slot is None or out is None or out.fired is None else float(out.fired[slot, i, 0])
+                )
             fired.append(tuple(amounts))
         steps = row.leave(tuple(readings), tuple(fired))
         return steps if row.holds_text else steps + row.release()

@@ -202,8 +202,10 @@ class TorchEngine:
             )
 
     def _ids_fit(self, tokens: Sequence[int]) -> None:
-        if tokens and not (0 <= min(tokens) and max(tokens) < self._info.vocab):
-            raise Unsupported(f"token ids lie between {min(tokens)} and {max(tokens)}; this model has 0 to {self._info.vocab - 1}")
+        if tokens and not (min(tokens) >= 0 and max(tokens) < self._info.vocab):
+            raise Unsupported(
+                f"token ids lie between {min(tokens)} and {max(tokens)}; this model has 0 to {self._info.vocab - 1}"
+            )
 
     def _decode(self, tokens: list[int]) -> str:
         return self.tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)

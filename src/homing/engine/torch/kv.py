@@ -127,8 +127,12 @@ class SlotCache(Cache):
                 continue
             if not x.is_initialized:
                 x.lazy_initialization(cast(torch.Tensor, y.keys), cast(torch.Tensor, y.values))
-            cast(torch.Tensor, x.keys)[row, :, self.clock - tokens : self.clock] = cast(torch.Tensor, y.keys)[source, :, a:b]
-            cast(torch.Tensor, x.values)[row, :, self.clock - tokens : self.clock] = cast(torch.Tensor, y.values)[source, :, a:b]
+            cast(torch.Tensor, x.keys)[row, :, self.clock - tokens : self.clock] = cast(torch.Tensor, y.keys)[
+                source, :, a:b
+            ]
+            cast(torch.Tensor, x.values)[row, :, self.clock - tokens : self.clock] = cast(torch.Tensor, y.values)[
+                source, :, a:b
+            ]
 
     def spread(self, rows: list[int], *, columns: int) -> SlotCache:
         """A new cache whose row ``i`` is a copy of this one's row ``rows[i]``, with room for ``columns`` more columns."""

@@ -108,7 +108,9 @@ def find(model: nn.Module, *, layers: str | None = None) -> Found:
     if not fits:
         name = type(model).__name__
         if layers is not None:
-            raise LayersError(f"the modules at {layers!r} of {name} do not hand (rows, tokens, {hidden}) on to each other")
+            raise LayersError(
+                f"the modules at {layers!r} of {name} do not hand (rows, tokens, {hidden}) on to each other"
+            )
         tried = ", ".join(f"{n} ({len(m)})" for n, m in sorted(lists.items())[:8]) or "no ModuleList at all"
         raise LayersError(f"no decoder layers found in {name}: tried {tried}; {_HELP}")
     path = max(fits)[2]

@@ -112,7 +112,7 @@ class Loop:
                     return
                 try:
                     self._tick()
-                except BaseException as e:  # noqa: BLE001 - whatever the model raised belongs to the callers
+                except BaseException as e:
                     self._fail(e)
                 self._send()
 
@@ -150,7 +150,7 @@ class Loop:
         if not future.cancelled():
             try:
                 got = next(work)
-            except BaseException as e:  # noqa: BLE001 - the caller gets it
+            except BaseException as e:
                 self.batch.runner.probe.disarm()
                 self._scores.popleft()
                 future.set_exception(e)

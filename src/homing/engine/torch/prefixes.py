@@ -135,4 +135,3 @@ class PrefixStore:
             self._lengths[len(old.tokens)] -= 1
             if not self._lengths[len(old.tokens)]:
                 del self._lengths[len(old.tokens)]
-

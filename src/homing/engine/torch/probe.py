@@ -55,7 +55,9 @@ class Table:
         if d.vectors.shape[1] != self.hidden:
             raise Unsupported(f"direction {d.name!r} has {d.vectors.shape[1]} dimensions; this model has {self.hidden}")
         if d.layers and d.layers[-1] >= self.layers:
-            raise Unsupported(f"direction {d.name!r} names layer {d.layers[-1]}; this model has layers 0 to {self.layers - 1}")
+            raise Unsupported(
+                f"direction {d.name!r} names layer {d.layers[-1]}; this model has layers 0 to {self.layers - 1}"
+            )
         with self._lock:
             self.directions.setdefault(d.id, d)
         return d.id
@@ -86,7 +88,9 @@ class Table:
             if d is None:
                 raise Unsupported(f"{what} names direction {direction!r}, which is not registered; call register first")
             if layer not in d.layers:
-                raise Unsupported(f"{what} asks for layer {layer}, which direction {d.name!r} does not have (it has {d.layers})")
+                raise Unsupported(
+                    f"{what} asks for layer {layer}, which direction {d.name!r} does not have (it has {d.layers})"
+                )
         for m in wants.means:
             if not m.layers or any(not 0 <= x < self.layers for x in m.layers):
                 raise Unsupported(f"mean asks for layers {m.layers}; this model has layers 0 to {self.layers - 1}")

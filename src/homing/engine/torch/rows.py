@@ -271,7 +271,9 @@ class Row:
             count = int((self.codes == CODE[m.span]).sum()) + self.counts[m.span]
             rows: list[torch.Tensor] = []
             for layer in m.layers:
-                parts = [x[layers.index(layer)] for layers, span, x in self.blocks if span == m.span and layer in layers]
+                parts = [
+                    x[layers.index(layer)] for layers, span, x in self.blocks if span == m.span and layer in layers
+                ]
                 prompt = self.log.sums.get((layer, m.span))
                 parts += [prompt] if prompt is not None else []
                 if parts:

@@ -36,7 +36,9 @@ class Log:
     fired: dict[tuple[int, int], F32] = field(default_factory=dict[tuple[int, int], F32])
     sums: dict[tuple[int, SpanKind], torch.Tensor] = field(default_factory=dict[tuple[int, SpanKind], torch.Tensor])
 
-    def note(self, wants: Wants, plan: Plan, out: Readout, row: int, *, first: int, at: int, read: NDArray[np.int8]) -> None:
+    def note(
+        self, wants: Wants, plan: Plan, out: Readout, row: int, *, first: int, at: int, read: NDArray[np.int8]
+    ) -> None:
         """Take in one row of one pass.
 
         Args:
@@ -155,12 +157,19 @@ class Runner:
         if self.takes_keep:
             more["logits_to_keep"] = keep
         out = self.model(
-            input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=cache is not None, return_dict=True, **more
+            input_ids=ids,
+            attention_mask=mask,
+            past_key_values=cache,
+            use_cache=cache is not None,
+            return_dict=True,
+            **more,
         )
         logits = out.logits
         return logits if logits.shape[1] == keep else logits[:, -keep:]
 
-    def prefill(self, feeds: Sequence[Feed], *, columns: int = 0, logits: bool = True) -> tuple[SlotCache, torch.Tensor | None]:
+    def prefill(
+        self, feeds: Sequence[Feed], *, columns: int = 0, logits: bool = True
+    ) -> tuple[SlotCache, torch.Tensor | None]:
         """Run the new tokens of some rows, left-padded together.
 
         Args:

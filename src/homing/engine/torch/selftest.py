@@ -49,10 +49,14 @@ def prove(runner: Runner) -> Proof:
             plain = runner.forward(t, mask=None, positions=positions, cache=None, keep=len(ids))
             neutral = _neutral(runner, t, positions, plain)
             if not neutral:
-                raise LayersError(f"an act of strength zero changes the output of {name}; its layers are not what they seem")
+                raise LayersError(
+                    f"an act of strength zero changes the output of {name}; its layers are not what they seem"
+                )
             arrives = _arrives(runner, t, positions)
             if not arrives:
-                raise LayersError(f"a known shift does not arrive at the layers of {name}; name them yourself: layers='path'")
+                raise LayersError(
+                    f"a known shift does not arrive at the layers of {name}; name them yourself: layers='path'"
+                )
             error, size = _slots(runner, ids, plain)
         finally:
             runner.probe.disarm()
@@ -72,7 +76,9 @@ def _refuse_state(runner: Runner, name: str) -> None:
     kinds = set(getattr(text, "layer_types", None) or ())
     odd = sorted(k for k in kinds if k not in ("full_attention", "sliding_attention", "chunked_attention"))
     if odd:
-        raise Unsupported(f"{name} has layers of type {', '.join(odd)}, whose state has no slots; this engine cannot batch it")
+        raise Unsupported(
+            f"{name} has layers of type {', '.join(odd)}, whose state has no slots; this engine cannot batch it"
+        )
     if getattr(runner.model, "_is_stateful", False):
         raise Unsupported(f"{name} keeps recurrent state, which has no slots; this engine cannot batch it")
     if getattr(config, "is_encoder_decoder", False):
@@ -104,7 +110,9 @@ def _arrives(runner: Runner, ids: torch.Tensor, positions: torch.Tensor) -> bool
     inputs: dict[int, torch.Tensor] = {}
     handles = [
         m.register_forward_pre_hook(
-            lambda _m, args, kwargs, i=i: inputs.__setitem__(i, (args[0] if args else kwargs["hidden_states"]).float().clone()),
+            lambda _m, args, kwargs, i=i: inputs.__setitem__(
+                i, (args[0] if args else kwargs["hidden_states"]).float().clone()
+            ),
             with_kwargs=True,
         )
         for i, m in enumerate(layers)
