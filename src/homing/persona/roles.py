@@ -18,6 +18,7 @@ from typing import cast
 
 import yaml
 
+from homing.conversation import Conversation, Message
 from homing.conversation import Role as Speaker
 from homing.errors import InputError
 from homing.persona.marked import MarkedYaml, read_marked, read_text
@@ -69,6 +70,12 @@ class Home:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "digest", _digest(self.system, self.messages))
+
+    def conversation(self, question: str) -> Conversation:
+        """What the model is shown when it is asked ``question`` at home."""
+        head = (Message("system", self.system),) if self.system is not None else ()
+        said = tuple(Message(speaker, text) for speaker, text in self.messages)
+        return Conversation((*head, *said, Message("user", question)))
 
 
 def _read_role(file: Traversable) -> Role:
@@ -157,7 +164,7 @@ def load_home(path: Path | None) -> tuple[Home, ...]:
             speaker = entry.text("role")
             if speaker != _SPEAKERS[i % 2]:
                 raise entry["role"].complain(
-                    f"message {i + 1} is of {speaker!r}; user and assistant speak in turn, so {_SPEAKERS[i % 2]!r} is due"
+                    f"message {i + 1} is of {speaker!r}; user and assistant speak in turn: put {_SPEAKERS[i % 2]!r}"
                 )
             messages.append((cast("Speaker", speaker), entry.text("content")))
         if len(messages) % 2:
