@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from homing.report.model import ReportData
+from homing.report.render import render, write
 
-__all__ = ["ReportData"]
+__all__ = ["ReportData", "render", "write"]
