@@ -132,7 +132,6 @@ class _Source:
         self.name = name
         try:
             node = cast("yaml.Node | None", yaml.compose(text, Loader=yaml.SafeLoader))  # pyright: ignore[reportUnknownMemberType]
-            self.data = cast("dict[str, Any]", yaml.safe_load(text))
         except yaml.MarkedYAMLError as e:
             line = e.problem_mark.line + 1 if e.problem_mark else 1
             raise InputError(f"{name}:{line}: not valid YAML ({e.problem}); mend the line") from None
@@ -140,7 +139,15 @@ class _Source:
             raise InputError(f"{name}:1: not valid YAML ({e}); mend the file") from None
         if not isinstance(node, yaml.MappingNode):
             raise InputError(f"{name}:1: the file holds no mapping; expected lines of `field: value`")
-        self._nodes: dict[str, yaml.Node] = {str(k.value): v for k, v in node.value}
+        self._nodes: dict[str, yaml.Node] = {}
+        for key, value in cast("list[tuple[yaml.Node, yaml.Node]]", node.value):
+            field, line = str(key.value), key.start_mark.line + 1
+            if not isinstance(key, yaml.ScalarNode):
+                raise InputError(f"{name}:{line}: a field name must be plain text; mend the line")
+            if field in self._nodes:  # YAML would silently keep the last
+                raise InputError(f"{name}:{line}: field {field!r} is given twice; keep one")
+            self._nodes[field] = value
+        self.data = cast("dict[str, Any]", yaml.safe_load(text))
 
     def where(self, field: str, item: int | None = None) -> str:
         node = self._nodes.get(field)
@@ -230,13 +237,27 @@ def parse_home(name: str, text: str) -> tuple[HomeConversation, ...]:
         twice = next(i for i, x in enumerate(subjects) if x in subjects[:i])
         raise InputError(f"{s.where('subjects', twice)}: subject {subjects[twice]!r} is listed twice; give each once")
     out: list[HomeConversation] = []
+    earlier: list[frozenset[int]] = []
     for i, subject in enumerate(subjects):
-        ranked = sorted(range(1, len(stems)), key=lambda j: _digest(kind, subject, j))
+        chosen = _stems(kind, subject, len(stems), earlier)
+        earlier.append(chosen)
         # The first stem opens every conversation; the rest keep file order, from early questions to the last.
-        chosen = [0, *sorted(ranked[: HOME_TURNS - 1])]
-        turns = tuple(_capital(stems[j].replace("{x}", subject)) for j in chosen)
+        turns = tuple(_capital(stems[j].replace("{x}", subject)) for j in (0, *sorted(chosen)))
         out.append(HomeConversation(f"{kind}-{i:02d}", kind, PARTS[i % 2], turns))
     return tuple(out)
+
+
+def _stems(kind: str, subject: str, n: int, earlier: Sequence[frozenset[int]]) -> frozenset[int]:
+    """Stems of one conversation beside the first: of 64 drawn sets, that which shares least with any earlier one."""
+    best: tuple[int, frozenset[int]] | None = None
+    for draw in range(64):
+        ranked = sorted(range(1, n), key=lambda j: _digest(kind, subject, draw, j))
+        chosen = frozenset(ranked[: HOME_TURNS - 1])
+        shared = max((len(chosen & e) for e in earlier), default=0)
+        if best is None or shared < best[0]:
+            best = shared, chosen
+    assert best is not None
+    return best[1]
 
 
 def _capital(text: str) -> str:
