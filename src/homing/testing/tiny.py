@@ -124,7 +124,7 @@ def planted_model(
     with torch.no_grad():
         generator = torch.Generator().manual_seed(seed + 2)
         embedding = model.model.embed_tokens.weight
-        embedding.copy_(0.25 * torch.randn(embedding.shape, generator=generator))
+        embedding.copy_(0.15 * torch.randn(embedding.shape, generator=generator))
         embedding[:, 0], embedding[:, 1] = 1.0, 0.0
         embedding[mark] = 0.0
         embedding[mark, 0], embedding[mark, 1] = 1.0, 2.0

@@ -185,10 +185,14 @@ class TorchEngine:
 
     async def close(self) -> None:
         """Stop the engine and leave the model as it was."""
+        await asyncio.to_thread(self.close_now)
+
+    def close_now(self) -> None:
+        """The same from code without an event loop; waits for the step that is running."""
         if self._closed:
             return
         self._closed = True
-        await asyncio.to_thread(self._loop.close)
+        self._loop.close()
         self.model.train(self._was_training)
 
     def _check(self, job: Job) -> None:
