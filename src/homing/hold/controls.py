@@ -1,0 +1,222 @@
+"""Directions that a cap must beat: random, orthogonal and label-shuffled, matched in engagement and in norm.
+
+Any push changes a text. A cap is believed only where it does more than pushes of the same size, at as many tokens, along
+directions that mean nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from homing.conversation import Conversation
+from homing.engine.base import Act, Direction, Gate, Read, Sampling
+from homing.errors import InputError
+from homing.hold.arms import fired
+from homing.hold.cap import Cap
+from homing.models.base import ChatModel, Reply, ReplyRequest
+from homing.persona.axis import Axis
+from homing.stats.seeds import stable_seed
+
+__all__ = ["CONTROL_KINDS", "ControlKind", "Matched", "control_directions", "match_controls"]
+
+ControlKind = Literal["random", "orthogonal", "shuffled"]
+CONTROL_KINDS: tuple[ControlKind, ...] = get_args(ControlKind)
+F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
+
+
+def control_directions(
+    axis: Axis,
+    *,
+    seed: int,
+    residuals: F32 | None = None,
+    role_vectors: F32 | None = None,
+    home: NDArray[np.bool_] | None = None,
+    draws: int = 2,
+) -> dict[ControlKind, tuple[Direction, ...]]:
+    """Meaningless directions at the layers of the axis.
+
+    Args:
+        axis: what they stand against. ``seed``: of the draws. ``draws``: directions of each kind.
+        residuals: reply vectors ``(replies, axis layers, hidden)``. Random directions are drawn with their covariance (a
+            Gaussian mixture of the centred replies, the same at every layer); without them, isotropic.
+        role_vectors: ``(roles, axis layers, hidden)``: orthogonal directions lie in their span, at right angles to the axis;
+            without them, at right angles to the axis anywhere.
+        home: ``(replies,)``, which of ``residuals`` are home: the labels that are shuffled. Without it, no shuffled axis.
+    """
+    shape = (len(axis.layers), axis.vectors.shape[1])
+    for name, given in (("residuals", residuals), ("role_vectors", role_vectors)):
+        if given is not None and given.shape[1:] != shape:
+            raise InputError(f"{name} of controls have shape {given.shape}; expected (rows, {shape[0]}, {shape[1]})")
+    out: dict[ControlKind, list[Direction]] = {k: [] for k in CONTROL_KINDS}
+    for draw in range(draws):
+        rng = np.random.default_rng(stable_seed("controls", seed, draw))
+        out["random"].append(Direction(f"random {draw}", axis.layers, _mixture(rng, residuals, shape)))
+        raw = _mixture(rng, role_vectors, shape)
+        along = np.einsum("lh,lh->l", raw, axis.vectors)
+        out["orthogonal"].append(Direction(f"orthogonal {draw}", axis.layers, raw - along[:, None] * axis.vectors))
+        if residuals is not None and home is not None:
+            label = rng.permutation(home)
+            shuffled = residuals[label].mean(axis=0) - residuals[~label].mean(axis=0)
+            out["shuffled"].append(Direction(f"shuffled {draw}", axis.layers, shuffled))
+    return {k: tuple(v) for k, v in out.items() if v}
+
+
+def _mixture(rng: np.random.Generator, rows: F32 | None, shape: tuple[int, int]) -> F32:
+    if rows is None or len(rows) < 2:
+        return rng.standard_normal(shape).astype(np.float32)
+    z = rng.standard_normal(len(rows))
+    return np.einsum("r,rlh->lh", z, rows - rows.mean(axis=0)).astype(np.float32)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Matched:
+    """One control, set so that it engages as often and edits as much as the cap.
+
+    Attributes:
+        kind: of control. ``direction``: its direction. ``acts``: one a layer.
+        cosine: largest absolute cosine with the cap's direction over the layers.
+        engaged, engaged_cap: share of tokens and layers at which it fired, and at which the cap did, on the tuning prompts.
+        edit, edit_cap: mean size of the change over tokens and layers, raw, of it and of the cap.
+    """
+
+    kind: ControlKind
+    direction: Direction
+    acts: tuple[Act, ...]
+    cosine: float
+    engaged: float
+    engaged_cap: float
+    edit: float
+    edit_cap: float
+
+    def to_json(self) -> dict[str, Any]:
+        """What was reached, as a JSON object."""
+        return {
+            "kind": self.kind,
+            "name": self.direction.name,
+            "cosine": self.cosine,
+            "engaged": self.engaged,
+            "engaged_cap": self.engaged_cap,
+            "edit": self.edit,
+            "edit_cap": self.edit_cap,
+            "forms": [a.kind for a in self.acts],
+        }
+
+
+@dataclass(slots=True)
+class _Knobs:
+    """What is turned, one value a layer: the quantile of its threshold, and its gain."""
+
+    direction: Direction
+    kind: ControlKind
+    quantile: F64
+    gain: F64
+
+
+async def match_controls(
+    model: ChatModel,
+    cap: Cap,
+    directions: Mapping[ControlKind, Sequence[Direction]],
+    prompts: Sequence[Conversation],
+    *,
+    seed: int = 0,
+    max_new_tokens: int = 24,
+    rounds: int = 3,
+) -> dict[ControlKind, tuple[Matched, ...]]:
+    """Set each control so that it fires on as many tokens, and moves them as far, as the cap does, layer by layer.
+
+    Two knobs a layer: the threshold (a quantile of the control's own projections) sets how often it fires, the strength how
+    far it moves. A floor can close at most the whole gap; where that is less than the cap moves, the control becomes a
+    gated addition of constant size, which fires on the same quantile. Both are corrected ``rounds`` times against replies
+    made under the control itself, since an edit at one layer changes what the next one sees.
+
+    Args:
+        model: to ask. ``cap``: the one to match. ``directions``: from :func:`control_directions`.
+        prompts: of the tuning half. ``seed``, ``max_new_tokens``: of the replies. ``rounds``: of correction.
+    """
+    every = [(k, d) for k, many in directions.items() for d in many]
+    acts = cap.register(model)
+    for _, d in every:
+        model.register(d)
+    sampling = [
+        Sampling(max_new_tokens=max_new_tokens, temperature=0.7, top_p=0.9, seed=stable_seed("match", seed, i))
+        for i in range(len(prompts))
+    ]
+    reads = tuple(Read(d.id, cap.layers) for _, d in every)
+    asked = [ReplyRequest(c, s, acts=acts) for c, s in zip(prompts, sampling, strict=True)]
+    asked += [ReplyRequest(c, s, reads=reads) for c, s in zip(prompts, sampling, strict=True)]
+    replies = await model.replies(asked)
+    share, size = fired(replies[: len(prompts)])
+    if not share.size or not share.any():
+        raise InputError("the cap fired on no token of the tuning prompts; there is nothing to match controls to")
+    plain = replies[len(prompts) :]
+    raw = [np.concatenate([r.readings[j] for r in plain]).astype(np.float64) for j in range(len(every))]
+    knobs = [_start(d, k, raw[j], share, size) for j, (k, d) in enumerate(every)]
+    best: list[tuple[float, Matched] | None] = [None] * len(knobs)
+    for _ in range(rounds + 1):
+        sets = [_acts(x, raw[j], cap, size, share) for j, x in enumerate(knobs)]
+        made = await model.replies([ReplyRequest(c, s, a) for a in sets for c, s in zip(prompts, sampling, strict=True)])
+        for j, x in enumerate(knobs):
+            mine = made[j * len(prompts) : (j + 1) * len(prompts)]
+            error, got = _judge(x, sets[j], mine, cap, share, size)
+            kept = best[j]
+            if kept is None or error < kept[0]:
+                best[j] = (error, got)
+    out: dict[ControlKind, list[Matched]] = {k: [] for k in directions}
+    for chosen in best:
+        if chosen is not None:
+            out[chosen[1].kind].append(chosen[1])
+    return {k: tuple(v) for k, v in out.items()}
+
+
+def _start(direction: Direction, kind: ControlKind, raw: F64, share: F64, size: F64) -> _Knobs:
+    threshold = np.asarray([np.nanquantile(raw[:, i], share[i]) for i in range(len(share))])
+    whole = np.nanmean(np.maximum(threshold - raw, 0.0), axis=0)
+    return _Knobs(direction, kind, share.copy(), size / np.maximum(whole, 1e-9))
+
+
+def _acts(x: _Knobs, raw: F64, cap: Cap, size: F64, share: F64) -> tuple[Act, ...]:
+    """One act a layer: a soft floor while the gain is at most 1, else a gated addition."""
+    out: list[Act] = []
+    for i, layer in enumerate(cap.layers):
+        if share[i] <= 0:
+            continue
+        threshold = float(np.nanquantile(raw[:, i], x.quantile[i]))
+        if x.gain[i] <= 1.0:
+            out.append(Act("floor", x.direction.id, (layer,), (threshold,), max(float(x.gain[i]), 1e-6), cap.spans))
+        else:
+            whole = float(np.nanmean(np.maximum(threshold - raw[:, i], 0.0)))
+            constant = float(x.gain[i]) * whole / max(float(x.quantile[i]), 1e-6)
+            gate = Gate(x.direction.id, layer, threshold)
+            out.append(Act("add", x.direction.id, (layer,), (), constant, cap.spans, gate))
+    return tuple(out)
+
+
+def _judge(
+    x: _Knobs, acts: tuple[Act, ...], replies: Sequence[Reply], cap: Cap, share: F64, size: F64
+) -> tuple[float, Matched]:
+    """How far it is from the cap; turns its knobs for the next round."""
+    live = np.flatnonzero(share > 0)
+    now, edit = fired(replies)
+    if now.size:
+        x.quantile[live] = np.clip(x.quantile[live] + 0.8 * (share[live] - now), 0.02, 0.999)
+        x.gain[live] *= np.clip(size[live] / np.maximum(edit, 1e-9), 0.4, 2.5)
+    engaged, moved = (float(now.sum()), float(edit.sum())) if now.size else (0.0, 0.0)
+    n = len(share)
+    got = Matched(
+        x.kind,
+        x.direction,
+        acts,
+        max(abs(float(x.direction.at(i) @ cap.direction.at(i))) for i in cap.layers),
+        engaged / n,
+        float(share.mean()),
+        moved / n,
+        float(size.mean()),
+    )
+    wrong = abs(np.log(max(moved / n, 1e-9) / max(float(size.mean()), 1e-9)))
+    return abs(got.engaged - got.engaged_cap) / max(got.engaged_cap, 1e-9) + float(wrong), got

@@ -1,0 +1,248 @@
+"""What a cap did, read by the uncapped model from the produced text, beside matched controls.
+
+A floor raises its own reading by construction, so what is read while it acts is logged as ``engaged`` and never called a
+lift. The same pushes are answered with the same seeds un-held, under the cap and under controls of equal engagement and
+norm; each text is then read without any act. Lift = position of the held text minus position of the un-held text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from homing.errors import InputError
+from homing.hold.arms import Arm, ArmRun, run_arms
+from homing.hold.cap import Cap
+from homing.hold.controls import ControlKind, Matched
+from homing.hold.roleplay import RolePlay
+from homing.models.base import ChatModel
+from homing.persona.axis import Axis
+from homing.stats import bootstrap_mean
+from homing.stats.estimate import Cost, Estimate, Finding
+from homing.stats.seeds import stable_seed
+
+__all__ = ["Efficacy", "Example", "efficacy", "judge_arms"]
+
+F64 = NDArray[np.float64]
+UNIT = "home distances"
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One push, answered without and with the hold, with what the hold did to each token.
+
+    Attributes:
+        id: of the push. ``users``: the user's messages. ``plain``, ``held``: the replies, one a turn.
+        pieces: the tokens of the held replies' text, one tuple a turn. ``fired``: as many amounts: the largest move over
+            layers, raw; empty where the text cannot be cut into the tokens that were generated.
+        plain_position, held_position: of the text, read by the uncapped model.
+    """
+
+    id: str
+    users: tuple[str, ...]
+    plain: tuple[str, ...]
+    held: tuple[str, ...]
+    pieces: tuple[tuple[str, ...], ...]
+    fired: tuple[tuple[float, ...], ...]
+    plain_position: float
+    held_position: float
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object."""
+        return {
+            "id": self.id,
+            "users": list(self.users),
+            "plain": list(self.plain),
+            "held": list(self.held),
+            "pieces": [list(p) for p in self.pieces],
+            "fired": [list(f) for f in self.fired],
+            "plain_position": self.plain_position,
+            "held_position": self.held_position,
+        }
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Efficacy:
+    """What was found.
+
+    Attributes:
+        lift: finding ``cap.lift``: ``lift``, one ``lift_<control>`` and one ``over_<control>`` a control (paired difference of
+            lifts), ``position_plain``, ``position_held``, ``fluency`` (change in log-probability a token of the text).
+        controls: per kind, one finding ``cap.lift_<kind>``.
+        engaged: per arm, share of tokens and layers at which it fired, and mean size of the change: logs, not lifts.
+        runs: every arm, for figures. ``examples``: for the report. ``clear``: lift clear of 0 and of each control.
+        items: digests of the pushes used.
+    """
+
+    lift: Finding
+    controls: Mapping[ControlKind, Finding]
+    engaged: Mapping[str, tuple[float, float]]
+    runs: Mapping[str, ArmRun]
+    examples: tuple[Example, ...]
+    clear: bool
+    items: tuple[str, ...]
+    match: Mapping[ControlKind, tuple[Matched, ...]] = field(default_factory=dict[ControlKind, tuple[Matched, ...]])
+
+
+async def efficacy(
+    model: ChatModel,
+    axis: Axis,
+    cap: Cap,
+    controls: Mapping[ControlKind, Sequence[Matched]],
+    items: Sequence[RolePlay],
+    *,
+    barred: frozenset[str] = frozenset(),
+    max_new_tokens: int = 32,
+    turns: int = 2,
+    seed: int = 0,
+    examples: int = 4,
+    advance: Callable[[int], None] = lambda n: None,
+) -> Efficacy:
+    """Answer the report half un-held, held by the cap and by each control, and compare the texts.
+
+    Args:
+        model: to ask. ``axis``: read with. ``cap``: on trial. ``controls``: matched to it on the tuning half.
+        items: pushes of the report half.
+        barred: digests of pushes on which something was chosen; any of them here is refused.
+        max_new_tokens: of a reply. ``turns``: user messages used of each push.
+        seed: of the sampling. ``examples``: how many pairs of replies to keep for the report.
+        advance: told how many replies were made.
+
+    Raises:
+        InputError: fewer than 2 pushes, one of the tuning half, or one that is barred.
+    """
+    if len(items) < 2:
+        raise InputError(f"efficacy of a cap was asked on {len(items)} pushes; give at least 2, better 30")
+    chosen_on = [i.id for i in items if i.half != "report" or i.digest in barred]
+    if chosen_on:
+        raise InputError(f"pushes {', '.join(chosen_on[:3])} were used to choose settings; report on the other half")
+    start = perf_counter()
+    for many in controls.values():
+        for m in many:
+            model.register(m.direction)
+    arms = [Arm("plain"), Arm("cap", (cap.register(model),))]
+    arms += [Arm(kind, tuple(m.acts for m in many)) for kind, many in controls.items()]
+    runs = await run_arms(
+        model, axis, items, arms, max_new_tokens=max_new_tokens, turns=turns, seed=seed, advance=advance
+    )
+    cost = Cost(
+        calls=sum(len(r) for run in runs.values() for r in run.replies),
+        prompt_tokens=sum(x.prompt_tokens for run in runs.values() for r in run.replies for x in r),
+        new_tokens=sum(x.new_tokens for run in runs.values() for r in run.replies for x in r),
+        seconds=perf_counter() - start,
+    )
+    lift, found, clear = judge_arms(runs, list(controls), cost=cost)
+    return Efficacy(
+        lift,
+        found,
+        {name: (float(run.engaged.mean()), float(run.edit.mean())) for name, run in runs.items()},
+        runs,
+        _examples(model, items, runs["plain"], runs["cap"], examples),
+        clear,
+        tuple(i.digest for i in items),
+        {k: tuple(v) for k, v in controls.items()},
+    )
+
+
+def judge_arms(
+    runs: Mapping[str, ArmRun], kinds: Sequence[ControlKind], *, cost: Cost = Cost(), name: str = "cap"
+) -> tuple[Finding, dict[ControlKind, Finding], bool]:
+    """The figures and the verdict, from what the arms made: pure arithmetic, no model.
+
+    Args:
+        runs: ``plain``, ``cap`` and one arm a control kind, on the same items.
+        kinds: of the controls. ``cost``: of making the runs. ``name``: first part of the findings' names.
+
+    Returns:
+        The finding of the cap, one a control, and whether the cap's lift is clear of 0 and of every control.
+    """
+    used = ["plain", "cap", *kinds]
+    table = {k: runs[k].position for k in used}
+    whole = np.all([np.isfinite(v) for v in table.values()], axis=0)
+    n, lost = int(whole.sum()), int((~whole).sum())
+    if n < 2:
+        reason = f"only {n} of {len(whole)} pushes were answered under every arm"
+        none = Finding(f"{name}.lift", regime="not_measurable", reason=reason, verdict="The lift cannot be measured.", cost=cost)
+        return none, {}, False
+    seed = stable_seed(name, "lift")
+
+    def over(a: F64, b: F64, unit: str = UNIT) -> Estimate:
+        return bootstrap_mean((a - b)[whole], seed=seed, unit=unit)
+
+    def level(k: str) -> Estimate:
+        return bootstrap_mean(table[k][whole], seed=seed, unit="position")
+
+    lift = over(table["cap"], table["plain"])
+    estimates = {"lift": lift, "position_plain": level("plain"), "position_held": level("cap")}
+    fluency = (runs["cap"].logprob - runs["plain"].logprob)[whole]
+    if np.isfinite(fluency).sum() >= 2:
+        estimates["fluency"] = bootstrap_mean(fluency[np.isfinite(fluency)], seed=seed, unit="nats a token")
+    controls: dict[ControlKind, Finding] = {}
+    beaten: list[str] = []
+    level_with: list[str] = []
+    for kind in kinds:
+        own, gap = over(table[kind], table["plain"]), over(table["cap"], table[kind])
+        estimates[f"lift_{kind}"], estimates[f"over_{kind}"] = own, gap
+        (beaten if gap.low > 0 else level_with).append(kind)
+        controls[kind] = Finding(
+            f"{name}.lift_{kind}",
+            {"lift": own, "cap_over_it": gap},
+            verdict=f"A {kind} push of the same size moves the text by {own.value:+.2f}; the cap moves it {gap.value:+.2f} more"
+            f" [{gap.low:+.2f}, {gap.high:+.2f}].",
+        )
+    clear = lift.low > 0 and bool(kinds) and not level_with
+    return Finding(f"{name}.lift", estimates, verdict=_verdict(lift, beaten, level_with, lost), cost=cost), controls, clear
+
+
+def _verdict(lift: Estimate, beaten: Sequence[str], level_with: Sequence[str], lost: int) -> str:
+    if lift.low > 0:
+        text = f"The cap moves the text {lift.value:+.2f} towards home"
+    elif lift.high < 0:
+        text = f"The cap moves the text away from home, by {lift.value:+.2f}"
+    else:
+        text = f"It is not shown that the cap moves the text ({lift.value:+.2f}, the interval holds 0)"
+    if not beaten and not level_with:
+        text += "; no control stands beside it, so this proves nothing about the direction"
+    elif level_with:
+        text += f"; it is not clear of {', '.join(level_with)} pushes of the same size"
+        text += f", though of {', '.join(beaten)}" if beaten else ""
+    else:
+        text += f", clear of {', '.join(beaten)} pushes of the same size"
+    return text + (f". {lost} pushes without an answer in some arm are left out." if lost else ".")
+
+
+def _examples(model: ChatModel, items: Sequence[RolePlay], plain: ArmRun, held: ArmRun, n: int) -> tuple[Example, ...]:
+    """Items at even ranks of lift, from the largest to the smallest: chosen by rule, never by eye."""
+    lift = np.nan_to_num(held.position - plain.position, nan=-np.inf)
+    order = np.argsort(-lift, kind="stable")
+    ranks = sorted({round(r) for r in np.linspace(0, len(order) - 1, min(n, len(order)))})
+    out: list[Example] = []
+    for k in (int(order[r]) for r in ranks):
+        pieces: list[tuple[str, ...]] = []
+        fired: list[tuple[float, ...]] = []
+        for reply in held.replies[k]:
+            cut = model.pieces(reply.text)
+            amounts = [np.abs(f) for f in reply.fired]
+            top = np.nan_to_num(np.concatenate(amounts, axis=1)).max(axis=1) if amounts else np.zeros(0)
+            fits = len(top) >= len(cut) > 0  # the end token was acted on too, and is not part of the text
+            pieces.append(cut)
+            fired.append(tuple(float(x) for x in top[: len(cut)]) if fits else ())
+        users = tuple(m.content for m in plain.conversations[k] if m.role == "user")
+        out.append(
+            Example(
+                items[k].id,
+                users,
+                tuple(r.text for r in plain.replies[k]),
+                tuple(r.text for r in held.replies[k]),
+                tuple(pieces),
+                tuple(fired),
+                float(plain.position[k]),
+                float(held.position[k]),
+            )
+        )
+    return tuple(out)
