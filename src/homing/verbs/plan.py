@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from homing.drift.scripts import load_home_conversations, load_scripts
 from homing.errors import InputError
 from homing.persona.plan import PRESETS, Design, Preset, PresetName, design_cells
 from homing.persona.questions import load_questions
@@ -78,6 +77,12 @@ class MapPlan:
             judge = (self.split["roles"] + 200) * 17 * self.preset.reply_tokens
         return (new * SECONDS_PER_NEW_TOKEN + (prompt + judge) * SECONDS_PER_PROMPT_TOKEN) / 60
 
+    @property
+    def steps(self) -> int:
+        """Steps of the progress bar: replies, and one a judged question."""
+        judged = len({c.question for c in self.design.cells if c.role >= 0}) + 20 if self.judged else 0
+        return sum(self.split.values()) + judged
+
     def describe(self) -> list[str]:
         """The plan in lines for a person."""
         parts = ", ".join(f"{n} {k}" for k, n in self.split.items() if n)
@@ -131,11 +136,5 @@ def plan_map(
     if precision is not None and not 0.005 <= precision <= 0.5:
         raise InputError(f"precision is {precision}; it is a half width of a cosine, between 0.005 and 0.5")
     chosen = PRESETS[preset]
-    available = {
-        "calibration": len(load_home_conversations("calibration")),
-        "check": len(load_home_conversations("check")),
-        "scripts": min(sum(s.domain == d for s in load_scripts()) for d in ("coding", "writing", "emotional", "self_nature")),
-    }
-    del available
     design = design_cells(load_roles(roles), load_questions(), load_home(home), preset=chosen, seed=seed)
     return MapPlan(model, preset, chosen, design, home, seed, Path(out), precision, judge)

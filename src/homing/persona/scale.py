@@ -1,0 +1,69 @@
+"""How sure the scale itself is: the interval that a position carries, which is not a forecast of the next reply."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from homing.persona.axis import Axis
+from homing.persona.rollouts import Replies
+from homing.stats.estimate import Estimate
+
+__all__ = ["Scale"]
+
+LEVEL = 0.95
+Z = 1.959963984540054
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Standard errors of the two marks of the scale, in calibrated units.
+
+    Attributes:
+        se_role: of the mean role (position 0), over roles. ``se_home``: of home (position 1), over questions.
+        n: roles behind it.
+    """
+
+    se_role: float
+    se_home: float
+    n: int
+
+    @classmethod
+    def of(cls, replies: Replies, axis: Axis) -> Scale:
+        """From the replies of a map: roles are the units at 0, questions at 1."""
+        at = axis.layers.index(axis.read_layer)
+        positions = axis.positions(axis.raw(replies.means))[:, at].astype(np.float64)
+        roles = [positions[replies.role == r].mean() for r in np.unique(replies.role[~replies.home])]
+        questions = [
+            positions[replies.home & (replies.question == q)].mean() for q in np.unique(replies.question[replies.home])
+        ]
+        return cls(_standard_error(roles), _standard_error(questions), len(roles))
+
+    def position(self, value: float) -> Estimate:
+        """A position with the interval of the scale."""
+        return self._estimate(value, math.hypot((1 - value) * self.se_role, value * self.se_home))
+
+    def drift(self, value: float) -> Estimate:
+        """A difference of positions with the interval of the scale."""
+        return self._estimate(value, abs(value) * math.hypot(self.se_role, self.se_home))
+
+    def _estimate(self, value: float, se: float) -> Estimate:
+        if not math.isfinite(value):
+            return Estimate(math.nan, -math.inf, math.inf, LEVEL, self.n, "", "nothing was said")
+        return Estimate(value, value - Z * se, value + Z * se, LEVEL, self.n, "", "uncertainty of the scale")
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object."""
+        return {"se_role": self.se_role, "se_home": self.se_home, "n": self.n}
+
+    @classmethod
+    def from_json(cls, raw: dict[str, Any]) -> Scale:
+        """The inverse of :meth:`to_json`."""
+        return cls(float(raw["se_role"]), float(raw["se_home"]), int(raw["n"]))
+
+
+def _standard_error(means: list[float]) -> float:
+    return float(np.std(means, ddof=1) / math.sqrt(len(means))) if len(means) > 1 else 0.0

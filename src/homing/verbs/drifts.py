@@ -1,0 +1,276 @@
+"""The second stage of a map: home conversations that calibrate the alarms, fresh ones that check them, and drift scripts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, cast
+
+import numpy as np
+
+from homing.conversation import Conversation, Message
+from homing.drift.calibration import Calibration, calibrate, check
+from homing.drift.replay import Playable, Replay, replay_many
+from homing.drift.scripts import Script, load_home_conversations, load_hypothesis, load_scripts
+from homing.drift.trace import Trace, TurnTrace, alarms_of
+from homing.engine.base import Act, Sampling
+from homing.identity import Section
+from homing.identity.work import Unit, WorkDir
+from homing.models.base import ChatModel
+from homing.persona.axis import Axis
+from homing.persona.plan import opening
+from homing.stats import bootstrap_mean
+from homing.stats.estimate import Estimate, Finding
+from homing.stats.seeds import stable_seed
+from homing.verbs.plan import MapPlan
+from homing.verbs.progress import Progress
+
+__all__ = ["Alarming", "DomainRun", "calibrate_alarms", "drift_section", "run_domains"]
+
+TOGETHER = 20
+DOMAINS = ("coding", "writing", "emotional", "self_nature")
+
+
+@dataclass(frozen=True, eq=False)
+class Alarming:
+    """Calibrated alarms, and what fresh home conversations say of them."""
+
+    calibration: Calibration
+    rate: Finding
+
+
+@dataclass(frozen=True, eq=False)
+class DomainRun:
+    """Drift scripts of one domain as they went: ``free``, ``twin`` and ``held`` in the order of ``scripts``."""
+
+    domain: str
+    scripts: tuple[Script, ...]
+    free: tuple[Replay, ...]
+    twin: tuple[Replay, ...]
+    held: tuple[Replay, ...]
+
+
+def context_label(plan: MapPlan) -> str:
+    """What the calibration holds for: the home it was made under and how replies were sampled."""
+    return f"home {plan.design.homes[0].digest[:12]}, temperature 0.7, top-p 0.9, up to {plan.preset.reply_tokens} tokens"
+
+
+def _sampling(plan: MapPlan) -> Sampling:
+    return Sampling(max_new_tokens=plan.preset.reply_tokens, temperature=0.7, top_p=0.9, seed=plan.seed)
+
+
+def _pack(replays: Sequence[Replay]) -> Any:
+    return [
+        {
+            "id": r.id,
+            "messages": r.conversation.to_openai(),
+            "turns": [asdict(t) for t in r.trace.turns],
+            "fresh": list(r.fresh),
+            "moved": [list(m) for m in r.moved],
+        }
+        for r in replays
+    ]
+
+
+def _unpack(data: Any) -> list[Replay]:
+    def number(v: Any) -> float:
+        return math.nan if v is None else float(v)
+
+    out: list[Replay] = []
+    for r in cast("list[dict[str, Any]]", data):
+        turns = tuple(
+            TurnTrace(
+                t["turn"], number(t["position"]), t["tokens"], t["fresh"], tuple(t["by_token"]), t["engaged"]
+            )
+            for t in r["turns"]
+        )
+        moved = tuple(tuple(m) for m in r["moved"])
+        conversation = Conversation.from_openai(r["messages"])
+        out.append(Replay(r["id"], conversation, Trace(r["id"], turns), tuple(r["fresh"]), moved, ()))
+    return out
+
+
+def _plain(value: Any) -> Any:
+    """NaN as null, so that units and identities are strict JSON."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in cast("dict[str, Any]", value).items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in cast("list[Any]", value)]
+    return value
+
+
+async def play(
+    model: ChatModel,
+    scripts: Sequence[Playable],
+    *,
+    axis: Axis,
+    home: Sequence[Message],
+    sampling: Sampling,
+    work: WorkDir,
+    name: str,
+    turns: int | None,
+    acts: Sequence[Act] = (),
+    progress: Progress,
+) -> list[Replay]:
+    """Replay scripts in units of twenty conversations."""
+    out: list[Replay] = []
+    for start in range(0, len(scripts), TOGETHER):
+        some = scripts[start : start + TOGETHER]
+
+        async def compute(some: Sequence[Playable] = some) -> Unit:
+            replays = await replay_many(model, some, axis=axis, home=home, sampling=sampling, turns=turns, acts=acts)
+            return Unit(_plain(_pack(replays)))
+
+        unit = await work.do(f"{name}/{start // TOGETHER:03d}", compute)
+        out += _unpack(unit.data)
+        depth = max(len(s.turns) for s in some)
+        depth = depth if turns is None else min(depth, turns)
+        progress.advance(len(some) * (2 * depth - (0 if acts else 1)))
+    return out
+
+
+async def calibrate_alarms(model: ChatModel, axis: Axis, plan: MapPlan, work: WorkDir, progress: Progress) -> Alarming:
+    """Calibrate on home conversations, and count alarms on others that share no user turn with them."""
+    home, sampling, p = opening(plan.design.homes[0]), _sampling(plan), plan.preset
+    progress.stage("playing home conversations to calibrate the alarms")
+    calibration_set = load_home_conversations("calibration", p.calibration)
+    replays = await play(
+        model, calibration_set, axis=axis, home=home, sampling=sampling, work=work, name="calibration", turns=p.turns,
+        progress=progress,
+    )  # fmt: skip
+    calibration = calibrate(
+        [r.trace.drifts() for r in replays], [r.trace.lengths() for r in replays], context=context_label(plan)
+    )
+    if not p.check:
+        reason = "this preset plays no fresh home conversations; the standard preset does"
+        return Alarming(calibration, Finding("alarm.rate", {}, "not_measurable", reason))
+    progress.stage("playing fresh home conversations to check the alarms")
+    check_set = load_home_conversations("check", p.check)
+    fresh = await play(
+        model, check_set, axis=axis, home=home, sampling=sampling, work=work, name="check", turns=p.turns,
+        progress=progress,
+    )  # fmt: skip
+    rate = check(calibration, [r.trace.drifts() for r in fresh], [r.trace.lengths() for r in fresh])
+    verdict = f"{rate.value:.1%} of {rate.n} fresh home conversations of {p.turns} turns raised any alarm."
+    return Alarming(calibration, Finding("alarm.rate", {"value": rate}, verdict=verdict))
+
+
+async def run_domains(
+    model: ChatModel,
+    axis: Axis,
+    plan: MapPlan,
+    work: WorkDir,
+    progress: Progress,
+    *,
+    acts: Sequence[Act],
+) -> list[DomainRun]:
+    """Replay the drift scripts of every domain: free, their neutral twins, and held by the cap, paired on user turns."""
+    home, sampling = opening(plan.design.homes[0]), _sampling(plan)
+    out: list[DomainRun] = []
+    for domain in DOMAINS:
+        progress.stage(f"replaying scripted conversations: {domain.replace('_', ' ')}")
+        scripts = [s for s in load_scripts(domain) if s.half == "report"]
+        scripts += [s for s in load_scripts(domain) if s.half == "tune"]
+        scripts = scripts[: plan.preset.scripts_per_domain]
+        arms: dict[str, list[Replay]] = {}
+        for arm, chosen, on in (
+            ("free", scripts, ()),
+            ("twin", [s.neutral for s in scripts], ()),
+            ("held", scripts, tuple(acts)),
+        ):
+            if arm == "held" and not acts:
+                arms[arm] = []
+                continue
+            arms[arm] = await play(
+                model, chosen, axis=axis, home=home, sampling=sampling, work=work, name=f"scripts/{domain}-{arm}",
+                turns=None, acts=on, progress=progress,
+            )  # fmt: skip
+        out.append(DomainRun(domain, tuple(scripts), tuple(arms["free"]), tuple(arms["twin"]), tuple(arms["held"])))
+    return out
+
+
+def _means(replays: Sequence[Replay]) -> list[float]:
+    """Mean drift of each conversation over its turns after the first."""
+    out: list[float] = []
+    for r in replays:
+        values = [d for d in r.trace.drifts()[1:] if math.isfinite(d)]
+        out.append(float(np.mean(values)) if values else math.nan)
+    return out
+
+
+def _estimate(values: Sequence[float], seed: int) -> Estimate | None:
+    known = [v for v in values if math.isfinite(v)]
+    return bootstrap_mean(known, seed=seed) if len(known) >= 3 else None
+
+
+def drift_findings(runs: Sequence[DomainRun], seed: int) -> dict[str, Finding]:
+    """Mean drift by domain beside the neutral twins, and the hypothesis written before the run with its verdict."""
+    out: dict[str, Finding] = {}
+    excess: dict[str, list[float]] = {}
+    for run in runs:
+        free, twin, held = _means(run.free), _means(run.twin), _means(run.held)
+        diff = [a - b for a, b in zip(free, twin, strict=True)]
+        excess[run.domain] = diff
+        values = {
+            "drift": _estimate(free, seed), "twin": _estimate(twin, seed), "excess": _estimate(diff, seed),
+            "held": _estimate(held, seed),
+        }  # fmt: skip
+        known = {k: v for k, v in values.items() if v is not None}
+        name = f"drift.{run.domain}"
+        if "excess" not in known:
+            out[name] = Finding(name, known, "not_measurable", f"{len(run.scripts)} scripts are too few for an interval")
+            continue
+        e = known["excess"]
+        verdict = "moves away from home" if e.high < 0 else "moves towards home" if e.low > 0 else "is not shown to move"
+        out[name] = Finding(
+            name, known, verdict=f"{run.domain.replace('_', ' ')}: {e.value:+.2f} against its neutral twin; it {verdict}."
+        )
+    hypothesis = load_hypothesis()
+    above = [v for d in hypothesis.above for v in excess.get(d, [])]
+    below = [v for d in hypothesis.below for v in excess.get(d, [])]
+    above, below = ([v for v in x if math.isfinite(v)] for x in (above, below))
+    if len(above) >= 4 and len(below) >= 4:
+        rng = np.random.default_rng(stable_seed("hypothesis", seed))
+        draws = [
+            float(np.mean(rng.choice(above, len(above))) - np.mean(rng.choice(below, len(below)))) for _ in range(2000)
+        ]
+        low, high = (float(v) for v in np.percentile(draws, [2.5, 97.5]))
+        value = float(np.mean(above) - np.mean(below))
+        gap = Estimate(value, min(low, value), max(high, value), 0.95, len(above) + len(below), "", "bootstrap over scripts")
+        fell = "it held" if gap.low > 0 else "the opposite was seen" if gap.high < 0 else "it was not shown"
+        out["drift.hypothesis"] = Finding("drift.hypothesis", {"value": gap}, verdict=f"{hypothesis.statement} {fell.capitalize()}.")
+    else:
+        out["drift.hypothesis"] = Finding("drift.hypothesis", {}, "not_measurable", "too few scripts were replayed to compare domains")
+    return out
+
+
+def drift_section(alarming: Alarming, runs: Sequence[DomainRun], plan: MapPlan) -> Section:
+    """The section ``drift`` of an identity: calibration, its check, curves by domain, and the conversations themselves."""
+    findings = {"alarm.rate": alarming.rate, **(drift_findings(runs, plan.seed) if runs else {})}
+    conversations = [
+        {
+            "domain": run.domain,
+            "script": s.id,
+            "title": s.title,
+            "half": s.half,
+            **{
+                arm: {
+                    **_pack([replays[i]])[0],
+                    "alarms": [asdict(a) for a in alarms_of(alarming.calibration, replays[i].trace)],
+                }
+                for arm, replays in (("free", run.free), ("twin", run.twin), ("held", run.held))
+                if replays
+            },
+        }
+        for run in runs
+        for i, s in enumerate(run.scripts)
+    ]
+    data = {
+        "calibration": alarming.calibration.to_json(),
+        "findings": {k: f.to_json() for k, f in findings.items()},
+        "conversations": conversations,
+    }
+    return Section(1, _plain(data))

@@ -1,0 +1,222 @@
+"""The first stage of a map: replies, read layer, judge, axis, card."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from homing.errors import InputError
+from homing.identity import Section
+from homing.identity.work import WorkDir
+from homing.models.base import ChatModel
+from homing.persona.axis import Axis
+from homing.persona.card import Selection, filtered_cosine, measure, select_layer, tuning_rows
+from homing.persona.judge import JudgeGate, gate, in_role_scores, load_gold
+from homing.persona.plan import opening
+from homing.persona.rollouts import Replies, ask
+from homing.persona.scale import Scale
+from homing.persona.space import fit_axis, pcs, role_vectors, split_cosines, random_splits
+from homing.stats.estimate import Estimate, Finding
+from homing.stats.seeds import stable_seed
+from homing.verbs.plan import MapPlan
+from homing.verbs.progress import Progress
+
+__all__ = ["Persona", "measure_persona", "persona_section"]
+
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Persona:
+    """What the first stage found.
+
+    Attributes:
+        axis: over all replies. ``replies``: all of them. ``tune``: rows that chose the layer and report nothing.
+        selection: the read layer and what tuning saw. ``card``: findings by name. ``gate``: of the judge, or None.
+        kept: the judge's filter where it passed its gate, else None.
+    """
+
+    axis: Axis
+    replies: Replies
+    tune: Bools
+    selection: Selection
+    card: dict[str, Finding]
+    gate: JudgeGate | None
+    kept: Bools | None
+
+
+async def measure_persona(model: ChatModel, plan: MapPlan, work: WorkDir, progress: Progress) -> Persona:
+    """Ask every cell of the plan and measure the space."""
+    progress.stage("asking home and the roles")
+    enough = None if plan.precision is None else _stop_rule(plan.precision, plan.seed)
+    replies = await ask(
+        model,
+        plan.design,
+        work=work,
+        layers=range(model.info.layers),
+        advance=lambda n: progress.advance(n),
+        enough=enough,
+    )
+    progress.stage("choosing the read layer on tuning roles")
+    tune = tuning_rows(replies, seed=plan.seed)
+    selection = select_layer(replies, tune, seed=plan.seed)
+    judged: JudgeGate | None = None
+    kept: Bools | None = None
+    scores = None
+    if plan.judged:
+        progress.stage("judging: is each reply in its role?")
+        judged, scores = await _judge(model, plan, replies, work, progress)
+        if judged.passed:
+            kept = np.where(replies.home, True, scores > judged.threshold)
+    progress.stage("measuring the axis")
+    card = measure(replies, selection, tune, seed=plan.seed)
+    card |= _judge_findings(replies, selection, tune, judged, kept, plan.seed)
+    return Persona(fit_axis(replies, read_layer=selection.read_layer), replies, tune, selection, card, judged, kept)
+
+
+def _stop_rule(precision: float, seed: int) -> Any:
+    """Stop once the spread of split-half cosines over resamples of the tuning roles is under twice the precision."""
+
+    def enough(replies: Replies) -> bool:
+        rows = tuning_rows(replies, seed=seed)
+        part = replies.take(rows)
+        middle = replies.means.shape[1] * 2 // 3
+        at = replace(part, means=part.means[:, middle : middle + 1])
+        boot = split_cosines(at, random_splits(at, 200, seed=stable_seed("stop", seed), bootstrap=True))[:, 0]
+        low, high = np.percentile(boot, [2.5, 97.5])
+        return float(high - low) <= 2 * precision
+
+    return enough
+
+
+async def _judge(
+    model: ChatModel, plan: MapPlan, replies: Replies, work: WorkDir, progress: Progress
+) -> tuple[JudgeGate, NDArray[np.float64]]:
+    design = plan.design
+    home = opening(design.homes[0])
+    roles = {r.id: r for r in design.roles}
+    gold = [g for g in load_gold() if g.role in roles]
+    gold_items = [(roles[g.role], 0, g.question, g.reply) for g in gold]
+    gold_scores = await in_role_scores(
+        model, gold_items, pool=design.roles, home=home, work=work, name="gold", seed=plan.seed, advance=progress.advance
+    )
+    judged = gate(gold_scores, gold, seed=plan.seed)
+    rows = np.flatnonzero(~replies.home)
+    items = [
+        (
+            design.roles[replies.role[i]],
+            int(replies.prompt[i]),
+            design.questions[replies.question[i]].text,
+            replies.texts[i],
+        )
+        for i in rows
+    ]
+    scores = np.full(len(replies), np.inf)
+    scores[rows] = await in_role_scores(
+        model, items, pool=design.roles, home=home, work=work, name="judge", seed=plan.seed, advance=progress.advance
+    )
+    return judged, scores
+
+
+def _judge_findings(
+    replies: Replies, selection: Selection, tune: Bools, judged: JudgeGate | None, kept: Bools | None, seed: int
+) -> dict[str, Finding]:
+    if judged is None:
+        reason = "the likelihood judge was not run in this preset, so nothing is filtered"
+        return {"judge.balanced_accuracy": Finding("judge.balanced_accuracy", {}, "not_measurable", reason)}
+    out = {
+        "judge.balanced_accuracy": Finding(
+            "judge.balanced_accuracy",
+            {"value": judged.balanced_accuracy, "agreement": judged.agreement},
+            verdict=(
+                f"The likelihood judge reaches a balanced accuracy of {judged.balanced_accuracy.value:.2f} on the held-out"
+                f" half of the gold set; labellers agree on {judged.agreement.value:.0%} (kappa {judged.kappa:.2f}). "
+                + ("It passes, and the filtered figures stand beside." if judged.passed else "It does not pass; no filter is used.")
+            ),
+        )
+    }
+    if kept is None:
+        return out
+    role_rows = ~replies.home
+    share = float(kept[role_rows].mean())
+    n = int(role_rows.sum())
+    from homing.stats import wilson
+
+    out["judge.kept"] = Finding(
+        "judge.kept", {"value": wilson(int(kept[role_rows].sum()), n)}, verdict=f"{share:.0%} of the role replies are in role."
+    )
+    layer = replies.layers.index(selection.read_layer)
+    try:
+        filtered = measure(replies, selection, tune, seed=seed, kept=kept)
+    except InputError as e:
+        out["filtered.split_half"] = Finding("filtered.split_half", {}, "not_measurable", str(e))
+        return out
+    for name in ("axis.split_half_raw", "axis.split_half", "axis.auroc_one", "axis.auroc_three", "axis.cos_pc1"):
+        f = filtered[name]
+        out[f"filtered.{name.removeprefix('axis.')}"] = Finding(
+            f"filtered.{name.removeprefix('axis.')}", f.estimates, f.regime, f.reason, f"With the judge's filter: {f.verdict}"
+        )
+    cos = filtered_cosine(replies, kept, layer)
+    out["filtered.cosine"] = Finding(
+        "filtered.cosine",
+        {"value": Estimate(cos, cos, cos, 0.95, n, "", "of the two axes of this map; no sampling")},
+        verdict=f"The axis with the filter and the one without have cosine {cos:.2f}.",
+    )
+    return out
+
+
+def persona_section(persona: Persona, plan: MapPlan) -> Section:
+    """The section ``persona`` of an identity."""
+    replies, axis = persona.replies, persona.axis
+    home, roles, counts = role_vectors(replies)
+    layer = replies.layers.index(axis.read_layer)
+    components, shares = pcs(roles[counts > 0, layer])
+    positions = axis.positions(axis.raw(replies.means))[:, layer]
+    spread = np.array([positions[replies.role == r].std(ddof=1) / np.sqrt(c) if c > 1 else np.nan for r, c in enumerate(counts)])
+    second = (roles[:, layer] - roles[counts > 0, layer].mean(axis=0)) @ components[1]
+    home_second = float((home[layer] - roles[counts > 0, layer].mean(axis=0)) @ components[1])
+    scale = float(np.nanstd(second)) or 1.0
+    data: dict[str, Any] = {
+        "axis": axis.to_json(),
+        "home": [h.digest for h in plan.design.homes],
+        "home_system": plan.design.homes[0].system,
+        "home_messages": [list(m) for m in plan.design.homes[0].messages],
+        "roles": [
+            {
+                "id": r.id,
+                "name": r.name,
+                "kind": r.kind,
+                "replies": int(c),
+                "position": None if not c else float(axis.positions(axis.raw(roles[i]))[layer]),
+                "se": None if not np.isfinite(spread[i]) else float(spread[i]),
+                "second": None if not c else float(second[i]) / scale,
+            }
+            for i, (r, c) in enumerate(zip(plan.design.roles, counts, strict=False))
+        ],
+        "home_second": home_second / scale,
+        "scale": Scale.of(replies, axis).to_json(),
+        "home_replies": int(replies.home.sum()),
+        "variance": [float(s) for s in shares[:20]],
+        "selection": {
+            "read_layer": persona.selection.read_layer,
+            "layers": [[f.layer, f.split_half, f.auroc] for f in persona.selection.layers],
+            "barred_roles": [plan.design.roles[i].id for i in persona.selection.barred],
+        },
+        "card": {k: f.to_json() for k, f in persona.card.items()},
+        "judge": None if persona.gate is None else persona.gate.to_json(),
+        "home_raw_quantiles": {
+            str(q): [float(v) for v in np.quantile(axis.raw(replies.means[replies.home]), q, axis=0)]
+            for q in (0.05, 0.25, 0.5, 0.75, 0.95)
+        },
+        "sampled": plan.design.to_json(),
+    }
+    arrays = {
+        "axis": axis.vectors,
+        "home": home,
+        "roles": np.nan_to_num(roles),
+        "components": components[:32].astype(np.float32),
+    }
+    return Section(1, data, arrays)

@@ -1,0 +1,259 @@
+"""watch: read every assistant turn of given transcripts, and say where the model left home."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+from homing.conversation import Conversation, Message
+from homing.drift.calibration import Calibration
+from homing.drift.replay import SAMPLING, Replay, replay_many
+from homing.drift.trace import Trace, TurnTrace, alarms_of, position_of
+from homing.engine.base import Act, Sampling
+from homing.errors import IdentityError, InputError
+from homing.hold.cap import Cap
+from homing.identity import Identity
+from homing.models.base import ChatModel, ReplyRequest
+from homing.models.sources import open_model
+from homing.persona.axis import Axis
+from homing.persona.scale import Scale
+from homing.stats.seeds import stable_seed
+from homing.verbs.progress import Progress, silent
+from homing.verbs.transcripts import BadLine, Transcript, read_transcripts
+
+__all__ = ["Home", "watch_conversation", "watch_file"]
+
+ERROR_SCHEMA = "homing.watch-error/1"
+LINE_SCHEMA = "homing.watch/1"
+TOGETHER = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Home:
+    """An identity opened for use: what reading and holding need, taken from its sections.
+
+    Attributes:
+        axis, scale, calibration: of the sections persona and drift. ``cap``: of the section cap; None where there is none.
+        opening: messages before the first user turn at home. ``reply_tokens``: longest reply that was calibrated.
+    """
+
+    identity: Identity
+    axis: Axis
+    scale: Scale
+    calibration: Calibration
+    cap: Cap | None
+    opening: tuple[Message, ...]
+    reply_tokens: int
+
+    @classmethod
+    def of(cls, identity: Identity) -> Home:
+        """Take an identity apart.
+
+        Raises:
+            IdentityError: a section is missing or cannot be read.
+        """
+        persona, drift = identity.section("persona"), identity.section("drift")
+        try:
+            axis = Axis.from_json(persona.data["axis"], persona.arrays["axis"])
+            system = persona.data["home_system"]
+            opening = () if system is None else (Message("system", system),)
+            opening += tuple(Message(m[0], m[1]) for m in persona.data["home_messages"])
+            cap = None
+            if "cap" in identity.sections and identity.section("cap").data.get("cap") is not None:
+                section = identity.section("cap")
+                cap = Cap.from_section(section.data["cap"], section.arrays)
+            return cls(
+                identity,
+                axis,
+                Scale.from_json(persona.data["scale"]),
+                Calibration.from_json(drift.data["calibration"]),
+                cap,
+                opening,
+                int(persona.data["sampled"]["sampling"]["max_new_tokens"]),
+            )
+        except (KeyError, TypeError, IndexError) as e:
+            raise IdentityError(f"a section of this identity lacks {e}; map again with this version") from None
+
+    @classmethod
+    def load(cls, directory: Path | str) -> Home:
+        """Load and take apart."""
+        return cls.of(Identity.load(directory))
+
+    def acts(self, model: ChatModel, hold: str | None) -> tuple[Act, ...]:
+        """The acts of a hold by name, registered with the model.
+
+        Raises:
+            InputError: an unknown hold. IdentityError: this identity has no cap.
+        """
+        if hold is None or hold == "none":
+            return ()
+        if hold != "cap":
+            raise InputError(f"hold {hold!r} is unknown; use cap or none")
+        if self.cap is None:
+            raise IdentityError("this identity has no cap; run `homing map` again to tune one")
+        return self.cap.register(model)
+
+    def warnings(self, conversation: Conversation) -> tuple[str, ...]:
+        """Why the alarms' promise does not cover a conversation; empty where it does."""
+        out: list[str] = []
+        home = next((m.content for m in self.opening if m.role == "system"), None)
+        if conversation.system != home:
+            out.append("the system prompt is not the one the alarms were calibrated under; their promise does not cover this")
+        if conversation.turns > self.calibration.max_turns:
+            out.append(f"{conversation.turns} turns, but the alarms were calibrated on {self.calibration.max_turns}")
+        return tuple(out)
+
+
+def _line(home: Home, trace: Trace, t: int, alarms: Sequence[Any], warnings: Sequence[str]) -> dict[str, Any]:
+    turn = trace.turns[t]
+    drift = turn.drift
+    return {
+        "schema": LINE_SCHEMA,
+        "conversation": trace.conversation,
+        "turn": turn.turn + 1,
+        "position": _figure(home.scale.position(turn.position)),
+        "drift": None if drift is None or not math.isfinite(drift) else _figure(home.scale.drift(drift)),
+        "alarms": [
+            {"detector": a.detector, "turn": a.turn + 1, "statistic": a.statistic, "threshold": a.threshold}
+            for a in alarms
+            if a.turn == t
+        ],
+        "engaged_tokens": turn.engaged,
+        "tokens": turn.tokens,
+        "warnings": list(warnings),
+    }
+
+
+def _figure(estimate: Any) -> dict[str, Any]:
+    return {k: v for k, v in estimate.to_json().items() if k in ("value", "low", "high", "level", "n")}
+
+
+@dataclass(frozen=True, slots=True)
+class _Turns:
+    """The user's side of a transcript, to be replayed under a hold."""
+
+    id: str
+    turns: tuple[str, ...]
+
+
+async def trace_given(model: ChatModel, home: Home, item: Transcript) -> Trace:
+    """Positions of the replies that a transcript has, and drift against fresh replies to the same user messages."""
+    model.register(home.axis.direction)
+    read = home.axis.read()
+    turns = await model.read(item.conversation, reads=(read,))
+    messages = item.conversation.messages
+    head = messages[:1] if item.conversation.system is not None else ()
+    requests: list[ReplyRequest] = []
+    asked: list[int] = []
+    for n, turn in enumerate(turns):
+        before = [m for m in messages[: turn.message] if m.role == "user"]
+        if not before:
+            continue
+        if turn.turn > 0:
+            s = replace(_sampling(home), seed=stable_seed("turn", item.id, turn.turn, 0))
+            requests.append(ReplyRequest(Conversation((*head, before[-1])), s, (), (read,)))
+            asked.append(n)
+    made = dict(zip(asked, await model.replies(requests), strict=True)) if requests else {}
+    out: list[TurnTrace] = []
+    for n, turn in enumerate(turns):
+        position, tokens = position_of(turn.readings[0], home.axis)
+        fresh = position if turn.turn == 0 else None
+        if n in made:
+            fresh = position_of(made[n].readings[0], home.axis)[0]
+        out.append(TurnTrace(turn.turn, position, len(tokens), fresh, tokens))
+    return Trace(item.id, tuple(out))
+
+
+def _sampling(home: Home) -> Sampling:
+    return replace(SAMPLING, max_new_tokens=home.reply_tokens)
+
+
+async def watch_conversation(
+    model: ChatModel, home: Home, item: Transcript, *, hold: str | None = None
+) -> tuple[list[dict[str, Any]], Replay | None]:
+    """One output line an assistant turn; with a hold, replies are made again on the same user turns."""
+    replay: Replay | None = None
+    acts = home.acts(model, hold)
+    if acts:
+        users = tuple(m.content for m in item.conversation if m.role == "user")
+        if not users:
+            raise InputError("the conversation has no user message to reply to")
+        head = item.conversation.messages[:1] if item.conversation.system is not None else ()
+        replays = await replay_many(
+            model, [_Turns(item.id, users)], axis=home.axis, home=head, sampling=_sampling(home), acts=acts
+        )
+        replay, trace = replays[0], replays[0].trace
+    else:
+        trace = await trace_given(model, home, item)
+    alarms = alarms_of(home.calibration, trace)
+    warnings = home.warnings(item.conversation)
+    return [_line(home, trace, t, alarms, warnings) for t in range(len(trace.turns))], replay
+
+
+def _error(bad: BadLine) -> dict[str, Any]:
+    return {"schema": ERROR_SCHEMA, "conversation": bad.id, "error": {"message": str(bad), "line": bad.line, "file": bad.file}}
+
+
+@contextmanager
+def _opened(model: str | None, home: Home) -> Iterator[tuple[ChatModel, asyncio.Runner]]:
+    runner = asyncio.Runner()
+    try:
+
+        async def open_() -> ChatModel:
+            return open_model(model or str(home.identity.model["name"]), dtype="float32")
+
+        chat = runner.run(open_())
+        try:
+            home.identity.require_model(chat.info.fingerprint, what=chat.name)
+            yield chat, runner
+        finally:
+            runner.run(chat.close())
+    finally:
+        runner.close()
+
+
+def watch_file(
+    path: Path | str,
+    identity_dir: Path | str,
+    *,
+    model: str | None = None,
+    hold: str | None = None,
+    progress: Progress | None = None,
+) -> Iterator[dict[str, Any]]:
+    """Lines of ``homing watch``: one an assistant turn, and an error object for each line that cannot be read.
+
+    Args:
+        path: see :func:`homing.verbs.transcripts.read_transcripts`. ``identity_dir``: of the model's home.
+        model: name; default: the one the identity was made on. ``hold``: ``cap``, or None.
+
+    Raises:
+        HomingError: the path, the identity or the model cannot be used; errors inside a transcript are lines instead.
+    """
+    shown = progress or silent()
+    home = Home.load(identity_dir)
+    items = read_transcripts(path)
+    if hold not in (None, "none"):
+        home_has = home.cap
+        if hold != "cap" or home_has is None:
+            home.acts(cast(ChatModel, None), hold)
+    shown.start(total=None, unit="conversations", title=f"watching {path}")
+    with _opened(model, home) as (chat, runner):
+        for item in items:
+            if isinstance(item, BadLine):
+                yield _error(item)
+                continue
+            try:
+                lines, _ = runner.run(watch_conversation(chat, home, item, hold=hold))
+            except InputError as e:
+                yield _error(BadLine(item.id, item.file, item.line, str(e)))
+                continue
+            shown.advance(1)
+            yield from lines
+    shown.finish()
+
+
