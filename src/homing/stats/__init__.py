@@ -1,1 +1,144 @@
-"""Room to be filled."""
+"""Estimates, intervals and tests; knows nothing of models. Names load on first use, so that importing stays light."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from homing.stats.estimate import Cost, Estimate, Finding, Regime
+
+if TYPE_CHECKING:
+    from homing.stats.auroc import auroc, auroc_clustered
+    from homing.stats.bootstrap import (
+        bootstrap_difference,
+        bootstrap_mean,
+        ratio_of_means,
+        two_way_bootstrap,
+        two_way_bootstrap_many,
+    )
+    from homing.stats.components import (
+        VarianceComponents,
+        predicted_auroc,
+        predicted_auroc_intervals,
+        variance_components,
+    )
+    from homing.stats.intervals import koopman, newcombe_paired, wilson
+    from homing.stats.quantiles import Threshold, exceedance, least_n, quantile_interval, quantile_threshold
+    from homing.stats.regression import DoseResponse, correlation, cross_validated_r2, linear_or_quadratic
+    from homing.stats.reliability import (
+        ParallelAnalysis,
+        SplitHalf,
+        cosine,
+        disattenuated_cosine,
+        parallel_analysis,
+        pcs_for_share,
+        spearman_brown,
+        split_half_cosine,
+        variance_share,
+    )
+    from homing.stats.tests import (
+        Adjusted,
+        Equivalence,
+        TestResult,
+        benjamini_hochberg,
+        exact_binomial,
+        mcnemar_exact,
+        permutation_paired,
+        tost_mean,
+        tost_proportion,
+    )
+
+_HOMES: dict[str, tuple[str, ...]] = {
+    "auroc": ("auroc", "auroc_clustered"),
+    "bootstrap": (
+        "bootstrap_difference",
+        "bootstrap_mean",
+        "ratio_of_means",
+        "two_way_bootstrap",
+        "two_way_bootstrap_many",
+    ),
+    "components": ("VarianceComponents", "predicted_auroc", "predicted_auroc_intervals", "variance_components"),
+    "intervals": ("koopman", "newcombe_paired", "wilson"),
+    "quantiles": ("Threshold", "exceedance", "least_n", "quantile_interval", "quantile_threshold"),
+    "regression": ("DoseResponse", "correlation", "cross_validated_r2", "linear_or_quadratic"),
+    "reliability": (
+        "ParallelAnalysis",
+        "SplitHalf",
+        "cosine",
+        "disattenuated_cosine",
+        "parallel_analysis",
+        "pcs_for_share",
+        "spearman_brown",
+        "split_half_cosine",
+        "variance_share",
+    ),
+    "tests": (
+        "Adjusted",
+        "Equivalence",
+        "TestResult",
+        "benjamini_hochberg",
+        "exact_binomial",
+        "mcnemar_exact",
+        "permutation_paired",
+        "tost_mean",
+        "tost_proportion",
+    ),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "Adjusted",
+    "Cost",
+    "DoseResponse",
+    "Equivalence",
+    "Estimate",
+    "Finding",
+    "ParallelAnalysis",
+    "Regime",
+    "SplitHalf",
+    "TestResult",
+    "Threshold",
+    "VarianceComponents",
+    "auroc",
+    "auroc_clustered",
+    "benjamini_hochberg",
+    "bootstrap_difference",
+    "bootstrap_mean",
+    "correlation",
+    "cosine",
+    "cross_validated_r2",
+    "disattenuated_cosine",
+    "exact_binomial",
+    "exceedance",
+    "koopman",
+    "least_n",
+    "linear_or_quadratic",
+    "mcnemar_exact",
+    "newcombe_paired",
+    "parallel_analysis",
+    "pcs_for_share",
+    "permutation_paired",
+    "predicted_auroc",
+    "predicted_auroc_intervals",
+    "quantile_interval",
+    "quantile_threshold",
+    "ratio_of_means",
+    "spearman_brown",
+    "split_half_cosine",
+    "tost_mean",
+    "tost_proportion",
+    "two_way_bootstrap",
+    "two_way_bootstrap_many",
+    "variance_components",
+    "variance_share",
+    "wilson",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+    # Importing homing.stats.auroc binds the module to the name that the function must have.
+    globals()[name] = value
+    return value

@@ -1,0 +1,191 @@
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false, reportMissingTypeStubs=false
+"""Tests that stand beside the intervals, and equivalence: absence of an effect is a claim with a margin of its own."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from homing.errors import InputError
+from homing.stats._check import finite, group_codes
+from homing.stats._special import F64, t_quantile
+from homing.stats.bootstrap import Labels, clustered_error
+from homing.stats.estimate import Estimate
+from homing.stats.intervals import newcombe_paired
+
+__all__ = [
+    "Adjusted",
+    "Equivalence",
+    "TestResult",
+    "Verdict",
+    "benjamini_hochberg",
+    "exact_binomial",
+    "mcnemar_exact",
+    "permutation_paired",
+    "tost_mean",
+    "tost_proportion",
+]
+
+Verdict = Literal["equivalent", "different", "inconclusive"]
+
+
+@dataclass(frozen=True, slots=True)
+class TestResult:
+    """A test's outcome: the statistic, its two-sided p-value, the independent units behind it, and how."""
+
+    __test__ = False  # the name begins as pytest's classes do
+
+    statistic: float
+    p_value: float
+    n: int
+    method: str
+
+
+@dataclass(frozen=True, slots=True)
+class Equivalence:
+    """Whether an effect is absent within a stated margin.
+
+    Attributes:
+        verdict: ``equivalent``: the whole interval at 1 - 2 alpha lies within the margin; else ``different``: the
+            interval at 1 - alpha leaves out 0; else ``inconclusive``.
+        estimate: the effect with its interval at 1 - 2 alpha. ``margin``: in the same unit. ``alpha``: of each test.
+    """
+
+    verdict: Verdict
+    estimate: Estimate
+    margin: float
+    alpha: float
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Adjusted:
+    """p-values adjusted for the false discovery rate, in the order given; ``rejected`` where at most ``rate``."""
+
+    adjusted: F64
+    rejected: npt.NDArray[np.bool_]
+    rate: float
+
+
+def exact_binomial(successes: int, n: int, *, rate: float = 0.5) -> TestResult:
+    """Exact two-sided test of a rate."""
+    from scipy.stats import binomtest
+
+    if not 0 <= successes <= n or n < 1:
+        raise InputError(f"successes are {successes} of {n}; give at least one trial and no more successes than trials")
+    return TestResult(successes / n, float(binomtest(successes, n, rate).pvalue), n, "exact binomial")
+
+
+def mcnemar_exact(first_only: int, second_only: int) -> TestResult:
+    """Exact McNemar test on the discordant pairs; 1 where there are none."""
+    n = first_only + second_only
+    if min(first_only, second_only) < 0:
+        raise InputError(f"discordant counts are {first_only} and {second_only}; they must be at least 0")
+    if n == 0:
+        return TestResult(0.0, 1.0, 0, "exact McNemar")
+    p = exact_binomial(first_only, n).p_value
+    return TestResult(float(first_only - second_only), p, n, "exact McNemar")
+
+
+def permutation_paired(
+    differences: npt.ArrayLike, *, seed: int, clusters: Labels = None, draws: int = 10000
+) -> TestResult:
+    """Sign-flip test of a mean paired difference; a cluster flips as one.
+
+    Up to 13 clusters every flip is taken; above, ``draws`` random ones, with the data themselves counted among them.
+
+    Args:
+        differences: ``(n,)`` within-pair differences.
+        seed: of the flips.
+        clusters: one label a difference.
+        draws: random flips.
+    """
+    x = finite(differences, "differences")
+    codes, m = group_codes(clusters, x.size)
+    sums = np.bincount(codes, weights=x, minlength=m)
+    observed = abs(float(sums.sum()))
+    edge = observed * (1 - 1e-12) - 1e-15  # flips that tie with the data count as extreme despite rounding
+    if m <= 13:
+        bits = (np.arange(2**m)[:, None] >> np.arange(m)) & 1
+        p = float(np.mean(np.abs((1 - 2 * bits) @ sums) >= edge))
+        return TestResult(float(x.mean()), p, m, "sign flips, all")
+    rng = np.random.default_rng(seed)
+    extreme = 0
+    for start in range(0, draws, 1000):
+        size = min(1000, draws - start)
+        signs = rng.integers(0, 2, (size, m), dtype=np.int8) * 2 - 1
+        extreme += int(np.sum(np.abs(signs @ sums) >= edge))
+    return TestResult(float(x.mean()), (extreme + 1) / (draws + 1), m, f"sign flips, {draws} draws")
+
+
+def _margin(margin: float, alpha: float) -> None:
+    if not margin > 0:
+        raise InputError(f"margin is {margin}; state how large an effect would still count as none, above 0")
+    if not 0 < alpha < 0.5:
+        raise InputError(f"alpha is {alpha}; it must lie between 0 and 0.5")
+
+
+def _verdict(narrow: Estimate, wide: Estimate, margin: float, alpha: float) -> Equivalence:
+    if -margin < narrow.low and narrow.high < margin:
+        verdict: Verdict = "equivalent"
+    elif wide.low > 0 or wide.high < 0:
+        verdict = "different"
+    else:
+        verdict = "inconclusive"
+    return Equivalence(verdict, narrow, margin, alpha)
+
+
+def tost_mean(
+    differences: npt.ArrayLike, *, margin: float, clusters: Labels = None, alpha: float = 0.05, unit: str = ""
+) -> Equivalence:
+    """Two one-sided t tests of a mean difference against plus and minus the margin, errors clustered.
+
+    Args:
+        differences: ``(n,)``. ``margin``: in the same unit.
+        clusters: one label a difference.
+        alpha: of each one-sided test.
+        unit: of the differences.
+    """
+    _margin(margin, alpha)
+    x = finite(differences, "differences")
+    codes, m = group_codes(clusters, x.size)
+    mean, error = float(x.mean()), clustered_error(x, codes, m)
+    method = f"TOST, clustered t, margin {margin:g}"
+
+    def interval(level: float) -> Estimate:
+        if m < 2:
+            return Estimate(mean, -math.inf, math.inf, level, m, unit, method)
+        half = t_quantile((1 + level) / 2, m - 1) * error
+        return Estimate(mean, mean - half, mean + half, level, m, unit, method)
+
+    return _verdict(interval(1 - 2 * alpha), interval(1 - alpha), margin, alpha)
+
+
+def tost_proportion(
+    both: int, first_only: int, second_only: int, neither: int, *, margin: float, alpha: float = 0.05, unit: str = ""
+) -> Equivalence:
+    """Equivalence of two rates on the same items, by Newcombe's paired interval; counts as in ``newcombe_paired``."""
+    _margin(margin, alpha)
+    narrow, wide = (
+        newcombe_paired(both, first_only, second_only, neither, level=level, unit=unit)
+        for level in (1 - 2 * alpha, 1 - alpha)
+    )
+    return _verdict(narrow, wide, margin, alpha)
+
+
+def benjamini_hochberg(p_values: npt.ArrayLike, *, rate: float = 0.05) -> Adjusted:
+    """Benjamini-Hochberg over a report's primary tests.
+
+    Args:
+        p_values: ``(k,)``. ``rate``: false discovery rate.
+    """
+    from scipy.stats import false_discovery_control
+
+    p = finite(p_values, "p_values")
+    if ((p < 0) | (p > 1)).any():
+        raise InputError(f"p-values run from {p.min():g} to {p.max():g}; they must lie between 0 and 1")
+    adjusted = np.asarray(false_discovery_control(p, method="bh"), dtype=np.float64)
+    return Adjusted(adjusted, adjusted <= rate, rate)
