@@ -60,8 +60,12 @@ class Planted:
                 if i in a.layers:
                     at = a.layers.index(i)
                     v = self.known[a.direction].at(i)
-                    gap = a.thresholds[at] - float(h @ v)
-                    move = a.strength * (max(gap, 0.0) if a.kind == "floor" else min(gap, 0.0))
+                    if a.kind == "add":
+                        assert a.gate is not None and a.gate.direction == a.direction and a.gate.layer == i
+                        move = a.strength if float(h @ v) < a.gate.threshold else 0.0
+                    else:
+                        gap = a.thresholds[at] - float(h @ v)
+                        move = a.strength * (max(gap, 0.0) if a.kind == "floor" else min(gap, 0.0))
                     fired[k][at] = 3.0 if self.lies else abs(move)
                     moved = moved + self.arrives * move * v
                     h = h + self.arrives * move * v

@@ -108,16 +108,6 @@ class Matched:
         }
 
 
-@dataclass(slots=True)
-class _Knobs:
-    """What is turned, one value a layer: the quantile of its threshold, and its gain."""
-
-    direction: Direction
-    kind: ControlKind
-    quantile: F64
-    gain: F64
-
-
 async def match_controls(
     model: ChatModel,
     cap: Cap,
@@ -130,10 +120,10 @@ async def match_controls(
 ) -> dict[ControlKind, tuple[Matched, ...]]:
     """Set each control so that it fires on as many tokens, and moves them as far, as the cap does, layer by layer.
 
-    Two knobs a layer: the threshold (a quantile of the control's own projections) sets how often it fires, the strength how
-    far it moves. A floor can close at most the whole gap; where that is less than the cap moves, the control becomes a
-    gated addition of constant size, which fires on the same quantile. Both are corrected ``rounds`` times against replies
-    made under the control itself, since an edit at one layer changes what the next one sees.
+    Two knobs a layer: the threshold (a quantile of the control's own projections) sets how often it fires, the strength
+    how far it moves. A floor can close at most the whole gap; where that is less than the cap moves, the control becomes
+    a gated addition of constant size, which fires on the same quantile. An edit at one layer changes what the next one
+    sees, so both are set anew ``rounds`` times from what is read under the control itself; the best round is kept.
 
     Args:
         model: to ask. ``cap``: the one to match. ``directions``: from :func:`control_directions`.
@@ -155,18 +145,22 @@ async def match_controls(
     if not share.size or not share.any():
         raise InputError("the cap fired on no token of the tuning prompts; there is nothing to match controls to")
     plain = replies[len(prompts) :]
-    raw = [np.concatenate([r.readings[j] for r in plain]).astype(np.float64) for j in range(len(every))]
-    knobs = [_start(d, k, raw[j], share, size) for j, (k, d) in enumerate(every)]
-    best: list[tuple[float, Matched] | None] = [None] * len(knobs)
+    seen = [_projections(plain, j) for j in range(len(every))]
+    thresholds = [_quantiles(x, share) for x in seen]
+    best: list[tuple[float, Matched] | None] = [None] * len(every)
     for _ in range(rounds + 1):
-        sets = [_acts(x, raw[j], cap, size, share) for j, x in enumerate(knobs)]
-        made = await model.replies([ReplyRequest(c, s, a) for a in sets for c, s in zip(prompts, sampling, strict=True)])
-        for j, x in enumerate(knobs):
+        sets = [_acts(d, thresholds[j], seen[j], cap, share, size) for j, (_, d) in enumerate(every)]
+        made = await model.replies(
+            [ReplyRequest(c, s, sets[j], (reads[j],)) for j in range(len(every)) for c, s in zip(prompts, sampling, strict=True)]
+        )
+        for j, (kind, direction) in enumerate(every):
             mine = made[j * len(prompts) : (j + 1) * len(prompts)]
-            error, got = _judge(x, sets[j], mine, cap, share, size)
+            error, got = _reached(kind, direction, sets[j], mine, cap, share, size)
             kept = best[j]
             if kept is None or error < kept[0]:
                 best[j] = (error, got)
+            seen[j] = _projections(mine, 0)
+            thresholds[j] = 0.3 * thresholds[j] + 0.7 * _quantiles(seen[j], share)
     out: dict[ControlKind, list[Matched]] = {k: [] for k in directions}
     for chosen in best:
         if chosen is not None:
@@ -174,49 +168,53 @@ async def match_controls(
     return {k: tuple(v) for k, v in out.items()}
 
 
-def _start(direction: Direction, kind: ControlKind, raw: F64, share: F64, size: F64) -> _Knobs:
-    threshold = np.asarray([np.nanquantile(raw[:, i], share[i]) for i in range(len(share))])
-    whole = np.nanmean(np.maximum(threshold - raw, 0.0), axis=0)
-    return _Knobs(direction, kind, share.copy(), size / np.maximum(whole, 1e-9))
+def _projections(replies: Sequence[Reply], read: int) -> F64:
+    return np.concatenate([r.readings[read] for r in replies]).astype(np.float64)
 
 
-def _acts(x: _Knobs, raw: F64, cap: Cap, size: F64, share: F64) -> tuple[Act, ...]:
-    """One act a layer: a soft floor while the gain is at most 1, else a gated addition."""
+def _quantiles(raw: F64, share: F64) -> F64:
+    """The projection under which that share of tokens lies, layer by layer."""
+    return np.asarray([np.nanquantile(raw[:, i], share[i]) for i in range(len(share))])
+
+
+def _acts(direction: Direction, threshold: F64, raw: F64, cap: Cap, share: F64, size: F64) -> tuple[Act, ...]:
+    """One act a layer: a soft floor where that can move as far as the cap, else a gated addition."""
     out: list[Act] = []
     for i, layer in enumerate(cap.layers):
         if share[i] <= 0:
             continue
-        threshold = float(np.nanquantile(raw[:, i], x.quantile[i]))
-        if x.gain[i] <= 1.0:
-            out.append(Act("floor", x.direction.id, (layer,), (threshold,), max(float(x.gain[i]), 1e-6), cap.spans))
+        at = float(threshold[i])
+        gain = float(size[i]) / max(float(np.nanmean(np.maximum(at - raw[:, i], 0.0))), 1e-9)
+        if gain <= 1.0:
+            out.append(Act("floor", direction.id, (layer,), (at,), max(gain, 1e-6), cap.spans))
         else:
-            whole = float(np.nanmean(np.maximum(threshold - raw[:, i], 0.0)))
-            constant = float(x.gain[i]) * whole / max(float(x.quantile[i]), 1e-6)
-            gate = Gate(x.direction.id, layer, threshold)
-            out.append(Act("add", x.direction.id, (layer,), (), constant, cap.spans, gate))
+            gate = Gate(direction.id, layer, at)
+            out.append(Act("add", direction.id, (layer,), (), float(size[i] / share[i]), cap.spans, gate))
     return tuple(out)
 
 
-def _judge(
-    x: _Knobs, acts: tuple[Act, ...], replies: Sequence[Reply], cap: Cap, share: F64, size: F64
+def _reached(
+    kind: ControlKind,
+    direction: Direction,
+    acts: tuple[Act, ...],
+    replies: Sequence[Reply],
+    cap: Cap,
+    share: F64,
+    size: F64,
 ) -> tuple[float, Matched]:
-    """How far it is from the cap; turns its knobs for the next round."""
-    live = np.flatnonzero(share > 0)
+    """What a control did under its present setting, and how far that is from the cap."""
     now, edit = fired(replies)
-    if now.size:
-        x.quantile[live] = np.clip(x.quantile[live] + 0.8 * (share[live] - now), 0.02, 0.999)
-        x.gain[live] *= np.clip(size[live] / np.maximum(edit, 1e-9), 0.4, 2.5)
-    engaged, moved = (float(now.sum()), float(edit.sum())) if now.size else (0.0, 0.0)
     n = len(share)
+    engaged, moved = float(now.sum()) / n, float(edit.sum()) / n
     got = Matched(
-        x.kind,
-        x.direction,
+        kind,
+        direction,
         acts,
-        max(abs(float(x.direction.at(i) @ cap.direction.at(i))) for i in cap.layers),
-        engaged / n,
+        max(abs(float(direction.at(i) @ cap.direction.at(i))) for i in cap.layers),
+        engaged,
         float(share.mean()),
-        moved / n,
+        moved,
         float(size.mean()),
     )
-    wrong = abs(np.log(max(moved / n, 1e-9) / max(float(size.mean()), 1e-9)))
-    return abs(got.engaged - got.engaged_cap) / max(got.engaged_cap, 1e-9) + float(wrong), got
+    wrong = abs(float(np.log(max(moved, 1e-9) / max(got.edit_cap, 1e-9))))
+    return abs(engaged - got.engaged_cap) / got.engaged_cap + wrong, got
