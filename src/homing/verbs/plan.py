@@ -62,7 +62,7 @@ class MapPlan:
             "calibration": p.calibration * later,
             "check": p.check * later,
             "cap tuning": 7 * min(12, p.cap_prompts),
-            "cap report": 5 * p.cap_prompts,
+            "cap report": 5 * 2 * p.cap_prompts,
             "drift scripts": 4 * p.scripts_per_domain * (6 * 8 - 3) if p.scripts_per_domain else 0,
         }
 
