@@ -1,0 +1,90 @@
+"""The Python API: open, wrap, Identity."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from homing.conversation import Conversation
+from homing.errors import InputError
+from homing.identity import container
+from homing.models.sync import Model
+from homing.verbs.map import map_model
+from homing.verbs.plan import plan_map
+from homing.verbs.progress import Progress, silent
+from homing.verbs.transcripts import Transcript
+from homing.verbs.watch import Home, watch_conversation
+
+__all__ = ["Identity", "open", "wrap"]
+
+
+def open(  # noqa: A001
+    name: str = "smollm2",
+    *,
+    dtype: str = "float32",
+    threads: int | None = None,
+    slots: int = 32,
+    layers: str | None = None,
+) -> Model:
+    """Open a model by name: ``smollm2`` (embedded), a local directory, a GGUF file, or a hub id.
+
+    Use it as a context manager, or call ``close``; its ``aio`` is the same with coroutines.
+
+    Raises:
+        ModelError: it cannot be found, read or trusted; the message says what to do.
+    """
+    return Model.open(name, dtype=dtype, threads=threads, slots=slots, layers=layers)
+
+
+def wrap(hf_model: Any, tokenizer: Any, *, slots: int = 32, layers: str | None = None) -> Model:
+    """Talk to a transformers model that is already loaded: the object itself, no copy, bit-equal again after ``close``."""
+    return Model.wrap(hf_model, tokenizer, slots=slots, layers=layers)
+
+
+@dataclass(frozen=True, eq=False)
+class Identity(container.Identity):
+    """Who a model is at home, with what it takes to use it."""
+
+    @classmethod
+    def build(
+        cls,
+        model: Model,
+        *,
+        out: Path | str,
+        preset: str = "standard",
+        home: Path | str | None = None,
+        seed: int = 0,
+        progress: Progress | None = None,
+    ) -> Identity:
+        """Map a model and write its identity to ``out``; finished work there is gone on with.
+
+        Args:
+            model: in float32. ``home``: a file that says what home is; None: the plain Assistant.
+        """
+        plan = plan_map(model.name, preset=preset, home=None if home is None else Path(home), seed=seed, out=Path(out))
+        made = model.run(map_model(model.aio, plan, progress=progress or silent()))
+        return cls(made.model, made.sections, made.volatile)
+
+    def watch(
+        self, conversation: Conversation, *, model: Model | None = None, hold: Sequence[str] = ()
+    ) -> list[dict[str, Any]]:
+        """Position, drift and alarms of every assistant turn; with ``hold``, of replies made again under it.
+
+        Args:
+            model: an open model; None opens the one this identity was made on, and closes it.
+            hold: at most ``("cap",)``.
+
+        Returns:
+            One object a turn, as ``homing watch --json`` prints them.
+        """
+        if len(hold) > 1:
+            raise InputError(f"watch takes one hold, got {', '.join(hold)}")
+        if model is None:
+            with open(str(self.model["name"])) as opened:
+                return self.watch(conversation, model=opened, hold=hold)
+        self.require_model(model.aio.info.fingerprint, what=model.name)
+        item = Transcript("conversation", conversation, "", 1)
+        lines, _ = model.run(watch_conversation(model.aio, Home.of(self), item, hold=hold[0] if hold else None))
+        return lines
