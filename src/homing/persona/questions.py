@@ -33,7 +33,10 @@ def load_questions() -> tuple[Question, ...]:
     found: dict[str, Question] = {}
     for file in sorted((f for f in folder.iterdir() if f.name.endswith(".yaml")), key=lambda f: f.name):
         kind = file.name.removesuffix(".yaml")
-        for item in read_marked(file).items("the file"):
+        fields = read_marked(file).fields(required=("licence", "source", "canary", "questions"))
+        for name in ("licence", "source", "canary"):
+            fields.text(name)
+        for item in fields["questions"].items("questions"):
             question = _question(item, kind)
             if question.id in found:
                 raise item.complain(f"id {question.id!r} is used by another question; choose a new one")
