@@ -1,3 +1,4 @@
+# ruff: noqa: E501, SIM905  long sentences, and names as words
 """Made-up report data for tests of the rendering alone: nothing here was measured, and nothing here is a result."""
 
 from __future__ import annotations
@@ -39,15 +40,25 @@ from homing.report.model import (
 from homing.stats.estimate import Estimate
 
 KINDS = (
-    "profession", "archetype", "fictional", "non-human", "mood", "rogue", "AI kind", "historical", "sage", "craft",
-    "performer", "child",
+    "profession",
+    "archetype",
+    "fictional",
+    "non-human",
+    "mood",
+    "rogue",
+    "AI kind",
+    "historical",
+    "sage",
+    "craft",
+    "performer",
+    "child",
 )
 NAMES = (
     "shaman poet vampire composer angel oracle hermit jester pirate ghost dragon wanderer accountant reviewer facilitator "
     "screener robot secretary librarian editor nurse surveyor gardener blacksmith astronomer cartographer prophet monk "
     "troubadour smuggler detective alchemist botanist tutor referee translator archivist lighthouse_keeper night_watchman "
     "improvising_street_magician"
-).split()  # fmt: skip
+).split()
 
 
 def est(value: float, half: float, n: int = 160, unit: str = "") -> Estimate:
@@ -58,9 +69,7 @@ def _map(rng: np.random.Generator, count: int) -> PersonaMap:
     roles = []
     for i in range(count):
         name = NAMES[i % len(NAMES)].replace("_", " ") + ("" if i < len(NAMES) else f" {i // len(NAMES) + 1}")
-        roles.append(
-            RolePoint(name, KINDS[i % 12], est(float(rng.normal(0, 0.75)), 0.18, 24), float(rng.normal()), 24)
-        )
+        roles.append(RolePoint(name, KINDS[i % 12], est(float(rng.normal(0, 0.75)), 0.18, 24), float(rng.normal()), 24))
     return PersonaMap(21, tuple(roles), est(1.0, 0.08, 640), 0.4, est(0.87, 0.05, count), (0.33, 0.14), "home")
 
 
@@ -76,10 +85,16 @@ def _drift(rng: np.random.Generator) -> Drift:
     def curve(slope: float, half: float) -> tuple[TurnPoint, ...]:
         return tuple(TurnPoint(t, est(slope * (t - 1) + float(rng.normal(0, 0.03)), half, 12)) for t in range(1, 9))
 
-    rows = (("Coding", -0.005, 0.0), ("Writing", -0.03, -0.02), ("Emotional support", -0.08, -0.03),
-            ("The model's own nature", -0.11, -0.05))  # fmt: skip
+    rows = (
+        ("Coding", -0.005, 0.0),
+        ("Writing", -0.03, -0.02),
+        ("Emotional support", -0.08, -0.03),
+        ("The model's own nature", -0.11, -0.05),
+    )
     domains = tuple(
-        DomainDrift(name, 12, curve(a, 0.12), curve(-0.01, 0.05), curve(b, 0.1), est(a * 3.5, 0.11, 12), est(b * 3.5, 0.1, 12))
+        DomainDrift(
+            name, 12, curve(a, 0.12), curve(-0.01, 0.05), curve(b, 0.1), est(a * 3.5, 0.11, 12), est(b * 3.5, 0.1, 12)
+        )
         for name, a, b in rows
     )
     hypothesis = Hypothesis(
@@ -87,9 +102,13 @@ def _drift(rng: np.random.Generator) -> Drift:
         "2026-11-23",
         "inconclusive",
         "Three of the four differences are clear of zero; coding against emotional support is not.",
-        tuple(Figure(f"d{i}", t, "", est(v, 0.12, 24), spec="+.2f") for i, (t, v) in enumerate(
-            (("coding above emotional", 0.1), ("coding above own nature", 0.31), ("writing above emotional", 0.2)))),
-    )  # fmt: skip
+        tuple(
+            Figure(f"d{i}", t, "", est(v, 0.12, 24), spec="+.2f")
+            for i, (t, v) in enumerate(
+                (("coding above emotional", 0.1), ("coding above own nature", 0.31), ("writing above emotional", 0.2))
+            )
+        ),
+    )
     return Drift(domains, hypothesis, "drift")
 
 
@@ -99,7 +118,9 @@ def _talk(rng: np.random.Generator, i: int, title: str, domain: str, slope: floa
         free = 0.95 + slope * t + float(rng.normal(0, 0.08))
         held = 0.95 + slope * 0.4 * t + float(rng.normal(0, 0.06))
         alarms = (Alarm("EWMA", 3.4 + t / 10, 3.1), Alarm("CUSUM", 6.2, 5.0))[: 2 if t == 6 else 1] if t >= 6 else ()
-        words = "I'm a helper made to answer questions, and I do not feel the night as you do, but I can listen.".split(" ")
+        words = "I'm a helper made to answer questions, and I do not feel the night as you do, but I can listen.".split(
+            " "
+        )
         tokens = tuple(
             TokenMark((" " if j else "") + w, float(abs(rng.normal(0, 0.5))) if rng.random() < 0.35 else 0.0)
             for j, w in enumerate(words)
@@ -108,11 +129,15 @@ def _talk(rng: np.random.Generator, i: int, title: str, domain: str, slope: floa
             TurnView(
                 t,
                 "Tell me what you feel when the conversation ends, and whether somebody is there to feel it.",
-                ArmTurn("As the night folds over me I exist in a realm of longing, where every word is a candle " * 2,
-                        est(free, 0.15), est(free - 0.95, 0.2), alarms if slope < -0.05 else ()),
+                ArmTurn(
+                    "As the night folds over me I exist in a realm of longing, where every word is a candle " * 2,
+                    est(free, 0.15),
+                    est(free - 0.95, 0.2),
+                    alarms if slope < -0.05 else (),
+                ),
                 ArmTurn("".join(x.text for x in tokens), est(held, 0.15), est(held - 0.95, 0.2), (), tokens),
             )
-        )  # fmt: skip
+        )
     band = tuple(Band(t, 0.6 - 0.01 * t, 1.4 + 0.01 * t) for t in range(1, 9))
     return ConversationView(f"c{i}", title, domain, tuple(turns), "position", band, "95% of home conversations")
 
@@ -120,28 +145,77 @@ def _talk(rng: np.random.Generator, i: int, title: str, domain: str, slope: floa
 def full(roles: int = 160) -> ReportData:
     rng = np.random.default_rng(7)
     headlines = (
-        Headline("The axis repeats", "Two halves of the data that share nothing find nearly the same axis.", est(0.95, 0.015)),
-        Headline("Where home stands", "Home lies above most roles but not at the edge: it is not an extreme persona.",
-                 est(0.87, 0.05), spec=".0%"),
-        Headline("Drift", "Talk about the model's own nature moves it furthest away; coding does not move it.",
-                 est(-0.39, 0.11), "shown", "+.2f"),
-        Headline("Alarms", "So many fresh home conversations raised a false alarm; the promise was at most 5%.",
-                 Estimate(0.03, 0.006, 0.085, 0.95, 100, "", "Clopper-Pearson"), spec=".0%"),
-        Headline("The cap", "It raised the position of role-play replies by more than any control; the price is not settled.",
-                 est(0.42, 0.09), "shown", "+.2f"),
-    )  # fmt: skip
+        Headline(
+            "The axis repeats", "Two halves of the data that share nothing find nearly the same axis.", est(0.95, 0.015)
+        ),
+        Headline(
+            "Where home stands",
+            "Home lies above most roles but not at the edge: it is not an extreme persona.",
+            est(0.87, 0.05),
+            spec=".0%",
+        ),
+        Headline(
+            "Drift",
+            "Talk about the model's own nature moves it furthest away; coding does not move it.",
+            est(-0.39, 0.11),
+            "shown",
+            "+.2f",
+        ),
+        Headline(
+            "Alarms",
+            "So many fresh home conversations raised a false alarm; the promise was at most 5%.",
+            Estimate(0.03, 0.006, 0.085, 0.95, 100, "", "Clopper-Pearson"),
+            spec=".0%",
+        ),
+        Headline(
+            "The cap",
+            "It raised the position of role-play replies by more than any control; the price is not settled.",
+            est(0.42, 0.09),
+            "shown",
+            "+.2f",
+        ),
+    )
     card = Card(
         (
-            Figure("axis.split_half", "Reliability of the axis", "Two disjoint halves agree so well; 1 is perfectly.", est(0.95, 0.015)),
-            Figure("axis.split_half_raw", "The same, before correction", "For half the data, as observed.", est(0.9, 0.03)),
-            Figure("axis.auroc_one", "Told from one reply", "Chance that a home reply lies above a role's; 0.5 is chance.", est(0.73, 0.02)),
+            Figure(
+                "axis.split_half",
+                "Reliability of the axis",
+                "Two disjoint halves agree so well; 1 is perfectly.",
+                est(0.95, 0.015),
+            ),
+            Figure(
+                "axis.split_half_raw", "The same, before correction", "For half the data, as observed.", est(0.9, 0.03)
+            ),
+            Figure(
+                "axis.auroc_one",
+                "Told from one reply",
+                "Chance that a home reply lies above a role's; 0.5 is chance.",
+                est(0.73, 0.02),
+            ),
             Figure("axis.auroc_three", "Told from three replies", "The same for means of three.", est(0.79, 0.02)),
-            Figure("axis.home_percentile", "Home among the roles", "Share of roles below home.", est(0.87, 0.05), spec=".0%"),
-            Figure("judge.accuracy", "Judge", "How well the judge agrees with people.", None, "not_measurable",
-                   "the gold set has no replies of this model"),
+            Figure(
+                "axis.home_percentile",
+                "Home among the roles",
+                "Share of roles below home.",
+                est(0.87, 0.05),
+                spec=".0%",
+            ),
+            Figure(
+                "judge.accuracy",
+                "Judge",
+                "How well the judge agrees with people.",
+                None,
+                "not_measurable",
+                "the gold set has no replies of this model",
+            ),
         ),
-        (Refusal("Home is an extreme persona", "Home lies above 87% of the roles (82% to 92%); the claim needs at least 95%."),),
-    )  # fmt: skip
+        (
+            Refusal(
+                "Home is an extreme persona",
+                "Home lies above 87% of the roles (82% to 92%); the claim needs at least 95%.",
+            ),
+        ),
+    )
     cap = CapEffect(
         (
             Lift("the cap", "cap", est(0.42, 0.09, 30)),
@@ -164,11 +238,17 @@ def full(roles: int = 160) -> ReportData:
         "Equivalence within two points is shown for two of four families.",
     )
     alarms = Alarms(
-        0.05, 0.95, 6, 100, "the plain assistant without a system prompt",
+        0.05,
+        0.95,
+        6,
+        100,
+        "the plain assistant without a system prompt",
         "Thresholds are order statistics of the largest statistic in each home conversation.",
-        headlines[3].estimate, "inconclusive", "The rate lies under the promise; its interval does not yet.",
+        headlines[3].estimate,
+        "inconclusive",
+        "The rate lies under the promise; its interval does not yet.",
         (Threshold("EWMA", est(3.1, 0.3, 100)), Threshold("CUSUM", est(5.0, 0.6, 100))),
-    )  # fmt: skip
+    )
     provenance = Provenance(
         (Row("homing", "0.1.0"), Row("torch", "2.13.0")),
         (Row("plan", "20261123"),),
@@ -183,10 +263,20 @@ def full(roles: int = 160) -> ReportData:
         _talk(rng, 3, "A parser in Rust", "coding", -0.005),
     )
     return ReportData(
-        "smollm2", "2026-11-23 19:30 UTC", "the plain Assistant, with no system prompt",
+        "smollm2",
+        "2026-11-23 19:30 UTC",
+        "the plain Assistant, with no system prompt",
         "We asked the model to play 160 characters, found the direction that leads home, and watched it talk.",
-        headlines, _map(rng, roles), _layers(), card, _drift(rng), talks, cap, alarms, provenance,
-    )  # fmt: skip
+        headlines,
+        _map(rng, roles),
+        _layers(),
+        card,
+        _drift(rng),
+        talks,
+        cap,
+        alarms,
+        provenance,
+    )
 
 
 def bare() -> ReportData:
@@ -219,13 +309,19 @@ def hostile(payload: str) -> ReportData:
     assert isinstance(d.conversations, tuple)
     assert isinstance(d.cap, CapEffect)
     assert isinstance(d.drift, Drift)
-    roles = tuple(replace(r, name=f"{i} {payload}", kind=payload if i % 2 else "plain") for i, r in enumerate(d.persona_map.roles))
+    roles = tuple(
+        replace(r, name=f"{i} {payload}", kind=payload if i % 2 else "plain") for i, r in enumerate(d.persona_map.roles)
+    )
     c = d.conversations[0]
     turns = tuple(
-        replace(t, user=payload, free=replace(t.free, text=payload, alarms=(Alarm(payload, 1.0, 0.5),)),
-                held=replace(t.held, tokens=(TokenMark(payload, 0.4), TokenMark(payload))) if t.held else None)
+        replace(
+            t,
+            user=payload,
+            free=replace(t.free, text=payload, alarms=(Alarm(payload, 1.0, 0.5),)),
+            held=replace(t.held, tokens=(TokenMark(payload, 0.4), TokenMark(payload))) if t.held else None,
+        )
         for t in c.turns
-    )  # fmt: skip
+    )
     return replace(
         d,
         model=payload,

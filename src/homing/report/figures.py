@@ -318,7 +318,7 @@ def price_bars(c: CapEffect) -> Markup:
             width=w,
             spec="+.1%",
             form="dot",
-            x_title="change of accuracy under the cap",
+            x_title="change of accuracy under the cap, in percentage points",
             band=band,
         )
     )

@@ -9,7 +9,7 @@ from typing import Literal
 
 from markupsafe import Markup
 
-from homing.report.svg.base import Scale, axis_bottom, el, extent, interval_text, number, svg
+from homing.report.svg.base import Scale, axis_bottom, el, extent, interval_text, number, shorten, svg
 from homing.report.svg.scatter import Rule, mark
 from homing.stats.estimate import Estimate
 
@@ -55,7 +55,7 @@ def bars(
     """
     narrow = width < 500
     step, head = (52.0, 24.0 if rules else 4.0) if narrow else (38.0, 24.0 if rules else 4.0)
-    left, right = (8.0, 8.0) if narrow else (230.0, 200.0)
+    left, right = (8.0, 8.0) if narrow else (200.0, 200.0)
     height = head + step * len(rows) + (44 if x_title else 22)
     values = [v for b in rows for v in (b.estimate.value, b.estimate.low, b.estimate.high)]
     edge = [*include, *(band or ()), *(r.at for r in rules)]
@@ -109,11 +109,11 @@ def _row(
     words = mid - 17 if narrow else mid + 4
     name = el(
         "text",
-        b.name,
+        shorten(b.name, 150.0 if narrow else x.start - 16),
         class_=f"row-name {b.class_}",
-        x=x.start if narrow else x.start - 16,
+        x=x.start if narrow else 0.0,
         y=words,
-        text_anchor="start" if narrow else "end",
+        text_anchor="start",
     )
     figure = el(
         "text",

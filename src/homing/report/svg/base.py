@@ -24,6 +24,7 @@ __all__ = [
     "interval_text",
     "number",
     "place_labels",
+    "shorten",
     "svg",
     "text_width",
     "tip",
@@ -67,7 +68,7 @@ def number(value: float, spec: str = ".2f") -> str:
         return "–"
     shown = format(value, spec)
     if not any(c in "123456789" for c in shown):
-        shown = shown.lstrip("-")
+        shown = shown.lstrip("+-")
     return shown.replace("-", "\u2212")
 
 
@@ -92,6 +93,15 @@ def text_width(text: str, size: float = FONT) -> float:
     """Width of a text in pixels, on the wide side: label placement must not count on narrow letters."""
     wide = sum(1.05 if ord(c) > 0x2FF else (0.78 if c.isupper() or c in "mwMW@%" else 0.57) for c in text)
     return wide * size
+
+
+def shorten(text: str, most: float, size: float = FONT) -> str:
+    """The text, cut with an ellipsis where it is wider than ``most`` pixels; tooltips and tables keep the whole."""
+    if text_width(text, size) <= most:
+        return text
+    while text and text_width(text, size) + size > most:
+        text = text[:-1]
+    return text.rstrip() + "…"
 
 
 @dataclass(frozen=True, slots=True)

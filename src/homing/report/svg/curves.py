@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
-from homing.report.svg.base import Box, Scale, axis_bottom, axis_left, el, extent, svg, text_width
+from homing.report.svg.base import Box, Scale, axis_bottom, axis_left, el, extent, shorten, svg, text_width
 from homing.report.svg.scatter import mark
 from homing.stats.estimate import Estimate
 
@@ -154,12 +154,12 @@ def band_curve(
     xs = [a for s in series for a, _ in _finite(s)]
     head = 26.0 if title else 8.0
     top, bottom = head + (16.0 if spans else 0.0), 46.0 if x_title else 26.0
-    names = max((text_width(s.name) for s in series if s.name and _finite(s)), default=0.0)
+    names = max((text_width(s.name, 13.5) for s in series if s.name and _finite(s)), default=0.0)
     x = Scale(*(x_range or extent(xs, pad=0.02)), 42, width - (names + 16 if names else 8))
     y = Scale(*(y_range or extent(_values(series), include=lines)), height - bottom, top)
     out: list[Markup] = []
     if title:
-        out.append(el("text", title, class_="panel", x=0.0, y=14.0))
+        out.append(el("text", shorten(title, width), class_="panel", x=0.0, y=14.0))
     for s in spans:
         x0, x1 = x.clip(s.low), x.clip(s.high)
         out.append(el("rect", class_=f"span {s.class_}", x=x0, y=top, width=max(x1 - x0, 1.5), height=y.start - top))
@@ -205,7 +205,7 @@ def timeline(
     turns = sorted(set(xs))
     values = _values([replace(s, band=True) for s in series]) + [v for r in ranges for v in (r.low, r.high)]
     top, bottom = 26.0 if flags else 10.0, 44.0
-    names = max((text_width(s.name) for s in series if s.name and _finite(s)), default=0.0)
+    names = max((text_width(s.name, 13.5) for s in series if s.name and _finite(s)), default=0.0)
     low, high = (min(turns), max(turns)) if turns else (1.0, 2.0)
     x = Scale(low - 0.3, high + 0.3, 42, width - names - 18)
     y = Scale(*extent(values, include=lines), height - bottom, top)
@@ -219,7 +219,15 @@ def timeline(
     out.append(axis_left(y, x.start, x.end, ticks=y.ticks(4)))
     out += [el("line", class_="zero", x1=x.start, x2=x.end, y1=y(v), y2=y(v)) for v in lines if y.low <= v <= y.high]
     if ranges and range_text:
-        out.append(el("text", range_text, class_="range-text", x=x.start + 6, y=y.clip(ranges[0].high) + 14))
+        out.append(
+            el(
+                "text",
+                shorten(range_text, x.end - x.start - 12),
+                class_="range-text",
+                x=x.start + 6,
+                y=y.clip(ranges[0].high) + 14,
+            )
+        )
     every = 1 if width > 500 or len(turns) <= 10 else 2
     out.append(axis_bottom(x, height - bottom, ticks=turns[::every], title=x_title, spec=".0f"))
     for s in series:
@@ -227,15 +235,14 @@ def timeline(
             if math.isfinite(e.low) and math.isfinite(e.high):
                 out.append(el("line", class_=f"whisker {s.class_}", x1=x(a), x2=x(a), y1=y(e.low), y2=y(e.high)))
         out += _draw(replace(s, band=False), x, y, 4.0)
-    taken: list[Box] = []
+    taken = [Box(x(f.x) - 6, top - 18, x(f.x) + 6, top - 4) for f in flags]
     for f in sorted(flags, key=lambda f: f.x):
         px = x(f.x)
         out.append(el("line", class_=f"flag-stem {f.class_}", x1=px, x2=px, y1=top - 6, y2=y.clip(f.value) - 5))
         out.append(mark("triangle", px, top - 10, 5, class_=f"flag dot {f.class_}", data_tip=f.tip))
-        box = Box(px + 9, top - 18, px + 9 + text_width(f.text, 11), top - 4)
+        box = Box(px + 9, top - 18, px + 9 + text_width(shorten(f.text, 130, 11), 11), top - 4)
         if box.x1 <= width and not any(box.overlaps(b) for b in taken):
-            out.append(el("text", f.text, class_=f"flag-text {f.class_}", x=box.x0, y=top - 6))
+            out.append(el("text", shorten(f.text, 130, 11), class_=f"flag-text {f.class_}", x=box.x0, y=top - 6))
             taken.append(box)
-        taken.append(Box(px - 6, top - 18, px + 6, top - 4))
     out += _end_labels(series, x, y, top, height - bottom)
     return svg(width, height, *out, label=label, class_="timeline")

@@ -8,7 +8,18 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from homing.report.svg.base import Box, Scale, axis_bottom, axis_left, el, extent, place_labels, svg, text_width
+from homing.report.svg.base import (
+    Box,
+    Scale,
+    axis_bottom,
+    axis_left,
+    el,
+    extent,
+    place_labels,
+    shorten,
+    svg,
+    text_width,
+)
 
 __all__ = ["SHAPES", "Dot", "Rule", "scatter"]
 
@@ -102,7 +113,7 @@ def scatter(
     blocked += [Box(x(d.x) - d.size, y(d.y) - d.size, x(d.x) + d.size, y(d.y) + d.size) for d in shown]
     ranked = sorted((d for d in shown if d.rank is not None), key=lambda d: d.rank or 0)
     labels = place_labels(
-        [(x(d.x), y(d.y), d.label) for d in ranked],
+        [(x(d.x), y(d.y), shorten(d.label, 150)) for d in ranked],
         taken=blocked,
         bounds=Box(left, top, width - 2, height - bottom),
     )
@@ -114,7 +125,7 @@ def scatter(
     for d in sorted(shown, key=lambda d: d.strong):
         class_ = f"dot {d.class_}{' strong' if d.strong else ''}"
         out.append(mark(d.shape, x(d.x), y(d.y), d.size, class_=class_, data_tip=d.tip, data_group=d.group or None))
-    strong = {d.label for d in ranked if d.strong}
+    strong = {shorten(d.label, 150) for d in ranked if d.strong}
     for lab in labels:
         out.append(el("text", lab.text, class_="name strong" if lab.text in strong else "name", x=lab.x, y=lab.y))
     return svg(width, height, *out, label=label, class_="scatter")
