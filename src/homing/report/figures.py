@@ -219,7 +219,7 @@ def drift_panels(d: Drift) -> Markup:
         band_curve(
             series(domain),
             label=f"{d.quantity} by turn in {domain.name}, {domain.scripts} conversations",
-            width=430,
+            width=390,
             height=250,
             title=f"{domain.name} · {domain.scripts} conversations",
             x_title="turn",
