@@ -1,4 +1,4 @@
-"""Reading transcripts: JSONL of OpenAI messages, directories of them, and Inspect logs (as plain JSON, without Inspect).
+"""Reading transcripts: JSONL of OpenAI messages, directories of them, and Inspect logs (read as plain JSON).
 
 A bad conversation never stops the rest: it comes out as a :class:`BadLine`. Files are streamed, so a file of any size
 is read in the memory of its longest line, and a line past the limit is skipped without being held.
