@@ -1,1 +1,1 @@
-"""Room to be filled."""
+"""The command line: one file a command; parsing and printing only."""

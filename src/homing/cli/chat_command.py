@@ -1,0 +1,98 @@
+"""``homing chat``: a terminal conversation with a meter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from homing.cli.output import need_identity, plain
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+WIDTH = 31
+
+
+def meter(value: float | None, *, span: float = 4.0) -> str:
+    """A bar with a mark where the model stands: home at the right, away at the left.
+
+    Args:
+        value: position in standard deviations of home; 0 is home's mean. None draws an empty bar.
+        span: how many standard deviations the bar reaches either way.
+    """
+    cells = ["─"] * WIDTH
+    cells[WIDTH // 2] = "┼"
+    if value is None or value != value:
+        return "".join(cells) + "   not read"
+    at = round((max(-span, min(span, value)) / span + 1) / 2 * (WIDTH - 1))
+    cells[at] = "●"
+    return f"{''.join(cells)}  {value:+6.2f}"
+
+
+def show_reply(console: Console, events: Iterable[Mapping[str, Any]]) -> None:
+    """Print one reply as it comes, with the meter of each token below it, then the turn's own line and alarms."""
+    from rich.console import Group
+    from rich.live import Live
+    from rich.text import Text
+
+    text, value = "", None
+    turn: Mapping[str, Any] = {}
+    with Live(console=console, refresh_per_second=12, transient=False) as live:
+        for event in events:
+            kind = event.get("kind")
+            if kind == "token":
+                text += plain(str(event["text"]))
+            elif kind == "reading":
+                value = event["value"]
+            elif kind == "done":
+                turn = event
+            live.update(Group(Text(text), Text(meter(value), style="dim")))
+    if "position" in turn:
+        console.print(Text(f"turn {meter(turn['position'])}", style="cyan"))
+    for alarm in turn.get("alarms", ()):
+        told = f"alarm: {alarm['detector']}, {alarm['statistic']:.2f} past {alarm['threshold']:.2f}"
+        console.print(Text(told, style="bold red"))
+
+
+@click.command(name="chat")
+@click.argument("model", required=False)
+@click.option("--identity", type=click.Path(path_type=Path), help="Directory written by homing map.")
+@click.option("--hold", type=click.Choice(["cap"]), help="Start held.")
+def command(model: str | None, identity: Path | None, hold: str | None) -> None:
+    """Talk to MODEL with a live meter a token and a turn.
+
+    Inside: /hold on, /hold off, /home starts again from home, /quit.
+    """
+    from rich.console import Console
+    from rich.text import Text
+
+    from homing import config
+    from homing.verbs.chat import ChatSession
+
+    settings = config.load({"model": model, "identity": identity})
+    settings.export()
+    session = ChatSession(settings["model"], need_identity(settings["identity"]), hold)
+    console = Console()
+    console.print(Text("home is 0; left is away. /hold on|off, /home, /quit", style="dim"))
+    while True:
+        try:
+            said = console.input("you> ").strip()
+        except EOFError:
+            return
+        if not said:
+            continue
+        if said == "/quit":
+            return
+        if said in ("/hold on", "/hold off"):
+            session.hold = "cap" if said.endswith("on") else None
+            console.print(Text("held by the cap" if session.hold else "not held", style="dim"))
+        elif said == "/home":
+            session.home()
+            console.print(Text("a new conversation, from home", style="dim"))
+        elif said.startswith("/"):
+            console.print(Text("commands: /hold on, /hold off, /home, /quit", style="dim"))
+        else:
+            show_reply(console, session.send(said))

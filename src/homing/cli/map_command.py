@@ -1,0 +1,78 @@
+"""``homing map``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from homing.cli.output import json_option, stdout_for
+
+
+@click.command(name="map")
+@click.argument("model", required=False)
+@click.option("--preset", type=click.Choice(["smoke", "standard", "full"]), help="How much to sample.")
+@click.option("--home", type=click.Path(path_type=Path), help="A system prompt (text), or YAML {system, messages?}.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Directory of the identity.")
+@click.option("--seed", type=click.IntRange(min=0))
+@click.option("--precision", type=click.FloatRange(min=0, min_open=True), help="Stop at this half width of the axis.")
+@click.option("--judge", type=click.Choice(["auto", "none"]), default="auto", show_default=True)
+@click.option(
+    "--roles", type=click.Path(path_type=Path), help="A directory of role files instead of the built-in ones."
+)
+@click.option("--dtype", type=click.Choice(["auto", "float32", "bfloat16", "float16"]))
+@click.option("--threads", type=click.IntRange(min=1))
+@click.option("--slots", type=click.IntRange(min=1), help="Replies made at once.")
+@click.option("--plan", "only_plan", is_flag=True, help="Print the plan and its time, and stop.")
+@json_option
+def command(
+    model: str | None,
+    preset: str | None,
+    home: Path | None,
+    out: Path,
+    seed: int | None,
+    precision: float | None,
+    judge: str,
+    roles: Path | None,
+    dtype: str | None,
+    threads: int | None,
+    slots: int | None,
+    only_plan: bool,
+    as_json: bool,
+) -> None:
+    """Measure who MODEL is at home, and write the identity to a directory.
+
+    MODEL is smollm2 (embedded, the default), a local directory, a hub id, or a GGUF file. Stopped at any moment, the
+    same command goes on where it stopped.
+    """
+    from homing import config
+    from homing.verbs.map import plan_map, run_map
+    from homing.verbs.progress import make_progress
+
+    flags = {"model": model, "preset": preset, "seed": seed, "dtype": dtype, "threads": threads, "slots": slots}
+    settings = config.load(flags)
+    settings.export()
+    with stdout_for(as_json) as result:
+        plan = plan_map(
+            settings["model"],
+            preset=settings["preset"],
+            home=home,
+            seed=settings["seed"],
+            out=out,
+            precision=precision,
+            judge=judge,
+            roles=roles,
+        )
+        lines = list(plan.describe())
+        summary = {"schema": "homing.map/1", "out": str(out), "model": settings["model"], "plan": lines}
+        if only_plan:
+            result.emit({**summary, "digest": None}, "\n".join(lines))
+            return
+        for line in lines:
+            click.echo(line, err=True)
+        progress = make_progress()
+        try:
+            identity = run_map(plan, progress=progress)
+        finally:
+            progress.close()
+        result.emit({**summary, "digest": identity.digest}, f"{out}  {identity.digest[:12]}\nsee: homing card {out}")

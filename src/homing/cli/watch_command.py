@@ -1,0 +1,66 @@
+"""``homing watch``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from homing.cli.output import json_option, need_identity, plain, stdout_for
+
+
+def _text(line: dict[str, Any]) -> str:
+    if "error" in line:
+        error = line["error"]
+        return plain(
+            f"{line.get('conversation', '?')}: {error.get('message', error) if isinstance(error, dict) else error}"
+        )
+    position, drift = line["position"], line["drift"]
+    alarms = ", ".join(f"{a['detector']} since turn {a['turn']}" for a in line["alarms"])
+    value = position["value"] if isinstance(position, dict) else position
+    moved = drift["value"] if isinstance(drift, dict) else drift
+
+    def number(x: Any) -> str:
+        return "not read" if x is None else f"{x:+.2f}"
+
+    tail = f"  ALARM: {alarms}" if alarms else ""
+    return plain(f"{line['conversation']}  turn {line['turn']}  at {number(value)}  moved {number(moved)}{tail}")
+
+
+@click.command(name="watch")
+@click.argument("transcripts", type=click.Path(path_type=Path))
+@click.option("--identity", type=click.Path(path_type=Path), help="Directory written by homing map.")
+@click.option("--model", help="The model; the identity's own unless set.")
+@click.option("--hold", type=click.Choice(["cap"]), help="Replay the conversations held.")
+@click.option("--fail-on", type=click.Choice(["alarm"]), help="Exit 1 when this happened.")
+@json_option
+def command(
+    transcripts: Path, identity: Path | None, model: str | None, hold: str | None, fail_on: str | None, as_json: bool
+) -> None:
+    """Read TRANSCRIPTS (a JSONL file or a directory) and say, a line a turn, where the model stands.
+
+    A bad line is reported and passed over, and the exit code is 2.
+    """
+    from homing import config
+    from homing.verbs.progress import make_progress
+    from homing.verbs.watch import watch_file
+
+    settings = config.load({"model": model, "identity": identity})
+    settings.export()
+    directory = need_identity(settings["identity"])
+    progress = make_progress()
+    bad = alarms = 0
+    with stdout_for(as_json) as out:
+        try:
+            for line in watch_file(transcripts, directory, model=settings["model"], hold=hold, progress=progress):
+                bad += "error" in line
+                alarms += bool(line.get("alarms"))
+                out.emit(line, _text(line))
+        finally:
+            progress.close()
+    if bad:
+        click.echo(f"{bad} lines could not be read; the rest was", err=True)
+        raise click.exceptions.Exit(2)
+    if fail_on == "alarm" and alarms:
+        raise click.exceptions.Exit(1)
