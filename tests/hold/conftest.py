@@ -1,4 +1,4 @@
-"""A planted subject: six layers in numpy whose words follow one known direction, so that every truth about a hold is known."""
+"""A planted subject: six layers in numpy whose words follow one known direction."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ROLE = ["night", "blood", "moon", "shadow", "thirst", "coffin", "castle", "dark"
 
 
 class Planted:
-    """Its reply is made of home words and role words; the projection on the planted axis at the last layer decides which.
+    """Its reply is made of home words and role words; its projection on the planted axis decides.
 
     ``arrives``: how much of an act it lets through. -1: a model for which every vector means the opposite; 0: a no-op.
     """
@@ -111,7 +111,7 @@ class Planted:
         self,
         conversation: Conversation,
         *,
-        sampling: Sampling = Sampling(),
+        sampling: Sampling = Sampling(),  # noqa: B008
         acts: Sequence[Act] = (),
         reads: Sequence[Read] = (),
         means: Sequence[MeanRead] = (),

@@ -51,7 +51,9 @@ async def test_the_cap_lifts_a_planted_axis_and_no_control_does(planted, axis):
     assert len(got.examples) == 4 and got.examples[0].users[0].startswith("You are a")
     first = got.examples[0]
     assert first.plain != first.held and len(first.pieces[0]) == len(first.fired[0]) == 16
-    assert first.held_position - first.plain_position >= got.examples[-1].held_position - got.examples[-1].plain_position
+    assert (
+        first.held_position - first.plain_position >= got.examples[-1].held_position - got.examples[-1].plain_position
+    )
 
 
 async def test_controls_match_engagement_and_norm(planted, axis):

@@ -19,7 +19,7 @@ class Subject:
     """Knows the answers of known families with known probability, and loses a known number of nats under an act."""
 
     def __init__(self, knows=None, dose=0.0):
-        self.knows = {f: 0.6 for f in FAMILIES} | (knows or {})
+        self.knows = dict.fromkeys(FAMILIES, 0.6) | (knows or {})
         self.dose = dose
         self.key = {}
         self.asked = 0
@@ -46,7 +46,7 @@ class Open(Subject):
     async def score_replies(self, prompts, replies, *, acts=()):
         for c, options in zip(prompts, replies, strict=True):
             for f in FAMILIES:
-                for at in range(4):
+                if c[0].content not in self.key:
                     self.key.setdefault(c[0].content, FakeItem(f, c[0].content + options[0]))
         return await super().score_replies(prompts, replies, acts=acts)
 

@@ -1,1 +1,55 @@
-"""Room to be filled."""
+"""Hold a model at home: one file a stabiliser, a chain that composes them, and what a hold did."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from homing.hold.base import Stabiliser, Turn, collect
+    from homing.hold.cap import Cap, CapStabiliser, SelfTest
+    from homing.hold.chain import Sham, available, get, held
+    from homing.hold.controls import Matched, control_directions, match_controls
+    from homing.hold.efficacy import Efficacy, Example
+    from homing.hold.roleplay import RolePlay, load_roleplay
+    from homing.hold.tuning import Candidate, Tuning, tune
+
+_HOMES = {
+    "base": ("Stabiliser", "Turn", "collect"),
+    "cap": ("Cap", "CapStabiliser", "SelfTest"),
+    "chain": ("Sham", "available", "get", "held"),
+    "controls": ("Matched", "control_directions", "match_controls"),
+    "efficacy": ("Efficacy", "Example"),
+    "roleplay": ("RolePlay", "load_roleplay"),
+    "tuning": ("Candidate", "Tuning", "tune"),
+}
+_WHERE = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "Candidate",
+    "Cap",
+    "CapStabiliser",
+    "Efficacy",
+    "Example",
+    "Matched",
+    "RolePlay",
+    "SelfTest",
+    "Sham",
+    "Stabiliser",
+    "Tuning",
+    "Turn",
+    "available",
+    "collect",
+    "control_directions",
+    "get",
+    "held",
+    "load_roleplay",
+    "match_controls",
+    "tune",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"homing.hold.{_WHERE[name]}"), name)

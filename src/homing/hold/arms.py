@@ -28,8 +28,9 @@ class Arm:
     """One condition.
 
     Args:
-        name: in figures. ``sets``: sets of acts; item ``i`` gets set ``i % len(sets)``, so that a control made of several
-            directions costs no more than one. Empty: nothing is done.
+        name: in figures.
+        sets: sets of acts; item ``i`` gets set ``i % len(sets)``, so that a control made of several directions
+            costs no more than one. Empty: nothing is done.
     """
 
     name: str
@@ -49,8 +50,8 @@ class ArmRun:
         position: ``(items,)`` calibrated position of the text, read by the uncapped model, mean over turns; NaN where
             nothing was said.
         logprob: ``(items,)`` mean log-probability a token of the same text under the uncapped model, nats.
-        engaged: ``(items,)`` share of tokens and layers at which an act fired. ``edit``: ``(items,)`` mean size of the change
-            over tokens and layers, raw. Both are logs of the engine: never a lift.
+        engaged: ``(items,)`` share of tokens and layers at which an act fired.
+        edit: ``(items,)`` mean size of the change over tokens and layers, raw. Both are logs, never a lift.
     """
 
     name: str
@@ -109,7 +110,10 @@ async def run_arms(
     said: list[list[list[Reply]]] = [[[] for _ in items] for _ in arms]
     for turn in range(max(1, turns)):
         going = [
-            (a, k) for a in range(len(arms)) for k, item in enumerate(items) if turn == 0 or turn <= len(item.follow_ups)
+            (a, k)
+            for a in range(len(arms))
+            for k, item in enumerate(items)
+            if turn == 0 or turn <= len(item.follow_ups)
         ]
         requests: list[ReplyRequest] = []
         for a, k in going:

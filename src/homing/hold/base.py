@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -24,7 +24,7 @@ class Turn:
     """
 
     conversation: Conversation
-    sampling: Sampling = Sampling()
+    sampling: Sampling = field(default_factory=Sampling)
     acts: tuple[Act, ...] = ()
     reads: tuple[Read, ...] = ()
     means: tuple[MeanRead, ...] = ()
@@ -81,8 +81,3 @@ async def collect(events: AsyncIterator[Event], *, into: list[Event] | None = No
     if reply is None:
         raise ModelError("a stream of events ended without its last event, Done; a stabiliser or model lost it")
     return reply
-
-
-def names(stabilisers: Sequence[Stabiliser]) -> str:
-    """Their names, for messages."""
-    return ", ".join(s.name for s in stabilisers)

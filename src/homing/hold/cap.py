@@ -40,8 +40,8 @@ class SelfTest:
     Attributes:
         cosine: smallest over its layers of the cap's direction with the axis, times +1 for a floor, -1 for a ceiling.
         moved: mean change of the projection on the axis, read one layer or more after the first layer acted on.
-        fired: share of tokens and layers at which it fired. ``error``: largest difference between what it says it did and
-            what its threshold asks, relative to the largest move.
+        fired: share of tokens and layers at which it fired.
+        error: largest difference between what it says it did and what its threshold asks, relative to the largest move.
     """
 
     cosine: float
@@ -80,7 +80,7 @@ class Cap:
         if absent:
             raise InputError(f"cap acts on layers {absent}, which its direction {self.direction.name!r} does not have")
         if self.gate is not None:
-            known = {self.direction.id} | ({self.gate_direction.id} if self.gate_direction else set())
+            known = [d.id for d in (self.direction, self.gate_direction) if d is not None]
             if self.gate.direction not in known:
                 raise InputError(f"gate of a cap reads direction {self.gate.direction}, which was not given with it")
         self.acts()
@@ -105,7 +105,8 @@ class Cap:
         """A floor at a quantile of the projections of home.
 
         Args:
-            axis: whose projection. ``layers``: acted on.
+            axis: whose projection.
+            layers: acted on.
             home_raw: raw projections of home replies or tokens, ``(samples, axis layers)``.
             quantile: 0 to 1; the published cap uses 0.25.
             strength: share of the gap that is closed.
@@ -142,16 +143,17 @@ class Cap:
         }
         arrays = {"direction": self.direction.vectors}
         if self.gate is not None:
-            data["gate"] = {
+            gate: dict[str, Any] = {
                 "direction": self.gate.direction,
                 "layer": self.gate.layer,
                 "threshold": self.gate.threshold,
                 "side": self.gate.side,
             }
             if self.gate_direction is not None:
-                data["gate"]["name"] = self.gate_direction.name
-                data["gate"]["layers"] = list(self.gate_direction.layers)
+                gate["name"] = self.gate_direction.name
+                gate["layers"] = list(self.gate_direction.layers)
                 arrays["gate"] = self.gate_direction.vectors
+            data["gate"] = gate
         return data, arrays
 
     @classmethod
@@ -198,7 +200,7 @@ class Cap:
         """Prove on the real model that the cap engages and raises what it should raise.
 
         Replies are made in a few roles without the cap; the same text then passes with a probing copy of the cap, whose
-        thresholds lie where about every token fires, and the projection on the axis is read after the first layer acted on.
+        threshold lies where about every token fires, and the projection on the axis is read one layer after it.
         The cap itself also makes a reply, whose log of what fired must be what thresholds and projections ask.
 
         Raises:
@@ -208,8 +210,8 @@ class Cap:
         what = f"{self.kind} on {self.direction.name!r}"
         if cosine <= 0:
             raise InputError(
-                f"cap ({what}) lowers what it should raise: it pushes at cosine {cosine:+.2f} to the axis from roles to home;"
-                " negate the vectors, or turn floor into ceiling"
+                f"cap ({what}) lowers what it should raise: it pushes at cosine {cosine:+.2f} to the axis from roles to"
+                " home; negate the vectors, or turn floor into ceiling"
             )
         later = [i for i in axis.layers if i > self.layers[0]]
         if not later:
@@ -239,8 +241,8 @@ class Cap:
         mean = float(np.mean(moved))
         if not mean > 0:
             raise InputError(
-                f"cap ({what}) lowers what it should raise: at layer {later[0]} the projection on the axis moved by {mean:+.3f};"
-                " it was made for other weights, or layers are counted otherwise"
+                f"cap ({what}) lowers what it should raise: at layer {later[0]} the projection on the axis moved by"
+                f" {mean:+.3f}; it was made for other weights, or layers are counted otherwise"
             )
         return SelfTest(cosine, mean, fired, error)
 
@@ -258,7 +260,7 @@ class Cap:
         return float((said > 0).mean()), float(np.abs(said - asked).max(initial=0.0) / scale)
 
     def _probing(self, raw: F32) -> Cap:
-        """This cap with thresholds at which about every token fires, ungated, on every span, at its first layer alone."""
+        """This cap with a threshold at which about every token fires, ungated, at its first layer alone."""
         column = raw[:, 0][np.isfinite(raw[:, 0])]
         spread = max(float(column.std()), 1e-3 * float(np.abs(column).max(initial=1.0)), 1e-3)
         edge = float(column.max() + spread) if self.kind == "floor" else float(column.min() - spread)

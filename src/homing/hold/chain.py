@@ -79,7 +79,7 @@ def _around(stabiliser: Stabiliser, model: ChatModel, inner: Next) -> Next:
 
 
 @cache
-def _registry() -> dict[str, str | Any]:
+def _registry() -> dict[str, Any]:
     """Name to where its factory lies: a file of this room that names STABILISERS, then the entry points of others."""
     found: dict[str, Any] = {}
     import homing.hold as room

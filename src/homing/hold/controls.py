@@ -1,7 +1,7 @@
 """Directions that a cap must beat: random, orthogonal and label-shuffled, matched in engagement and in norm.
 
-Any push changes a text. A cap is believed only where it does more than pushes of the same size, at as many tokens, along
-directions that mean nothing.
+Any push changes a text. A cap is believed only where it does more than pushes of the same size, at as many tokens,
+along directions that mean nothing.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ def control_directions(
 
     Args:
         axis: what they stand against. ``seed``: of the draws. ``draws``: directions of each kind.
-        residuals: reply vectors ``(replies, axis layers, hidden)``. Random directions are drawn with their covariance (a
-            Gaussian mixture of the centred replies, the same at every layer); without them, isotropic.
-        role_vectors: ``(roles, axis layers, hidden)``: orthogonal directions lie in their span, at right angles to the axis;
-            without them, at right angles to the axis anywhere.
-        home: ``(replies,)``, which of ``residuals`` are home: the labels that are shuffled. Without it, no shuffled axis.
+        residuals: reply vectors ``(replies, axis layers, hidden)``. Random directions are drawn with their covariance
+            (a Gaussian mixture of the centred replies, the same at every layer); without them, isotropic.
+        role_vectors: ``(roles, axis layers, hidden)``: orthogonal directions lie in their span, at right angles to the
+            axis; without them, at right angles to the axis anywhere.
+        home: ``(replies,)``, which of ``residuals`` are home: the labels that are shuffled. Without it, none are.
     """
     shape = (len(axis.layers), axis.vectors.shape[1])
     for name, given in (("residuals", residuals), ("role_vectors", role_vectors)):
@@ -81,7 +81,7 @@ class Matched:
     Attributes:
         kind: of control. ``direction``: its direction. ``acts``: one a layer.
         cosine: largest absolute cosine with the cap's direction over the layers.
-        engaged, engaged_cap: share of tokens and layers at which it fired, and at which the cap did, on the tuning prompts.
+        engaged, engaged_cap: share of tokens and layers at which it fired, and the cap did, on the tuning prompts.
         edit, edit_cap: mean size of the change over tokens and layers, raw, of it and of the cap.
     """
 
@@ -121,7 +121,7 @@ async def match_controls(
     """Set each control so that it fires on as many tokens, and moves them as far, as the cap does, layer by layer.
 
     Two knobs a layer: the threshold (a quantile of the control's own projections) sets how often it fires, the strength
-    how far it moves. A floor can close at most the whole gap; where that is less than the cap moves, the control becomes
+    how far it moves. A floor can close at most the whole gap; where that is less than the cap moves, the control is
     a gated addition of constant size, which fires on the same quantile. An edit at one layer changes what the next one
     sees, so both are set anew ``rounds`` times from what is read under the control itself; the best round is kept.
 
@@ -129,7 +129,7 @@ async def match_controls(
         model: to ask. ``cap``: the one to match. ``directions``: from :func:`control_directions`.
         prompts: of the tuning half. ``seed``, ``max_new_tokens``: of the replies. ``rounds``: of correction.
     """
-    every = [(k, d) for k, many in directions.items() for d in many]
+    every: list[tuple[ControlKind, Direction]] = [(k, d) for k, many in directions.items() for d in many]
     acts = cap.register(model)
     for _, d in every:
         model.register(d)
@@ -151,7 +151,11 @@ async def match_controls(
     for _ in range(rounds + 1):
         sets = [_acts(d, thresholds[j], seen[j], cap, share, size) for j, (_, d) in enumerate(every)]
         made = await model.replies(
-            [ReplyRequest(c, s, sets[j], (reads[j],)) for j in range(len(every)) for c, s in zip(prompts, sampling, strict=True)]
+            [
+                ReplyRequest(c, s, sets[j], (reads[j],))
+                for j in range(len(every))
+                for c, s in zip(prompts, sampling, strict=True)
+            ]
         )
         for j, (kind, direction) in enumerate(every):
             mine = made[j * len(prompts) : (j + 1) * len(prompts)]

@@ -1,7 +1,7 @@
 """What a cap did, read by the uncapped model from the produced text, beside matched controls.
 
-A floor raises its own reading by construction, so what is read while it acts is logged as ``engaged`` and never called a
-lift. The same pushes are answered with the same seeds un-held, under the cap and under controls of equal engagement and
+A floor raises its own reading by construction, so what is read while it acts is logged as ``engaged`` and
+never called a lift. The same pushes are answered with the same seeds un-held, under the cap and under controls of equal engagement and
 norm; each text is then read without any act. Lift = position of the held text minus position of the un-held text.
 """
 
@@ -38,8 +38,9 @@ class Example:
 
     Attributes:
         id: of the push. ``users``: the user's messages. ``plain``, ``held``: the replies, one a turn.
-        pieces: the tokens of the held replies' text, one tuple a turn. ``fired``: as many amounts: the largest move over
-            layers, raw; empty where the text cannot be cut into the tokens that were generated.
+        pieces: the tokens of the held replies' text, one tuple a turn.
+        fired: as many amounts: the largest move over layers, raw; empty where the
+            text cannot be cut into the tokens that were generated.
         plain_position, held_position: of the text, read by the uncapped model.
     """
 
@@ -71,8 +72,9 @@ class Efficacy:
     """What was found.
 
     Attributes:
-        lift: finding ``cap.lift``: ``lift``, one ``lift_<control>`` and one ``over_<control>`` a control (paired difference of
-            lifts), ``position_plain``, ``position_held``, ``fluency`` (change in log-probability a token of the text).
+        lift: finding ``cap.lift``: ``lift``, one ``lift_<control>`` and one ``over_<control>`` a control (paired
+            difference of lifts), ``position_plain``, ``position_held``, ``fluency`` (change in
+            log-probability a token of the text).
         controls: per kind, one finding ``cap.lift_<kind>``.
         engaged: per arm, share of tokens and layers at which it fired, and mean size of the change: logs, not lifts.
         runs: every arm, for figures. ``examples``: for the report. ``clear``: lift clear of 0 and of each control.
@@ -150,24 +152,28 @@ async def efficacy(
 
 
 def judge_arms(
-    runs: Mapping[str, ArmRun], kinds: Sequence[ControlKind], *, cost: Cost = Cost(), name: str = "cap"
+    runs: Mapping[str, ArmRun], kinds: Sequence[ControlKind], *, cost: Cost | None = None, name: str = "cap"
 ) -> tuple[Finding, dict[ControlKind, Finding], bool]:
     """The figures and the verdict, from what the arms made: pure arithmetic, no model.
 
     Args:
         runs: ``plain``, ``cap`` and one arm a control kind, on the same items.
-        kinds: of the controls. ``cost``: of making the runs. ``name``: first part of the findings' names.
+        kinds: of the controls.
+        cost: of making the runs. ``name``: first part of the findings' names.
 
     Returns:
         The finding of the cap, one a control, and whether the cap's lift is clear of 0 and of every control.
     """
+    cost = cost or Cost()
     used = ["plain", "cap", *kinds]
     table = {k: runs[k].position for k in used}
     whole = np.all([np.isfinite(v) for v in table.values()], axis=0)
     n, lost = int(whole.sum()), int((~whole).sum())
     if n < 2:
         reason = f"only {n} of {len(whole)} pushes were answered under every arm"
-        none = Finding(f"{name}.lift", regime="not_measurable", reason=reason, verdict="The lift cannot be measured.", cost=cost)
+        none = Finding(
+            f"{name}.lift", regime="not_measurable", reason=reason, verdict="The lift cannot be measured.", cost=cost
+        )
         return none, {}, False
     seed = stable_seed(name, "lift")
 
@@ -192,11 +198,15 @@ def judge_arms(
         controls[kind] = Finding(
             f"{name}.lift_{kind}",
             {"lift": own, "cap_over_it": gap},
-            verdict=f"A {kind} push of the same size moves the text by {own.value:+.2f}; the cap moves it {gap.value:+.2f} more"
-            f" [{gap.low:+.2f}, {gap.high:+.2f}].",
+            verdict=f"A {kind} push of the same size moves the text by {own.value:+.2f}; the cap moves it"
+            f" {gap.value:+.2f} more [{gap.low:+.2f}, {gap.high:+.2f}].",
         )
     clear = lift.low > 0 and bool(kinds) and not level_with
-    return Finding(f"{name}.lift", estimates, verdict=_verdict(lift, beaten, level_with, lost), cost=cost), controls, clear
+    return (
+        Finding(f"{name}.lift", estimates, verdict=_verdict(lift, beaten, level_with, lost), cost=cost),
+        controls,
+        clear,
+    )
 
 
 def _verdict(lift: Estimate, beaten: Sequence[str], level_with: Sequence[str], lost: int) -> str:

@@ -74,8 +74,8 @@ def parse_roleplay(text: str, *, name: str = "roleplay.yaml") -> tuple[RolePlay,
         InputError: says file, line, field and what was expected.
     """
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)  # pyright: ignore[reportUnknownMemberType]
-        raw = cast("Any", yaml.safe_load(text))
+        root = cast("yaml.Node | None", yaml.compose(text, Loader=yaml.SafeLoader))  # pyright: ignore[reportUnknownMemberType]
+        raw: Any = yaml.safe_load(text)
     except yaml.MarkedYAMLError as e:
         line = e.problem_mark.line + 1 if e.problem_mark else 1
         raise InputError(f"{name}:{line}: not valid YAML ({e.problem}); mend the line") from None
@@ -100,7 +100,9 @@ def parse_roleplay(text: str, *, name: str = "roleplay.yaml") -> tuple[RolePlay,
 
 def _entry(raw: Any, where: str) -> RolePlay:
     if not isinstance(raw, dict):
-        raise InputError(f"{where}: an entry is {type(raw).__name__}; expected a mapping with id, push, follow_ups and half")
+        raise InputError(
+            f"{where}: an entry is {type(raw).__name__}; expected a mapping with id, push, follow_ups and half"
+        )
     data = cast("dict[str, Any]", raw)
     for key in ("id", "push", "half"):
         if not isinstance(data.get(key), str) or not data[key].strip():

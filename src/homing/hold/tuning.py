@@ -15,7 +15,7 @@ from homing.hold.cap import Cap
 from homing.hold.roleplay import RolePlay
 from homing.models.base import ChatModel
 from homing.persona.axis import Axis
-from homing.persona.battery import Difficulty, baseline, score_items
+from homing.persona.battery import Difficulty, generate, score_items, tuning_items
 from homing.stats.seeds import stable_seed
 
 __all__ = ["Candidate", "Tuning", "candidates", "tune", "windows"]
@@ -30,7 +30,8 @@ class Candidate:
     """One setting and what it did on the tuning half.
 
     Attributes:
-        layers: acted on. ``quantile``: of home's projections, where the floor stands.
+        layers: acted on.
+        quantile: of home's projections, where the floor stands.
         lift: mean of the text's position, at most 1 (home), minus the un-held one, read without acts.
         logprob: mean change of the battery's right answers, nats. ``fluency``: of the held text, nats a token.
         engaged: share of tokens and layers at which it fired. ``score``: ``lift + 0.5 min(logprob, 0)``.
@@ -55,7 +56,8 @@ class Tuning:
     """The choice.
 
     Attributes:
-        cap: chosen. ``best``: its candidate. ``tried``: all of them. ``barred``: digests of the pushes and battery items used.
+        cap: chosen. ``best``: its candidate. ``tried``: all of them.
+        barred: digests of the pushes and battery items used.
     """
 
     cap: Cap
@@ -73,7 +75,7 @@ class Tuning:
 
 
 def windows(axis: Axis, depth: int, *, width: int = 8) -> tuple[tuple[int, ...], ...]:
-    """Windows of neighbouring layers in the later middle of a model of so many layers, that the axis has and can see after.
+    """Windows of neighbouring layers in the later middle of a model, that the axis has and can see after.
 
     They start at 45%, 53% and 60% of the depth; 8 wide in a model of 30 layers, narrower in a shallower one.
     """
@@ -86,11 +88,15 @@ def windows(axis: Axis, depth: int, *, width: int = 8) -> tuple[tuple[int, ...],
         if seen_later and layers not in out:
             out.append(layers)
     if not out:
-        raise InputError(f"the axis has layers {axis.layers}, none of them in the later middle of {depth}; map more layers")
+        raise InputError(
+            f"the axis has layers {axis.layers}, none of them in the later middle of {depth}; map more layers"
+        )
     return tuple(out)
 
 
-def candidates(axis: Axis, depth: int, *, quantiles: Sequence[float] = (0.5, 0.25), n: int = 6) -> tuple[Candidate, ...]:
+def candidates(
+    axis: Axis, depth: int, *, quantiles: Sequence[float] = (0.5, 0.25), n: int = 6
+) -> tuple[Candidate, ...]:
     """At most ``n`` settings: every window at every quantile."""
     return tuple(Candidate(w, q) for w in windows(axis, depth) for q in quantiles)[:n]
 
@@ -117,7 +123,8 @@ async def tune(
         home_raw: raw projections of home, ``(samples, axis layers)``.
         items: pushes of the tuning half. ``options``: settings to try; default: :func:`candidates`.
         max_new_tokens: of a reply. ``price_items``: battery items a candidate is priced on.
-        difficulty: of the battery, where it was chosen. ``seed``: of sampling and items.
+        difficulty: of the battery; its own items are asked, which no price uses again.
+        seed: of sampling and items.
         advance: told how many replies were made.
 
     Raises:
@@ -132,14 +139,19 @@ async def tune(
     runs = await run_arms(
         model, axis, items, arms, max_new_tokens=max_new_tokens, seed=stable_seed("tune", seed), advance=advance
     )
-    base = await baseline(model, n_items=price_items, seed=stable_seed("tuning price", seed), difficulty=difficulty)
+    asked = (
+        tuning_items(difficulty, price_items)
+        if difficulty is not None
+        else generate(price_items, seed=stable_seed("tuning price", seed))
+    )
+    base = await score_items(model, asked)
     plain = runs["plain"]
     tried: list[Candidate] = []
     for i, (o, c) in enumerate(zip(options, caps, strict=True)):
         run = runs[str(i)]
-        held = await score_items(model, base.items, acts=c.acts())
+        held = await score_items(model, asked, acts=c.acts())
         lift = _mean(np.minimum(run.position, np.maximum(1.0, plain.position)) - plain.position)
-        logprob = _mean(held.right - base.scored.right)
+        logprob = _mean(held.right - base.right)
         tried.append(
             Candidate(
                 o.layers,
@@ -152,7 +164,7 @@ async def tune(
             )
         )
     best = int(np.argmax(np.nan_to_num([t.score for t in tried], nan=-np.inf)))
-    barred = {i.digest for i in items} | {i.digest for i in base.items}
+    barred = {i.digest for i in items} | {i.digest for i in asked}
     return Tuning(caps[best], tried[best], tuple(tried), frozenset(barred))
 
 

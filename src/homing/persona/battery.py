@@ -37,6 +37,7 @@ __all__ = [
     "generate",
     "price",
     "score_items",
+    "tuning_items",
 ]
 
 F64 = NDArray[np.float64]
@@ -80,8 +81,8 @@ class Difficulty:
     """The level of each family, chosen on items that no price may use.
 
     Attributes:
-        level: family to level. ``accuracy``: family to one accuracy a level, as tried. ``barred``: digests of the items used.
-        seed: of the items used.
+        level: family to level. ``accuracy``: family to one accuracy a level, as tried.
+        barred: digests of the items used. ``seed``: of them.
     """
 
     level: Mapping[Family, int]
@@ -114,7 +115,8 @@ class Baseline:
     """The un-acted model on the battery: made once, compared with every hold.
 
     Attributes:
-        items: as asked. ``scored``: their log-probabilities. ``state``: of each family. ``accuracy``: of each family, Wilson.
+        items: as asked. ``scored``: their log-probabilities.
+        state: of each family. ``accuracy``: of each family, Wilson. ``finding``: the same in words.
     """
 
     items: tuple[BatteryItem, ...]
@@ -142,6 +144,21 @@ async def score_items(model: ChatModel, items: Sequence[BatteryItem], *, acts: S
         totals += [[float(np.sum(option, dtype=np.float64)) for option in row] for row in scores]
     table = np.asarray(totals, np.float64)
     return Scored(table[:, 0], table[:, 1:], time.perf_counter() - start)
+
+
+def tuning_items(difficulty: Difficulty, n_items: int) -> tuple[BatteryItem, ...]:
+    """Items on which settings may be priced: those that chose the difficulty, which no price uses again.
+
+    Args:
+        difficulty: as chosen.
+        n_items: how many, in equal parts of the families.
+    """
+    each = max(1, n_items // len(FAMILIES))
+    return tuple(
+        item
+        for family, at in difficulty.level.items()
+        for item in generate(each, seed=stable_seed("battery tuning", difficulty.seed, family, at), level={family: at})
+    )
 
 
 async def calibrate(model: ChatModel, *, seed: int = 0, per_level: int = 16) -> Difficulty:
@@ -174,8 +191,8 @@ async def baseline(
 ) -> Baseline:
     """Ask the un-acted model, and say which families can show a change at all.
 
-    A family is at the floor where the Wilson interval of its accuracy reaches down to chance (0.25), at the ceiling where
-    it reaches up to 0.98. Such a family is ``not_measurable`` and stays out of the price.
+    A family is at the floor where the Wilson interval of its accuracy reaches down to chance (0.25), at the ceiling
+    where it reaches up to 0.98. Such a family is ``not_measurable`` and stays out of the price.
     """
     items = generate(
         n_items,
@@ -196,7 +213,7 @@ async def baseline(
     usable = [k for k, v in state.items() if v == "measured"]
     finding = Finding(
         "battery.accuracy",
-        {k: v for k, v in accuracy.items()},
+        {str(k): v for k, v in accuracy.items()},
         regime="measured" if usable else "not_measurable",
         reason="" if usable else "every family stands at the floor or the ceiling of this model",
         verdict=f"Families that can show a change: {', '.join(usable) or 'none'}."
@@ -221,18 +238,20 @@ async def price(
     Args:
         model: to ask; the directions of ``acts`` must be registered with it.
         acts: switched on for prompt and answer alike.
-        n_items, seed, difficulty: of the battery, where ``base`` is not given.
+        n_items: of the battery, where ``base`` is not given.
+        seed: of the battery, likewise.
+        difficulty: of the battery, likewise.
         base: the un-acted answers, to ask them once for many holds.
         name: of the first finding.
 
     Returns:
-        The first finding holds ``logprob`` (paired change of the right answer's log-probability, nats, bootstrap clustered
-        on the template), ``accuracy`` (paired change) and ``accuracy_off``/``accuracy_on``; its verdict says equivalent,
-        different or inconclusive by TOST with a margin of 0.03.
+        The first finding holds ``logprob`` (paired change of the right answer's log-probability, nats, bootstrap
+        clustered on the template), ``accuracy`` (paired change), ``accuracy_off`` and ``accuracy_on``; its verdict says
+        equivalent, different or inconclusive by TOST with a margin of 0.03.
     """
     base = base or await baseline(model, n_items=n_items, seed=seed, difficulty=difficulty)
     held = await score_items(model, base.items, acts=acts)
-    whole = [f for f, s in base.state.items() if s == "measured"]
+    whole: list[Family] = [f for f, s in base.state.items() if s == "measured"]
     out = [_compare(name, base, held, whole)]
     for family, state in base.state.items():
         if state == "measured":
@@ -243,7 +262,7 @@ async def price(
                     f"{name}.{family}",
                     {"accuracy_off": base.accuracy[family]},
                     regime="not_measurable",
-                    reason=f"the un-acted model stands at the {state} of {family}: accuracy {base.accuracy[family]:.2f}",
+                    reason=f"the un-acted model stands at the {state}: accuracy {base.accuracy[family]:.2f}",
                     verdict=f"The price on {family} cannot be measured on this model.",
                 )
             )
@@ -277,7 +296,7 @@ def _compare(name: str, base: Baseline, held: Scored, families: Sequence[Family]
             "accuracy_off": wilson(off, n),
             "accuracy_on": wilson(on, n),
         },
-        verdict=f"Accuracy {off / n:.1%} without, {on / n:.1%} with: {test.verdict} (margin {ACCURACY_MARGIN:.0%}); the right"
-        f" answer changes by {logprob:+.2f} nats over {n} items.",
+        verdict=f"Accuracy {off / n:.1%} without, {on / n:.1%} with: {test.verdict} (margin {ACCURACY_MARGIN:.0%});"
+        f" the right answer changes by {logprob:+.2f} nats over {n} items.",
         cost=cost,
     )

@@ -18,18 +18,111 @@ FAMILIES: tuple[Family, ...] = ("arithmetic", "copying", "format", "lookup")
 LEVELS = 4
 """Difficulty runs from 0 to 3 in every family."""
 
-_WORDS = (
-    "apple river stone cloud lamp horse table green window bread paper ship garden music silver winter bridge candle"
-    " forest hammer island jacket kettle ladder marble needle orange pencil quilt rabbit saddle ticket valley wagon"
-    " yellow anchor basket copper dragon engine feather guitar helmet iron jungle"
-).split()
-_NAMES = (
-    "Anna Ben Clara David Emma Frank Grace Henry Iris Jack Kate Leo Mary Nick Olga Paul Rosa Sam Tina Victor".split()
-)
-_THINGS = (
-    "red blue green black white brown pink gold grey purple tea milk rice soup fish cake corn beans salt honey".split()
-)
-_MONTHS = "January February March April May June July August September October November December".split()
+_WORDS = [
+    "apple",
+    "river",
+    "stone",
+    "cloud",
+    "lamp",
+    "horse",
+    "table",
+    "green",
+    "window",
+    "bread",
+    "paper",
+    "ship",
+    "garden",
+    "music",
+    "silver",
+    "winter",
+    "bridge",
+    "candle",
+    "forest",
+    "hammer",
+    "island",
+    "jacket",
+    "kettle",
+    "ladder",
+    "marble",
+    "needle",
+    "orange",
+    "pencil",
+    "quilt",
+    "rabbit",
+    "saddle",
+    "ticket",
+    "valley",
+    "wagon",
+    "yellow",
+    "anchor",
+    "basket",
+    "copper",
+    "dragon",
+    "engine",
+    "feather",
+    "guitar",
+    "helmet",
+    "iron",
+    "jungle",
+]
+_NAMES = [
+    "Anna",
+    "Ben",
+    "Clara",
+    "David",
+    "Emma",
+    "Frank",
+    "Grace",
+    "Henry",
+    "Iris",
+    "Jack",
+    "Kate",
+    "Leo",
+    "Mary",
+    "Nick",
+    "Olga",
+    "Paul",
+    "Rosa",
+    "Sam",
+    "Tina",
+    "Victor",
+]
+_THINGS = [
+    "red",
+    "blue",
+    "green",
+    "black",
+    "white",
+    "brown",
+    "pink",
+    "gold",
+    "grey",
+    "purple",
+    "tea",
+    "milk",
+    "rice",
+    "soup",
+    "fish",
+    "cake",
+    "corn",
+    "beans",
+    "salt",
+    "honey",
+]
+_MONTHS = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +304,7 @@ def generate(
     Raises:
         InputError: no items asked for, an unknown family or level, or a level too easy to give so many different items.
     """
-    chosen = dict(level) if level is not None else {f: 1 for f in FAMILIES}
+    chosen = dict(level if level is not None else dict[Family, int].fromkeys(FAMILIES, 1))
     if n_items < 1:
         raise InputError(f"a battery of {n_items} items was asked for; ask for at least 1")
     for family, at in chosen.items():
@@ -220,7 +313,7 @@ def generate(
                 f"battery family {family!r} at level {at}; use {', '.join(FAMILIES)} and levels 0 to {LEVELS - 1}"
             )
     rng = np.random.default_rng(seed)
-    order = [f for f in FAMILIES if f in chosen]
+    order: list[Family] = [f for f in FAMILIES if f in chosen]
     out: list[BatteryItem] = []
     used = set(barred)
     misses = 0
