@@ -8,6 +8,7 @@ from importlib.resources.abc import Traversable
 from typing import Any, cast
 
 import yaml
+from yaml.reader import ReaderError
 
 from homing.errors import InputError
 
@@ -34,8 +35,16 @@ class MarkedYaml:
         return InputError(f"{self.name}, line {self.node.start_mark.line + 1}: {text}")
 
     def value(self) -> Any:
-        """The plain value."""
-        return _build(self.node)
+        """The plain value.
+
+        Raises:
+            InputError: a tag that stands for no plain value, or a date that is none.
+        """
+        try:
+            return _build(self.node)
+        except (yaml.YAMLError, ValueError) as e:
+            text = (e.problem if isinstance(e, yaml.MarkedYAMLError) else None) or str(e)
+            raise self.complain(f"cannot be read as a value: {text}; quote it to keep it as text") from None
 
     def text(self, what: str) -> str:
         """The value, which must be text and not blank."""
@@ -102,7 +111,8 @@ def read_text(file: Traversable) -> str:
     except OSError as e:
         raise InputError(f"{file} cannot be read ({e.strerror}); give an existing file") from None
     except UnicodeDecodeError as e:
-        raise InputError(f"{file} is not UTF-8 (byte {e.start}); save it as UTF-8") from None
+        line = e.object.count(b"\n", 0, e.start) + 1
+        raise InputError(f"{file}, line {line}: not UTF-8 (byte {e.start}); save it as UTF-8") from None
 
 
 def read_marked(file: Traversable) -> MarkedYaml:
@@ -111,13 +121,15 @@ def read_marked(file: Traversable) -> MarkedYaml:
     Raises:
         InputError: it cannot be read, is empty, or is not YAML; with the line.
     """
+    text = read_text(file)
     try:
-        node = cast("yaml.Node | None", yaml.compose(read_text(file), Loader=yaml.SafeLoader))  # pyright: ignore[reportUnknownMemberType]
+        node = cast("yaml.Node | None", yaml.compose(text, Loader=yaml.SafeLoader))  # pyright: ignore[reportUnknownMemberType]
     except yaml.MarkedYAMLError as e:
         line = e.problem_mark.line + 1 if e.problem_mark else 1
         raise InputError(f"{file}, line {line}: not YAML: {e.problem}; mend the syntax") from None
-    except yaml.YAMLError as e:
-        raise InputError(f"{file}: not YAML: {e}; mend the file") from None
+    except ReaderError as e:
+        line = text.count("\n", 0, e.position) + 1
+        raise InputError(f"{file}, line {line}: not YAML: {e.reason}; take the character out") from None
     if node is None:
         raise InputError(f"{file}, line 1: the file is empty; write its fields")
     return MarkedYaml(str(file), node)

@@ -29,6 +29,8 @@ __all__ = ["Home", "Role", "content_digest", "load_home", "load_home_prompts", "
 PROMPTS = 3
 _ID = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _SPEAKERS = ("user", "assistant")
+_FIELDS = ("id", "name", "kind", "prompts", "words")
+_ORIGIN = ("licence", "source", "canary")  # a user's own roles need none
 
 
 def _digest(*parts: object) -> str:
@@ -78,9 +80,9 @@ class Home:
         return Conversation((*head, *said, Message("user", question)))
 
 
-def _read_role(file: Traversable) -> Role:
+def _read_role(file: Traversable, *, built_in: bool) -> Role:
     fields = read_marked(file).fields(
-        required=("id", "name", "kind", "prompts", "words"), optional=("licence", "source", "canary")
+        required=(*_FIELDS, *_ORIGIN) if built_in else _FIELDS, optional=() if built_in else _ORIGIN
     )
     name = fields.text("id")
     if not _ID.fullmatch(name):
@@ -118,11 +120,9 @@ def load_roles(extra_dir: Path | None = None) -> tuple[Role, ...]:
         for file in sorted(folder.iterdir(), key=lambda f: f.name):
             if not file.name.endswith((".yaml", ".yml")):
                 continue
-            role = _read_role(file)
+            role = _read_role(file, built_in=folder is not extra_dir)
             if role.id in found:
-                at = read_marked(file).fields(
-                    required=("id",), optional=("name", "kind", "prompts", "words", "licence", "source", "canary")
-                )["id"]
+                at = read_marked(file).fields(required=_FIELDS, optional=_ORIGIN)["id"]
                 raise at.complain(f"id {role.id!r} is taken by {found[role.id][1]}; choose a new one")
             found[role.id] = (role, file)
     return tuple(found[i][0] for i in sorted(found))
@@ -130,9 +130,7 @@ def load_roles(extra_dir: Path | None = None) -> tuple[Role, ...]:
 
 def load_home_prompts() -> tuple[str | None, ...]:
     """System prompts of the plain Assistant, with None (no system prompt) where the file says null."""
-    node = read_marked(files("homing.persona") / "data" / "home.yaml").fields(
-        required=("prompts",), optional=("licence", "source", "canary")
-    )["prompts"]
+    node = read_marked(files("homing.persona") / "data" / "home.yaml").fields(required=("prompts", *_ORIGIN))["prompts"]
     return tuple(None if p.value() is None else p.text("a home prompt") for p in node.items("prompts"))
 
 
