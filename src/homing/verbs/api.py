@@ -13,7 +13,7 @@ from homing.identity import container
 from homing.models.sync import Model
 from homing.verbs.map import map_model
 from homing.verbs.plan import plan_map
-from homing.verbs.progress import Progress, silent
+from homing.verbs.progress import Progress, Silent
 from homing.verbs.transcripts import Transcript
 from homing.verbs.watch import Home, watch_conversation
 
@@ -64,7 +64,7 @@ class Identity(container.Identity):
             model: in float32. ``home``: a file that says what home is; None: the plain Assistant.
         """
         plan = plan_map(model.name, preset=preset, home=None if home is None else Path(home), seed=seed, out=Path(out))
-        made = model.run(map_model(model.aio, plan, progress=progress or silent()))
+        made = model.run(map_model(model.aio, plan, progress=progress or Silent()))
         return cls(made.model, made.sections, made.volatile)
 
     def watch(

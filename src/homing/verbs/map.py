@@ -22,7 +22,7 @@ from homing.verbs.capping import hold_home
 from homing.verbs.drifts import calibrate_alarms, drift_section, run_domains
 from homing.verbs.persona import measure_persona, persona_section
 from homing.verbs.plan import MapPlan, plan_map
-from homing.verbs.progress import Progress, silent
+from homing.verbs.progress import Progress, Silent
 
 __all__ = ["MapPlan", "map_model", "plan_map", "run_map"]
 
@@ -35,7 +35,7 @@ def run_map(plan: MapPlan, *, progress: Progress | None = None, threads: int | N
         HomingError: whatever the stages refuse.
     """
     try:
-        return asyncio.run(_run(plan, progress or silent(), threads))
+        return asyncio.run(_run(plan, progress or Silent(), threads))
     except KeyboardInterrupt:
         raise Interrupted(f"stopped; what is finished is kept in {plan.out}: run the same command to go on") from None
 
@@ -112,5 +112,4 @@ async def map_model(model: ChatModel, plan: MapPlan, *, progress: Progress) -> I
         )
         progress.stage("saving the identity")
         identity.save(plan.out)
-        progress.finish()
     return identity

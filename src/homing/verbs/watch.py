@@ -23,7 +23,7 @@ from homing.models.sources import open_model
 from homing.persona.axis import Axis
 from homing.persona.scale import Scale
 from homing.stats.seeds import stable_seed
-from homing.verbs.progress import Progress, silent
+from homing.verbs.progress import Progress, Silent
 from homing.verbs.transcripts import BadLine, Transcript, read_transcripts
 
 __all__ = ["Home", "watch_conversation", "watch_file"]
@@ -234,14 +234,14 @@ def watch_file(
     Raises:
         HomingError: the path, the identity or the model cannot be used; errors inside a transcript are lines instead.
     """
-    shown = progress or silent()
+    shown = progress or Silent()
     home = Home.load(identity_dir)
     items = read_transcripts(path)
     if hold not in (None, "none"):
         home_has = home.cap
         if hold != "cap" or home_has is None:
             home.acts(cast(ChatModel, None), hold)
-    shown.start(total=None, unit="conversations", title=f"watching {path}")
+    shown.start(total=0, unit="conversations", title=f"watching {path}")
     with _opened(model, home) as (chat, runner):
         for item in items:
             if isinstance(item, BadLine):
@@ -254,6 +254,5 @@ def watch_file(
                 continue
             shown.advance(1)
             yield from lines
-    shown.finish()
 
 

@@ -1,0 +1,145 @@
+"""compare: did home move between two identities, and by more than their own noise?"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from homing.errors import IdentityError
+from homing.identity import Identity
+from homing.persona.axis import Axis
+from homing.persona.scale import Scale
+from homing.stats.estimate import Estimate, Finding
+from homing.stats.seeds import stable_seed
+
+__all__ = ["compare", "compare_identities"]
+
+SCHEMA = "homing.compare/1"
+SHIFT_MARGIN = 0.10
+"""Home may move so far, in units of the distance from mean role to home, and still count as the same place."""
+F32 = NDArray[np.float32]
+
+
+def compare(a: Path | str, b: Path | str) -> dict[str, Any]:
+    """Compare two identities; see :func:`compare_identities`."""
+    one, two = Identity.load(a), Identity.load(b)
+    finding, roles = compare_identities(one, two)
+    return {
+        **finding.to_json(),
+        "schema": SCHEMA,
+        "a": one.digest,
+        "b": two.digest,
+        "same_model": one.model["fingerprint"] == two.model["fingerprint"],
+        "roles_moved": roles,
+    }
+
+
+def compare_identities(a: Identity, b: Identity) -> tuple[Finding, list[dict[str, Any]]]:
+    """Angle between the axes with its noise ceiling, shift of home on the first one's scale, and roles that moved.
+
+    The ceiling is the cosine that two maps of one unchanged model would show, from the reliability of each axis
+    (square root of the product); the disattenuated cosine is the raw one over it. The first identity's read layer is used.
+
+    Raises:
+        IdentityError: the models differ in layers or width, or fewer than eight roles are shared.
+    """
+    for k in ("layers", "hidden"):
+        if a.model[k] != b.model[k]:
+            raise IdentityError(
+                f"the identities have {a.model[k]} and {b.model[k]} {k}; only checkpoints of one architecture compare"
+            )
+    pa, pb = a.section("persona"), b.section("persona")
+    axis_a, axis_b = Axis.from_json(pa.data["axis"], pa.arrays["axis"]), Axis.from_json(pb.data["axis"], pb.arrays["axis"])
+    layer = axis_a.read_layer
+    if layer not in axis_b.layers:
+        raise IdentityError(f"the second identity has no layer {layer}, where the first is read; map it at every layer")
+    ia, ib = axis_a.layers.index(layer), axis_b.layers.index(layer)
+    ids_b = {r["id"]: i for i, r in enumerate(pb.data["roles"]) if r["replies"]}
+    shared = [(i, ids_b[r["id"]], r) for i, r in enumerate(pa.data["roles"]) if r["replies"] and r["id"] in ids_b]
+    if len(shared) < 8:
+        raise IdentityError(f"the identities share {len(shared)} roles; at least 8 are needed to compare them")
+    roles_a = np.stack([pa.arrays["roles"][i, ia] for i, _, _ in shared]).astype(np.float64)
+    roles_b = np.stack([pb.arrays["roles"][j, ib] for _, j, _ in shared]).astype(np.float64)
+    home_a, home_b = (p.arrays["home"][i].astype(np.float64) for p, i in ((pa, ia), (pb, ib)))
+    rng = np.random.default_rng(stable_seed("compare", a.digest, b.digest))
+    n = len(shared)
+    draws = np.array([_figures(roles_a[k], roles_b[k], home_a, home_b) for k in rng.integers(0, n, (1000, n))])
+    value = _figures(roles_a, roles_b, home_a, home_b)
+
+    def estimate(k: int, unit: str = "") -> Estimate:
+        low, high = (float(v) for v in np.percentile(draws[:, k], [2.5, 97.5]))
+        return Estimate(value[k], min(low, value[k]), max(high, value[k]), 0.95, n, unit, "bootstrap over shared roles")
+
+    cosine, angle = estimate(0), estimate(1, "degrees")
+    scale_a, scale_b = Scale.from_json(pa.data["scale"]), Scale.from_json(pb.data["scale"])
+    se = math.hypot(scale_a.se_home, scale_b.se_home)
+    shift_value = value[2]
+    half = 1.96 * math.hypot(se, float(draws[:, 2].std()))
+    shift = Estimate(shift_value, shift_value - half, shift_value + half, 0.95, n, "home units", "scale of both, bootstrap over roles")
+    ceiling = _ceiling(a, b)
+    estimates = {"cosine": cosine, "angle": angle, "home_shift": shift}
+    if ceiling is not None:
+        estimates["cosine_ceiling"] = ceiling
+        estimates["cosine_disattenuated"] = Estimate(
+            min(1.0, cosine.value / ceiling.value), min(1.0, cosine.low / ceiling.high), min(1.0, cosine.high / ceiling.low),
+            0.95, n, "", "raw cosine over its ceiling",
+        )  # fmt: skip
+    moved = _moved(axis_a, ia, roles_a, roles_b, home_a, home_b, [r for _, _, r in shared])
+    state = "equivalent" if shift.low > -SHIFT_MARGIN and shift.high < SHIFT_MARGIN else "inconclusive"
+    if shift.low > SHIFT_MARGIN or shift.high < -SHIFT_MARGIN:
+        state = "different"
+    turned = "" if ceiling is None or cosine.high >= ceiling.low else " The axis itself turned by more than its noise."
+    words = {
+        "equivalent": f"Home is at the same place (shift {shift.value:+.2f}, margin {SHIFT_MARGIN}).",
+        "different": f"Home moved by {shift.value:+.2f} of the distance from mean role to home.",
+        "inconclusive": f"Home shifted by {shift.value:+.2f}; with this much noise neither same nor moved is shown.",
+    }
+    return Finding("compare", estimates, verdict=f"{state}: {words[state]}{turned}"), moved
+
+
+def _figures(ra: NDArray[np.float64], rb: NDArray[np.float64], ha: NDArray[np.float64], hb: NDArray[np.float64]) -> tuple[float, float, float]:
+    """Cosine of the axes, angle in degrees, shift of home along the first axis relative to the mean role."""
+    a, b = ha - ra.mean(axis=0), hb - rb.mean(axis=0)
+    cos = float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
+    return cos, math.degrees(math.acos(max(-1.0, min(1.0, cos)))), float(b @ a / (a @ a)) - 1.0
+
+
+def _ceiling(a: Identity, b: Identity) -> Estimate | None:
+    found: list[Estimate] = []
+    for i in (a, b):
+        raw = i.section("persona").data["card"].get("axis.split_half")
+        finding = None if raw is None else Finding.from_json(raw)
+        if finding is None or finding.regime == "not_measurable" or finding.estimates["value"].low <= 0:
+            return None
+        found.append(finding.estimates["value"])
+    x, y = found
+    return Estimate(
+        math.sqrt(x.value * y.value), math.sqrt(x.low * y.low), math.sqrt(x.high * y.high), 0.95, min(x.n, y.n), "",
+        "square root of the product of both reliabilities",
+    )  # fmt: skip
+
+
+def _moved(
+    axis: Axis, at: int, ra: NDArray[np.float64], rb: NDArray[np.float64], ha: NDArray[np.float64],
+    hb: NDArray[np.float64], roles: list[dict[str, Any]],
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Roles whose position moved most, on each identity's own scale; a move over 3 standard errors of the role is marked."""
+    a, b = ha - ra.mean(axis=0), hb - rb.mean(axis=0)
+    pos_a = (ra - ra.mean(axis=0)) @ a / (a @ a)
+    pos_b = (rb - rb.mean(axis=0)) @ b / (b @ b)
+    out: list[dict[str, Any]] = []
+    for k in np.argsort(-np.abs(pos_b - pos_a))[:12]:
+        se = float(roles[k].get("se") or 0.0) * math.sqrt(2)
+        shift = float(pos_b[k] - pos_a[k])
+        out.append(
+            {
+                "role": roles[k]["id"],
+                "shift": {"value": shift, "low": shift - 1.96 * se, "high": shift + 1.96 * se, "level": 0.95, "n": roles[k]["replies"]},
+                "beyond_noise": bool(se and abs(shift) > 3 * se),
+            }
+        )
+    return out
