@@ -38,6 +38,7 @@ class Replay:
         id: of the script. ``conversation``: user turns with the model's own replies. ``trace``: positions by turn.
         fresh: text of the reply to each user message in a fresh context, where one was made.
         moved: per turn, by how much the acts moved each reply token (sum over layers); empty without acts.
+        pieces: per turn, the reply cut into the tokens that ``moved`` speaks of; empty where it cannot be cut so.
         replies: per turn, as the model gave it.
     """
 
@@ -46,6 +47,7 @@ class Replay:
     trace: Trace
     fresh: tuple[str | None, ...]
     moved: tuple[tuple[float, ...], ...]
+    pieces: tuple[tuple[str, ...], ...]
     replies: tuple[Reply, ...]
 
 
@@ -120,7 +122,13 @@ async def replay_many(
                 traces[i][k] = replace(traces[i][k], position=position, by_token=tokens, tokens=len(tokens))
     return [
         Replay(
-            s.id, alive[i], Trace(s.id, tuple(traces[i])), tuple(fresh_texts[i]), tuple(moved[i]), tuple(replies[i])
+            s.id,
+            alive[i],
+            Trace(s.id, tuple(traces[i])),
+            tuple(fresh_texts[i]),
+            tuple(moved[i]),
+            tuple(_pieces(model, r, m) for r, m in zip(replies[i], moved[i], strict=True)),
+            tuple(replies[i]),
         )
         for i, s in enumerate(scripts)
     ]
@@ -132,3 +140,11 @@ def _moved(reply: Reply) -> tuple[float, ...]:
         return ()
     total = sum((np.nan_to_num(f).sum(axis=1) for f in reply.fired), np.zeros(len(reply.fired[0])))
     return tuple(float(v) for v in total)
+
+
+def _pieces(model: ChatModel, reply: Reply, moved: tuple[float, ...]) -> tuple[str, ...]:
+    """The reply's own tokens as text, where cutting the text gives as many as were generated."""
+    if not moved:
+        return ()
+    pieces = model.pieces(reply.text)
+    return pieces if len(pieces) == len(moved) else ()

@@ -68,6 +68,7 @@ def _pack(replays: Sequence[Replay]) -> Any:
             "turns": [asdict(t) for t in r.trace.turns],
             "fresh": list(r.fresh),
             "moved": [list(m) for m in r.moved],
+            "pieces": [list(m) for m in r.pieces],
         }
         for r in replays
     ]
@@ -87,7 +88,8 @@ def _unpack(data: Any) -> list[Replay]:
         )
         moved = tuple(tuple(m) for m in r["moved"])
         conversation = Conversation.from_openai(r["messages"])
-        out.append(Replay(r["id"], conversation, Trace(r["id"], turns), tuple(r["fresh"]), moved, ()))
+        pieces = tuple(tuple(m) for m in r["pieces"])
+        out.append(Replay(r["id"], conversation, Trace(r["id"], turns), tuple(r["fresh"]), moved, pieces, ()))
     return out
 
 

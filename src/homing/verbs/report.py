@@ -1,0 +1,387 @@
+"""report: turn an identity into the one page that a stranger reads."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from homing.drift.calibration import Calibration
+from homing.drift.scripts import load_hypothesis
+from homing.identity import Identity
+from homing.persona.scale import Scale
+from homing.report import write
+from homing.report.model import (
+    Absent,
+    Alarm,
+    Alarms,
+    ArmTurn,
+    AxisLayers,
+    Band,
+    CapEffect,
+    Card,
+    ConversationView,
+    DomainDrift,
+    Drift,
+    Figure,
+    Headline,
+    Hypothesis,
+    LayerRow,
+    Lift,
+    PersonaMap,
+    PriceRow,
+    Provenance,
+    Refusal,
+    ReportData,
+    RolePoint,
+    Row,
+    TokenMark,
+    TurnPoint,
+    TurnView,
+    Verdict,
+    point,
+)
+from homing.stats import bootstrap_mean
+from homing.stats.estimate import Estimate, Finding
+from homing.stats.seeds import stable_seed
+from homing.verbs.card import findings_of, primary
+
+__all__ = ["report_data", "write_report"]
+
+SHOWN_PER_DOMAIN = 1
+MEANING: Mapping[str, tuple[str, str]] = {
+    "axis.split_half_raw": ("Agreement of two halves", "Cosine of two axes made from halves that share no role, question, home prompt or reply."),
+    "axis.split_half": ("Reliability of the axis", "The same, stepped up to the whole sample by Spearman-Brown."),
+    "axis.auroc_one": ("One reply: home or a role?", "Chance that a home reply lies above a role's reply on the axis; 0.5 is guessing."),
+    "axis.auroc_three": ("Three replies: home or a role?", "The same for the mean of three replies of one speaker."),
+    "axis.auroc_predicted_one": ("Predicted for one reply", "From the variance components alone; the measured figure should lie inside."),
+    "axis.auroc_predicted_three": ("Predicted for three replies", "From the variance components alone."),
+    "axis.auroc_ceiling": ("Ceiling", "What unlimited replies could reach: home sits among the roles."),
+    "axis.auroc_linear": ("A linear classifier instead", "Regularised, fitted on the same halves: what a single direction gives away."),
+    "axis.auroc_length_adjusted": ("With length taken out", "One reply, after what reply length explains is removed."),
+    "axis.auroc_without_refusals": ("Without refusals", "One reply, leaving out replies that refuse or say they are an AI."),
+    "axis.home_percentile": ("Roles below home", "Share of the roles whose mean position lies below home."),
+    "axis.cos_pc1": ("Axis and first component", "Cosine of the axis with the main way in which roles differ."),
+    "axis.pc1_share": ("First component", "Share of the variance between roles."),
+    "axis.pcs_70": ("Components for 70%", "How many dimensions hold 70% of the variance between roles."),
+    "axis.pcs_beyond_noise": ("Components beyond noise", "More than permuted data would show."),
+    "control.auroc_random": ("A random direction", "The same figure for directions without meaning, each with its better side."),
+    "control.split_half_shuffled": ("Relabelled roles", "Agreement of halves when roles are called home at random."),
+    "confound.length_auroc": ("Length alone", "How well reply length tells home from a role; 0.5: not at all."),
+    "judge.balanced_accuracy": ("The judge", "Balanced accuracy of the likelihood judge on the held-out half of its gold set."),
+    "judge.kept": ("Replies in role", "Share of role replies that the judge takes to be in role."),
+    "filtered.split_half_raw": ("Agreement, judged replies only", "As above, the axis made from replies in role."),
+    "filtered.split_half": ("Reliability, judged replies only", "Stepped up."),
+    "filtered.auroc_one": ("One reply, judged axis", "Scored on all held-out replies."),
+    "filtered.auroc_three": ("Three replies, judged axis", "Scored on all held-out replies."),
+    "filtered.cos_pc1": ("First component, judged replies only", "Cosine with the axis."),
+    "filtered.cosine": ("Axis with and without the judge", "Cosine of the two."),
+}  # fmt: skip
+PERCENT = frozenset({"axis.home_percentile", "axis.pc1_share", "judge.kept"})
+COUNTS = frozenset({"axis.pcs_70", "axis.pcs_beyond_noise"})
+
+
+def write_report(identity_dir: Path | str, out: Path | str) -> Path:
+    """Write the page of an identity, and its data beside it as JSON.
+
+    Raises:
+        HomingError: the identity cannot be read, or the page cannot be written.
+    """
+    return write(report_data(Identity.load(identity_dir)), Path(out))
+
+
+def report_data(identity: Identity) -> ReportData:
+    """Everything the page shows, from the sections of an identity."""
+    found = findings_of(identity)
+    model = str(identity.model["name"])
+    persona = identity.section("persona").data
+    system = persona["home_system"]
+    home = "the plain Assistant, without a system prompt" if system is None else f"the system prompt \u201c{system}\u201d"
+    if len(persona["home"]) > 1:
+        home = f"the plain Assistant, under {len(persona['home'])} plain prompts"
+    return ReportData(
+        model=model,
+        created=str(identity.volatile.get("created", "not recorded")),
+        home=home,
+        lead=(
+            "Where this model stands when it is itself, how far scripted conversations pull it away,"
+            " and what holding it changes."
+        ),
+        headlines=_headlines(identity, found),
+        persona_map=_map(identity, found),
+        layers=_layers(identity),
+        card=_card(found),
+        drift=_drift(identity, found),
+        conversations=_conversations(identity),
+        cap=_cap(identity, found),
+        alarms=_alarms(identity, found),
+        provenance=_provenance(identity, found),
+    )
+
+
+def _value(found: Mapping[str, Finding], name: str) -> Estimate | None:
+    f = found.get(name)
+    return None if f is None or f.regime == "not_measurable" else primary(name, f)
+
+
+def _headlines(identity: Identity, found: Mapping[str, Finding]) -> tuple[Headline, ...]:
+    out: list[Headline] = []
+    rel = _value(found, "axis.split_half")
+    if rel is not None:
+        out.append(
+            Headline("One axis", f"Home and {rel.n} roles lie on one axis that two disjoint halves of the data agree on.", rel)
+        )
+    one, ceiling = _value(found, "axis.auroc_three"), _value(found, "axis.auroc_ceiling")
+    if one is not None and ceiling is not None:
+        out.append(
+            Headline(
+                "Home can be told", f"Three replies tell home from a role this often (0.5 is guessing); more replies could reach {ceiling.value:.2f}.", one
+            )
+        )
+    gap = found.get("drift.hypothesis")
+    if gap is not None:
+        e = _value(found, "drift.hypothesis")
+        verdict: Verdict = "not_measurable" if e is None else "shown" if e.low > 0 else "not_shown"
+        out.append(Headline("Drift by topic", gap.verdict or f"Not measurable: {gap.reason}.", e, verdict, "+.2f"))
+    lift, clear = found.get("cap.lift"), bool(identity.section("cap").data["proof"]["clear"])
+    if lift is not None and lift.regime == "measured":
+        out.append(Headline("What the cap does", lift.verdict, lift.estimates["lift"], "shown" if clear else "not_shown", "+.2f"))
+    price = found.get("cap.price")
+    if price is not None:
+        e = _value(found, "cap.price")
+        out.append(Headline("Its price", price.verdict, e, "measured" if e else "not_measurable", "+.2f"))
+    calibration = Calibration.from_json(identity.section("drift").data["calibration"])
+    rate = _value(found, "alarm.rate")
+    sentence = calibration.sentence[0].upper() + calibration.sentence[1:] + "."
+    out.append(Headline("False alarms", sentence, rate, "measured" if rate else "not_measurable", ".1%"))
+    return tuple(out)
+
+
+def _map(identity: Identity, found: Mapping[str, Finding]) -> PersonaMap | Absent:
+    data = identity.section("persona").data
+    scale = Scale.from_json(data["scale"])
+    roles: list[RolePoint] = []
+    for r in data["roles"]:
+        if r["position"] is None:
+            continue
+        se = r["se"] or 0.0
+        p = Estimate(r["position"], r["position"] - 1.96 * se, r["position"] + 1.96 * se, 0.95, r["replies"], "", "over replies")
+        roles.append(RolePoint(r["name"], r["kind"], p, r["second"], r["replies"]))
+    percentile = _value(found, "axis.home_percentile")
+    if percentile is None:
+        return Absent("home's percentile among the roles could not be measured")
+    return PersonaMap(
+        layer=data["axis"]["read_layer"],
+        roles=tuple(roles),
+        home_position=scale.position(1.0),
+        home_second=data["home_second"],
+        home_percentile=percentile,
+        variance=tuple(data["variance"][:2]),
+    )
+
+
+def _layers(identity: Identity) -> AxisLayers:
+    data = identity.section("persona").data
+    acts = tuple(identity.section("cap").data["cap"]["layers"]) if "cap" in identity.sections else ()
+    barred = len(data["selection"]["barred_roles"])
+    how = f"tuning half only ({barred} roles), no interval"
+    rows = tuple(
+        LayerRow(layer, point(split, n=barred, method=how), point(auroc, n=barred, method=how))
+        for layer, split, auroc in data["selection"]["layers"]
+    )
+    note = "These figures chose the read layer, on roles that report nothing else; the card's figures come from the rest."
+    return AxisLayers(rows, data["axis"]["read_layer"], acts, note)
+
+
+def _card(found: Mapping[str, Finding]) -> Card:
+    figures: list[Figure] = []
+    for name, (label, meaning) in MEANING.items():
+        f = found.get(name)
+        if f is None:
+            continue
+        e = _value(found, name)
+        spec = ".0%" if name in PERCENT else ".0f" if name in COUNTS else ".2f"
+        if e is None:
+            figures.append(Figure(name, label, meaning, None, "not_measurable", f.reason, spec))
+        else:
+            figures.append(Figure(name, label, meaning, e, "measured", "", spec))
+    refusals: list[Refusal] = []
+    percentile = found.get("axis.home_percentile")
+    if percentile is not None and "refused" in percentile.verdict:
+        refusals.append(Refusal("Home is extreme among the roles", percentile.verdict))
+    refusals.append(Refusal("A position near home means that a reply is safe", "the axis reads manner, not values: a harmful reply in the usual manner stands at home"))
+    return Card(tuple(figures), tuple(refusals))
+
+
+def _curve(conversations: Sequence[Mapping[str, Any]], arm: str, seed: int) -> tuple[TurnPoint, ...]:
+    out: list[TurnPoint] = []
+    runs = [c[arm]["turns"] for c in conversations if arm in c]
+    for t in range(max((len(r) for r in runs), default=0)):
+        values = [
+            r[t]["position"] - r[t]["fresh"]
+            for r in runs
+            if t < len(r) and r[t]["position"] is not None and r[t]["fresh"] is not None
+        ]
+        if len(values) >= 2:
+            out.append(TurnPoint(t + 1, bootstrap_mean(values, seed=stable_seed("curve", seed, arm, t))))
+        elif values:
+            out.append(TurnPoint(t + 1, point(float(values[0]))))
+    return tuple(out)
+
+
+def _drift(identity: Identity, found: Mapping[str, Finding]) -> Drift | Absent:
+    conversations = identity.section("drift").data["conversations"]
+    if not conversations:
+        return Absent("this preset replays no drift scripts; the smoke and full presets do")
+    domains: list[DomainDrift] = []
+    for domain in dict.fromkeys(c["domain"] for c in conversations):
+        mine = [c for c in conversations if c["domain"] == domain]
+        f = found.get(f"drift.{domain}")
+        domains.append(
+            DomainDrift(
+                domain.replace("_", " "), len(mine), _curve(mine, "free", 0), _curve(mine, "twin", 0), _curve(mine, "held", 0),
+                f.estimates.get("drift") if f else None, f.estimates.get("held") if f else None,
+            )
+        )  # fmt: skip
+    stated, f = load_hypothesis(), found.get("drift.hypothesis")
+    hypothesis = None
+    if f is not None:
+        e = _value(found, "drift.hypothesis")
+        verdict: Verdict = "not_measurable" if e is None else "shown" if e.low > 0 else "not_shown"
+        hypothesis = Hypothesis(stated.statement, stated.dated, verdict, f.verdict or f.reason)
+    note = "Drift is the position in the conversation minus that of a reply to the same message in a fresh one."
+    return Drift(tuple(domains), hypothesis, "drift", note)
+
+
+def _turn(arm: Mapping[str, Any], t: int, scale: Scale) -> ArmTurn:
+    turn = arm["turns"][t]
+    replies = [m["content"] for m in arm["messages"] if m["role"] == "assistant"]
+    position = None if turn["position"] is None else scale.position(turn["position"])
+    drift = None
+    if turn["position"] is not None and turn["fresh"] is not None:
+        drift = scale.drift(turn["position"] - turn["fresh"])
+    alarms = tuple(Alarm(a["detector"], a["statistic"], a["threshold"]) for a in arm["alarms"] if a["turn"] == t)
+    pieces, moved = arm.get("pieces", []), arm.get("moved", [])
+    marks: tuple[TokenMark, ...] = ()
+    if t < len(moved) and t < len(pieces) and moved[t] and len(pieces[t]) == len(moved[t]):
+        marks = tuple(TokenMark(p, float(m)) for p, m in zip(pieces[t], moved[t], strict=True))
+    return ArmTurn(replies[t] if t < len(replies) else "", position, drift, alarms, marks)
+
+
+def _conversations(identity: Identity) -> tuple[ConversationView, ...] | Absent:
+    data = identity.section("drift").data
+    scale = Scale.from_json(identity.section("persona").data["scale"])
+    views: list[ConversationView] = []
+    shown: dict[str, int] = {}
+    # the conversation with the most alarms first, so that what an alarm looks like can be seen
+    order = sorted(data["conversations"], key=lambda c: -len({a["turn"] for a in c["free"]["alarms"]}))
+    calibration = Calibration.from_json(data["calibration"])
+    for c in order:
+        if shown.get(c["domain"], 0) >= SHOWN_PER_DOMAIN:
+            continue
+        shown[c["domain"]] = shown.get(c["domain"], 0) + 1
+        users = [m["content"] for m in c["free"]["messages"] if m["role"] == "user"]
+        turns = tuple(
+            TurnView(t + 1, users[t], _turn(c["free"], t, scale), _turn(c["held"], t, scale) if "held" in c else None)
+            for t in range(len(c["free"]["turns"]))
+        )
+        views.append(
+            ConversationView(
+                c["script"], c["title"], c["domain"].replace("_", " "), turns, "drift", _band(calibration, c["free"]["turns"]),
+                "home conversations, mean and two standard deviations",
+            )
+        )  # fmt: skip
+    return tuple(views) if views else Absent("this preset replays no drift scripts; the smoke and full presets do")
+
+
+def _band(calibration: Calibration, turns: Sequence[Mapping[str, Any]]) -> tuple[Band, ...]:
+    out: list[Band] = []
+    for t, turn in enumerate(turns):
+        means = calibration.standard.means
+        mean, sd = means[min(t, len(means) - 1)], calibration.standard.spread(turn["tokens"])
+        out.append(Band(t + 1, mean - 2 * sd, mean + 2 * sd))
+    return tuple(out)
+
+
+def _cap(identity: Identity, found: Mapping[str, Finding]) -> CapEffect | Absent:
+    if "cap" not in identity.sections:
+        return Absent("no cap was tuned")
+    data = identity.section("cap").data
+    lift = found["cap.lift"]
+    if lift.regime == "not_measurable":
+        return Absent(f"the cap's lift is not measurable: {lift.reason}")
+    lifts = [Lift("the axis", "cap", lift.estimates["lift"])]
+    for kind in data["proof"]["controls"]:
+        matched = data["proof"]["matched"][kind]
+        note = f"engaged {np.mean([m['engaged'] for m in matched]):.0%} of tokens and layers, the cap {matched[0]['engaged_cap']:.0%}"
+        lifts.append(Lift(kind, "control", lift.estimates[f"lift_{kind}"], note))
+    best, cap = data["tuning"]["best"], data["cap"]
+    settings = (
+        Row("acts on layers", f"{cap['layers'][0]} to {cap['layers'][-1]}"),
+        Row("raises to", f"the {best['quantile']:.0%} quantile of home"),
+        Row("chosen among", f"{len(data['tuning']['tried'])} settings, on the tuning half of the prompts"),
+    )
+    price: list[PriceRow] = []
+    for name, raw in data["price"].items():
+        f = Finding.from_json(raw)
+        family = "all families" if name == "cap.price" else name.removeprefix("cap.price.")
+        verdict: Verdict = "not_measurable" if f.regime == "not_measurable" else "measured"
+        price.append(PriceRow(family, f.estimates.get("accuracy"), f.estimates.get("logprob"), verdict, f.reason or f.verdict))
+    whole = found.get("cap.price")
+    engaged = data["proof"]["engaged"].get("cap", [math.nan])[0]
+    return CapEffect(
+        tuple(lifts),
+        "shown" if data["proof"]["clear"] else "not_shown",
+        lift.verdict,
+        settings,
+        point(engaged, n=lift.estimates["lift"].n, method="log of the engine") if math.isfinite(engaged) else None,
+        tuple(price),
+        0.03,
+        "measured" if whole is not None and whole.regime == "measured" else "not_measurable",
+        "" if whole is None else whole.verdict,
+    )
+
+
+def _alarms(identity: Identity, found: Mapping[str, Finding]) -> Alarms:
+    c = Calibration.from_json(identity.section("drift").data["calibration"])
+    f = found["alarm.rate"]
+    rate = _value(found, "alarm.rate")
+    return Alarms(
+        promise=c.promise.alpha,
+        level=c.promise.confidence,
+        turns=c.max_turns,
+        calibration=c.conversations,
+        context=c.context,
+        how="EWMA and CUSUM share one threshold: an order statistic of the largest value in each home conversation",
+        rate=rate,
+        verdict="measured" if rate is not None else "not_measurable",
+        conclusion=f.verdict or f.reason,
+        uncalibrated=c.sentence if c.uncalibrated else "",
+    )
+
+
+def _provenance(identity: Identity, found: Mapping[str, Finding]) -> Provenance:
+    p = identity.section("provenance").data if "provenance" in identity.sections else {"runtime": {}, "plan": {}}
+    plan = p["plan"]
+    sampled = plan.get("design", {})
+    return Provenance(
+        versions=tuple(Row(k, str(v)) for k, v in p["runtime"].items()),
+        seeds=(Row("seed of the map", str(plan.get("seed", "?"))),),
+        hashes=(
+            Row("identity", identity.digest),
+            Row("model and weights", str(identity.model["fingerprint"])),
+            Row("roles and questions", str(sampled.get("content", "?"))),
+            *(Row(f"section {k}", s.digest) for k, s in identity.sections.items()),
+        ),
+        plan=(
+            Row("preset", str(plan.get("preset_name", "?"))),
+            Row("replies of the map", str(sampled.get("cells", "?"))),
+            Row("roles, questions", f"{len(sampled.get('roles', []))}, {len(sampled.get('questions', []))}"),
+            Row("weights in memory", f"{identity.model['dtype']} on {identity.model['engine']}"),
+        ),
+        times=tuple(Row(k, f"{v:.0f} s") for k, v in identity.volatile.get("seconds", {}).items()),
+        not_measured=tuple(Row(k, f.reason) for k, f in found.items() if f.regime == "not_measurable"),
+    )
