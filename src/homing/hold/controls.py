@@ -145,11 +145,11 @@ async def match_controls(
     if not share.size or not share.any():
         raise InputError("the cap fired on no token of the tuning prompts; there is nothing to match controls to")
     plain = replies[len(prompts) :]
-    seen = [_projections(plain, j) for j in range(len(every))]
-    thresholds = [_quantiles(x, share) for x in seen]
+    nothing = np.zeros(len(share))
+    seen = [_expected(_projections(plain, j), nothing, size, d, cap) for j, (_, d) in enumerate(every)]
     best: list[tuple[float, Matched] | None] = [None] * len(every)
     for _ in range(rounds + 1):
-        sets = [_acts(d, thresholds[j], seen[j], cap, share, size) for j, (_, d) in enumerate(every)]
+        sets = [_acts(d, seen[j], cap, share, size) for j, (_, d) in enumerate(every)]
         made = await model.replies(
             [
                 ReplyRequest(c, s, sets[j], (reads[j],))
@@ -159,16 +159,15 @@ async def match_controls(
         )
         for j, (kind, direction) in enumerate(every):
             mine = made[j * len(prompts) : (j + 1) * len(prompts)]
-            error, got = _reached(kind, direction, sets[j], mine, cap, share, size)
+            edit, error, got = _reached(kind, direction, sets[j], mine, share, size, cap)
             kept = best[j]
             if kept is None or error < kept[0]:
                 best[j] = (error, got)
-            seen[j] = _projections(mine, 0)
-            thresholds[j] = 0.3 * thresholds[j] + 0.7 * _quantiles(seen[j], share)
-    out: dict[ControlKind, list[Matched]] = {k: [] for k in directions}
+            seen[j] = _expected(_projections(mine, 0), edit, size, direction, cap)
+    out: dict[ControlKind, list[Matched]] = {}
     for chosen in best:
         if chosen is not None:
-            out[chosen[1].kind].append(chosen[1])
+            out.setdefault(chosen[1].kind, []).append(chosen[1])
     return {k: tuple(v) for k, v in out.items()}
 
 
@@ -176,18 +175,24 @@ def _projections(replies: Sequence[Reply], read: int) -> F64:
     return np.concatenate([r.readings[read] for r in replies]).astype(np.float64)
 
 
-def _quantiles(raw: F64, share: F64) -> F64:
-    """The projection under which that share of tokens lies, layer by layer."""
-    return np.asarray([np.nanquantile(raw[:, i], share[i]) for i in range(len(share))])
+def _expected(raw: F64, edit: F64, size: F64, direction: Direction, cap: Cap) -> F64:
+    """Projections ``(tokens, layers)`` to expect once every earlier layer edits as much as the cap.
+
+    An edit stays in the residual stream: what an earlier layer lacks will arrive here, along the cosine of the two
+    layers' vectors.
+    """
+    v = np.stack([direction.at(i) for i in cap.layers]).astype(np.float64)
+    earlier = np.tril(v @ v.T, k=-1)
+    return raw + earlier @ (size - edit)
 
 
-def _acts(direction: Direction, threshold: F64, raw: F64, cap: Cap, share: F64, size: F64) -> tuple[Act, ...]:
+def _acts(direction: Direction, raw: F64, cap: Cap, share: F64, size: F64) -> tuple[Act, ...]:
     """One act a layer: a soft floor where that can move as far as the cap, else a gated addition."""
     out: list[Act] = []
     for i, layer in enumerate(cap.layers):
         if share[i] <= 0:
             continue
-        at = float(threshold[i])
+        at = float(np.nanquantile(raw[:, i], share[i]))
         gain = float(size[i]) / max(float(np.nanmean(np.maximum(at - raw[:, i], 0.0))), 1e-9)
         if gain <= 1.0:
             out.append(Act("floor", direction.id, (layer,), (at,), max(gain, 1e-6), cap.spans))
@@ -202,14 +207,16 @@ def _reached(
     direction: Direction,
     acts: tuple[Act, ...],
     replies: Sequence[Reply],
-    cap: Cap,
     share: F64,
     size: F64,
-) -> tuple[float, Matched]:
-    """What a control did under its present setting, and how far that is from the cap."""
-    now, edit = fired(replies)
+    cap: Cap,
+) -> tuple[F64, float, Matched]:
+    """What a control did as set: its edits a layer, how far that is from the cap, and the record."""
+    now, some = fired(replies)
+    edit = np.zeros(len(share))
+    edit[share > 0] = some
     n = len(share)
-    engaged, moved = float(now.sum()) / n, float(edit.sum()) / n
+    engaged, moved = float(now.sum()) / n, float(some.sum()) / n
     got = Matched(
         kind,
         direction,
@@ -221,4 +228,4 @@ def _reached(
         float(size.mean()),
     )
     wrong = abs(float(np.log(max(moved, 1e-9) / max(got.edit_cap, 1e-9))))
-    return abs(engaged - got.engaged_cap) / got.engaged_cap + wrong, got
+    return edit, abs(engaged - got.engaged_cap) / got.engaged_cap + wrong, got
