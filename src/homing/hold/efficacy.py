@@ -4,6 +4,7 @@ A floor raises its own reading by construction, so what is read while it acts is
 never called a lift. The same pushes are answered with the same seeds un-held, under the cap and under controls of
 equal engagement and norm; each text is then read without any act. Lift = position of the held text minus position of
 the un-held text.
+"""
 
 from __future__ import annotations
 
