@@ -1,55 +1,87 @@
-"""A model on this machine as something to talk to: a chat template and a tokenizer over an engine."""
+"""A local model to talk to: a chat template in front of an engine."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Sequence
-from typing import Any, cast
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any, Protocol, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from homing.conversation import Conversation
-from homing.engine.base import F32, Act, Direction, Engine, EngineInfo, Job, MeanRead, Read, Result, Sampling, Step
+from homing.engine.base import Act, Direction, Engine, EngineInfo, Job, MeanRead, Read, Result, Sampling, Score, Step
 from homing.engine.score import ScoreJob
 from homing.engine.template import ChatTemplate, Encoded, offsets
 from homing.errors import InputError, TooLong
-from homing.models.base import Capability, Choice, Done, Event, Reading, Reply, ReplyRequest, Token, TurnRead
+from homing.models.base import Capability, Choice, Done, Event, Intervention, Reading, Reply, ReplyRequest, Token, TurnRead
 
 __all__ = ["LocalModel"]
 
-_log = logging.getLogger("homing.models")
-_CAN: frozenset[Capability] = frozenset({"stream", "acts", "reads", "means", "score", "logprobs", "system"})
+F32 = NDArray[np.float32]
+_LOG = logging.getLogger("homing.models")
+ENCODED_KEPT = 4096
+
+
+class _Scoring(Protocol):
+    """Engines that batch scoring across prompts."""
+
+    async def score_many(self, jobs: Sequence[ScoreJob]) -> list[list[Score]]: ...
 
 
 class LocalModel:
-    """ChatModel over any engine that has ``score_many``; see :class:`homing.models.base.ChatModel`."""
+    """A ChatModel over any engine.
 
-    def __init__(self, engine: Engine, tokenizer: Any, template: ChatTemplate, *, name: str) -> None:
-        self.engine, self.tokenizer, self.template, self._name = engine, tokenizer, template, name
-        self._end = offsets(tokenizer, str(tokenizer.eos_token))[0] if tokenizer.eos_token else ()
+    Args:
+        engine: what runs the weights. ``tokenizer``: a fast tokenizer of transformers.
+        template: the model's chat template. ``name``: as the user gave it.
+    """
+
+    def __init__(self, engine: Engine, tokenizer: Any, template: ChatTemplate, name: str) -> None:
+        self.engine, self.tokenizer, self.template = engine, tokenizer, template
+        self._name = name
+        self._encoded: OrderedDict[tuple[str, bool], Encoded] = OrderedDict()
 
     @property
     def name(self) -> str:
-        """As it was opened."""
+        """As the user gave it."""
         return self._name
 
     @property
     def info(self) -> EngineInfo:
-        """Of the engine below."""
+        """What the engine is."""
         return self.engine.info
 
     @property
     def capabilities(self) -> frozenset[Capability]:
         """What it can do."""
-        return _CAN | {"thinking"} if self.template.probe.think else _CAN
+        out: set[Capability] = {"stream", "acts", "reads", "logprobs"}
+        if "mean" in self.info.supports:
+            out.add("means")
+        if "score" in self.info.supports:
+            out.add("score")
+        if self.template.supports_system:
+            out.add("system")
+        if self.template.probe.think is not None:
+            out.add("thinking")
+        return frozenset(out)
 
     def register(self, direction: Direction) -> str:
         """Make a direction known; returns its content id."""
         return self.engine.register(direction)
 
     def encode(self, conversation: Conversation, *, add_generation_prompt: bool = True) -> Encoded:
-        """Tokens and spans of a conversation."""
-        return self.template.encode(conversation, self.tokenizer, add_generation_prompt=add_generation_prompt)
+        """A conversation as tokens and spans; renders are remembered, since prompts come back often."""
+        key = (conversation.digest, add_generation_prompt)
+        if key in self._encoded:
+            self._encoded.move_to_end(key)
+            return self._encoded[key]
+        made = self.template.encode(conversation, self.tokenizer, add_generation_prompt=add_generation_prompt)
+        self._encoded[key] = made
+        if len(self._encoded) > ENCODED_KEPT:
+            self._encoded.popitem(last=False)
+        return made
 
     def _job(self, r: ReplyRequest) -> Job:
         e = self.encode(r.conversation)
@@ -59,33 +91,38 @@ class LocalModel:
         self,
         conversation: Conversation,
         *,
-        sampling: Sampling = Sampling(),
+        sampling: Sampling = Sampling(),  # noqa: B008 - frozen
         acts: Sequence[Act] = (),
         reads: Sequence[Read] = (),
         means: Sequence[MeanRead] = (),
-    ) -> AsyncIterator[Event]:
-        """Token and Reading events as they come, then one Done; closing the iterator cancels the row."""
+    ) -> AsyncGenerator[Event, None]:
+        """Token, Reading and Intervention events as they come, then one Done."""
         request = ReplyRequest(conversation, sampling, tuple(acts), tuple(reads), tuple(means))
-        row = self.engine.submit(self._job(request))
+        stream = self.engine.submit(self._job(request))
         steps: list[Step] = []
         try:
-            async for s in row:
-                steps.append(s)
-                yield Token(s.index, s.text, s.token, s.logprob, s.span)
-                for read, raw in zip(request.reads, s.readings, strict=False):
-                    if s.span in read.spans:
-                        values = read.calibrated(np.asarray(raw, np.float32))
-                        for layer, value, r in zip(read.layers, values.tolist(), raw, strict=True):
-                            yield Reading(s.index, read.direction, layer, value, r)
-            yield Done(_reply(steps, await row.result(), request))
+            async for step in stream:
+                steps.append(step)
+                yield Token(step.index, step.text, step.token, step.logprob, step.span)
+                for read, values in zip(reads, step.readings, strict=False):
+                    if step.span not in read.spans:
+                        continue
+                    at = read.calibrated(np.asarray(values, np.float32))
+                    for layer, raw, value in zip(read.layers, values, at, strict=True):
+                        yield Reading(step.index, read.direction, layer, float(value), float(raw))
+                for k, amounts in enumerate(step.fired):
+                    moved = float(np.nansum(amounts))
+                    if moved:
+                        yield Intervention(f"act {k}: {acts[k].kind}", step.index, moved)
+            yield Done(_reply(await stream.result(), steps, request))
         finally:
-            row.cancel()
+            stream.cancel()
 
     async def reply(
         self,
         conversation: Conversation,
         *,
-        sampling: Sampling = Sampling(),
+        sampling: Sampling = Sampling(),  # noqa: B008 - frozen
         acts: Sequence[Act] = (),
         reads: Sequence[Read] = (),
         means: Sequence[MeanRead] = (),
@@ -94,61 +131,66 @@ class LocalModel:
         return (await self.replies([ReplyRequest(conversation, sampling, tuple(acts), tuple(reads), tuple(means))]))[0]
 
     async def replies(self, requests: Sequence[ReplyRequest]) -> list[Reply]:
-        """Many replies, entered together in this order."""
-        rows = self.engine.submit_all([self._job(r) for r in requests])
+        """Many replies, entered together in this order, so that a run repeats to the byte."""
+        streams = self.engine.submit_all([self._job(r) for r in requests])
+        out: list[Reply] = []
         try:
-            return [_reply([s async for s in w], await w.result(), r) for w, r in zip(rows, requests, strict=True)]
+            for request, stream in zip(requests, streams, strict=True):
+                steps = [step async for step in stream]
+                out.append(_reply(await stream.result(), steps, request))
         finally:
-            for w in rows:
-                w.cancel()
+            for stream in streams[len(out) :]:
+                stream.cancel()
+        return out
 
-    async def _scores(self, jobs: Sequence[ScoreJob]) -> list[list[Any]]:
-        many = getattr(self.engine, "score_many", None)
-        if many is not None:
-            return cast("list[list[Any]]", await many(jobs))
+    def _text_tokens(self, text: str) -> tuple[tuple[int, ...], tuple[str, ...]]:
+        ids, places = offsets(self.tokenizer, text)
+        # a token's text runs to the next one's start, so that pieces joined are the text even where offsets have gaps
+        starts = [a for a, _ in places]
+        bounds = [0, *starts[1:], len(text)] if starts else []
+        return ids, tuple(text[a:b] for a, b in zip(bounds[:-1], bounds[1:], strict=True))
+
+    def pieces(self, text: str) -> tuple[str, ...]:
+        """The text of each token of a reply; joined they are ``text``."""
+        return self._text_tokens(text)[1]
+
+    async def _score(self, jobs: Sequence[ScoreJob]) -> list[list[Score]]:
+        if hasattr(self.engine, "score_many"):
+            return await cast(_Scoring, self.engine).score_many(jobs)
         return [
-            await self.engine.score(j.prompt, j.continuations, spans=j.spans, acts=j.acts, reads=j.reads, means=j.means)
+            await self.engine.score(
+                j.prompt, j.continuations, spans=j.spans, acts=j.acts, reads=j.reads, means=j.means, tenant=j.tenant
+            )
             for j in jobs
         ]
-
-    async def choose(self, conversation: Conversation, options: Sequence[str], *, acts: Sequence[Act] = ()) -> Choice:
-        """Probabilities of each option as the whole next reply."""
-        if not options or len(set(options)) != len(options):
-            raise InputError(f"options are {list(options)}; give at least one, each once")
-        rows = (await self.score_replies([conversation], [options], acts=acts))[0]
-        total = np.array([r.astype(np.float64).sum() for r in rows])
-        top = float(total.max())
-        mass = np.exp(total - top)
-        share = tuple((mass / mass.sum()).tolist())
-        return Choice(tuple(options), tuple(total.tolist()), share, min(1.0, float(mass.sum() * np.exp(top))))
 
     async def score_replies(
         self, prompts: Sequence[Conversation], replies: Sequence[Sequence[str]], *, acts: Sequence[Act] = ()
     ) -> list[list[F32]]:
-        """Token log-probabilities of each reply text as the next assistant turn; each prompt is computed once."""
-        jobs = [
-            ScoreJob(self.encode(p).tokens, tuple(self._ids(t) for t in texts), acts=tuple(acts))
-            for p, texts in zip(prompts, replies, strict=True)
-        ]
-        return [[s.logprobs for s in row] for row in await self._scores(jobs)]
+        """For each prompt, log-probabilities of the tokens of each text as the next reply; an empty text gives none."""
+        if len(prompts) != len(replies):
+            raise InputError(f"{len(prompts)} prompts and {len(replies)} lists of replies; give one list a prompt")
+        jobs: list[ScoreJob] = []
+        for prompt, texts in zip(prompts, replies, strict=True):
+            ids = tuple(self._text_tokens(t)[0] for t in texts)
+            jobs.append(ScoreJob(self.encode(prompt).tokens, tuple(i for i in ids if i), acts=tuple(acts)))
+        scored = await self._score([j for j in jobs if j.continuations])
+        results = iter(scored)
+        out: list[list[F32]] = []
+        for job, texts in zip(jobs, replies, strict=True):
+            found = iter(next(results) if job.continuations else [])
+            out.append([next(found).logprobs if t else np.zeros(0, np.float32) for t in texts])
+        return out
 
-    def _ids(self, text: str) -> tuple[int, ...]:
-        ids = offsets(self.tokenizer, text)[0]
-        if not ids:
-            raise InputError("a reply to score is empty; give it at least one character")
-        return ids
-
-    def pieces(self, text: str) -> tuple[str, ...]:
-        """The text of each token; the tokens of one character give it to the last of them."""
-        places = offsets(self.tokenizer, text)[1]
-        out, done = list[str](), 0
-        for k, (_, stop) in enumerate(places):
-            last = k + 1 == len(places)
-            shared = not last and places[k + 1][0] < stop
-            upto = len(text) if last else done if shared else stop
-            out.append(text[done:upto])
-            done = upto
-        return tuple(out)
+    async def choose(self, conversation: Conversation, options: Sequence[str], *, acts: Sequence[Act] = ()) -> Choice:
+        """Probabilities of each option as the whole next reply, by total log-probability; the end token not counted."""
+        if len(options) < 2 or len(set(options)) != len(options) or not all(options):
+            raise InputError(f"a choice needs at least two different options with text; got {list(options)}")
+        scores = (await self.score_replies([conversation], [list(options)], acts=acts))[0]
+        totals = np.array([float(s.astype(np.float64).sum()) for s in scores])
+        mass = float(np.exp(np.logaddexp.reduce(totals)))
+        p = np.exp(totals - np.logaddexp.reduce(totals))
+        return Choice(tuple(options), tuple(float(t) for t in totals), tuple(float(x) for x in p), min(1.0, mass))
 
     async def read(
         self,
@@ -158,83 +200,106 @@ class LocalModel:
         means: Sequence[MeanRead] = (),
         acts: Sequence[Act] = (),
     ) -> list[TurnRead]:
-        """Read the assistant turns of a transcript in one declared pass; too long: the last whole messages, and a warning."""
-        window, shift = self._window(conversation)
-        e = self.encode(window, add_generation_prompt=False)
-        if not e.replies:
+        """Read the assistant turns of a transcript without generating.
+
+        One declared pass for all turns, since the model is causal. Longer than the context: whole messages are dropped
+        from the start, the system message kept, and a warning says how many. Means need a pass of their own a turn.
+
+        Raises:
+            TooLong: the last exchange alone does not fit.
+        """
+        messages = conversation.messages
+        last = max((i for i, m in enumerate(messages) if m.role == "assistant"), default=None)
+        if last is None:
             return []
-        ranges = [r for r in e.replies if r.stop > r.start]
-        if any(m.span != "reply" for m in means):
-            raise InputError("a transcript is read by replies; ask for means over the span reply")
-        job = ScoreJob((), (e.tokens,), (e.spans,), tuple(acts), tuple(reads), ())
-        score = (await self._scores([job]))[0][0]
-        per_turn: list[tuple[F32, ...]] = [() for _ in ranges]
-        if means:  # a mean is taken over a whole span, so each turn is scored as its own continuation
-            own = [
-                ScoreJob(e.tokens[: r.start], (e.tokens[r.start : r.stop],), (e.spans[r.start : r.stop],), tuple(acts), (), tuple(means), False)
-                for r in ranges
-            ]
-            per_turn = [s[0].means for s in await self._scores(own)]
-        before = [m.role == "assistant" for m in conversation]
-        return [
-            TurnRead(
-                message=r.message + shift if window[r.message].role != "system" else r.message,
-                turn=sum(before[: r.message + shift]),
-                tokens=r.stop - r.start,
-                pieces=tuple(self.tokenizer.decode([t]) for t in e.tokens[r.start : r.stop]),
-                readings=tuple(x[r.start : r.stop] for x in score.readings),
-                means=per_turn[k],
-                logprobs=score.logprobs[r.start : r.stop],
+        body = Conversation(messages[: last + 1])
+        encoded, dropped = self._window(body)
+        job = ScoreJob(
+            (), (encoded.tokens,), (encoded.spans,), tuple(acts), tuple(reads), logprobs=True
+        )
+        whole = (await self._score([job]))[0][0]
+        _, places = offsets(self.tokenizer, encoded.text)
+        found = [r for r in encoded.replies]
+        mean_scores: list[Score] = []
+        if means:
+            jobs = [
+                ScoreJob(
+                    encoded.tokens[: r.start], (encoded.tokens[r.start : r.stop],), acts=tuple(acts), means=tuple(means),
+                    logprobs=False,
+                )
+                for r in found if r.stop > r.start
+            ]  # fmt: skip
+            mean_scores = [s[0] for s in await self._score(jobs)]
+        head = 1 if body.system is not None else 0
+        turn_of = {i: t for t, i in enumerate(i for i, m in enumerate(messages) if m.role == "assistant")}
+        out: list[TurnRead] = []
+        with_means = iter(mean_scores)
+        for r in found:
+            message = r.message if r.message < head else r.message + dropped
+            rows = slice(r.start, r.stop)
+            out.append(
+                TurnRead(
+                    message=message,
+                    turn=turn_of[message],
+                    tokens=r.stop - r.start,
+                    pieces=tuple(encoded.text[a:b] for a, b in places[rows]),
+                    readings=tuple(x[rows] for x in whole.readings),
+                    means=next(with_means).means if means and r.stop > r.start else (),
+                    logprobs=whole.logprobs[rows],
+                )
             )
-            for k, r in enumerate(ranges)
-        ]
+        return out
 
-    def _window(self, conversation: Conversation) -> tuple[Conversation, int]:
-        limit = self.info.context
-        if len(self.encode(conversation, add_generation_prompt=False).tokens) <= limit:
-            return conversation, 0
-        head = conversation.messages[:1] if conversation.system is not None else ()
-        body = conversation.messages[len(head) :]
-        low, high = 1, len(body)  # drop as few as fit
-        while low < high:
-            middle = (low + high) // 2
-            if self._fits(Conversation((*head, *body[middle:])), limit):
-                high = middle
+    def _window(self, body: Conversation) -> tuple[Encoded, int]:
+        """The longest tail of whole messages that fits, the system message kept, and how many messages were dropped."""
+        encoded = self.encode(body, add_generation_prompt=False)
+        if len(encoded.tokens) <= self.info.context:
+            return encoded, 0
+        head = 1 if body.system is not None else 0
+        users = [i for i, m in enumerate(body.messages) if m.role == "user" and i > head]
+        low, high, best = 0, len(users), None
+        while low < high:  # later starts are shorter: find the first that fits
+            mid = (low + high) // 2
+            tried = self.encode(Conversation(body.messages[:head] + body.messages[users[mid] :]), add_generation_prompt=False)
+            if len(tried.tokens) <= self.info.context:
+                best, high = (tried, users[mid] - head), mid
             else:
-                low = middle + 1
-        while low < len(body) and body[low].role != "user":
-            low += 1
-        if low >= len(body):
-            raise TooLong(f"the last message alone exceeds the context of {limit} tokens; shorten it")
-        _log.warning("the transcript is longer than the context of %d tokens; its first %d messages are left out", limit, low)
-        return Conversation((*head, *body[low:])), low
-
-    def _fits(self, conversation: Conversation, limit: int) -> bool:
-        return len(offsets(self.tokenizer, "".join(m.content for m in conversation))[0]) + 16 * len(conversation) <= limit
+                low = mid + 1
+        if best is None:
+            raise TooLong(
+                f"the last exchange of the conversation does not fit in the context of {self.info.context} tokens;"
+                " shorten it"
+            )
+        _LOG.warning(
+            "the conversation has %d tokens and the context holds %d: the first %d messages are left out of the reading",
+            len(encoded.tokens), self.info.context, best[1],
+        )  # fmt: skip
+        return best
 
     async def close(self) -> None:
-        """Stop the engine; the model is left as it was."""
+        """Stop the engine and leave the model as it was."""
         await self.engine.close()
 
 
-def _reply(steps: Sequence[Step], result: Result, request: ReplyRequest) -> Reply:
-    thought = "".join(s.text for s in steps if s.span == "thinking")
+def _reply(result: Result, steps: Sequence[Step], request: ReplyRequest) -> Reply:
     spans = tuple(s.span for s in steps)
+    thinking = "".join(s.text for s in steps if s.span == "thinking") if "thinking" in spans else None
+    text = result.text if thinking is None else "".join(s.text for s in steps if s.span == "reply")
+    n = len(steps)
 
-    def table(kind: str, k: int, layers: int) -> F32:
-        rows = [getattr(s, kind)[k] for s in steps]
-        return np.asarray(rows, np.float32).reshape(len(rows), layers)
+    def table(rows: Sequence[tuple[tuple[float, ...], ...]], k: int, width: int) -> F32:
+        return np.array([r[k] for r in rows], np.float32).reshape(n, width)
 
     return Reply(
-        text="".join(s.text for s in steps if s.span == "reply") if thought else result.text,
+        text=text,
         tokens=result.tokens,
         finish=result.finish,
         prompt_tokens=result.prompt_tokens,
         new_tokens=len(result.tokens),
-        thinking=thought or None,
-        readings=tuple(table("readings", k, len(r.layers)) for k, r in enumerate(request.reads)),
+        thinking=thinking,
+        readings=tuple(table([s.readings for s in steps], k, len(r.layers)) for k, r in enumerate(request.reads)),
         spans=spans,
-        fired=tuple(table("fired", k, len(a.layers)) for k, a in enumerate(request.acts)),
+        fired=tuple(table([s.fired for s in steps], k, len(a.layers)) for k, a in enumerate(request.acts)),
         means=result.means,
         seconds=result.seconds,
     )
