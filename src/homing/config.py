@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -36,7 +36,7 @@ class Settings:
     def __getitem__(self, name: str) -> Any:
         return self.values[name]
 
-    def export(self, environ: dict[str, str] | os._Environ[str] = os.environ) -> None:
+    def export(self, environ: MutableMapping[str, str] = os.environ) -> None:
         """Write the values into ``HOMING_*``, so that rooms below and child processes see the same."""
         for name, value in self.values.items():
             if value is not None:
@@ -50,7 +50,7 @@ def default_cache_dir() -> Path:
     return Path(os.environ.get("HOMING_CACHE") or platformdirs.user_cache_dir("homing"))
 
 
-def no_telemetry(environ: dict[str, str] | os._Environ[str] = os.environ) -> None:
+def no_telemetry(environ: MutableMapping[str, str] = os.environ) -> None:
     """Switch off the hub client's telemetry; call before it is imported."""
     environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     environ["DO_NOT_TRACK"] = "1"

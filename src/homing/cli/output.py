@@ -6,9 +6,9 @@ import contextlib
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 
@@ -16,7 +16,7 @@ from homing.errors import InputError
 
 __all__ = ["JsonOut", "figure_lines", "json_option", "need_identity", "plain", "stdout_for"]
 
-# C0 and C1 controls but tab and newline, and the marks that change reading order: text of a model may not drive a terminal.
+# C0 and C1 controls but tab and newline, and the marks that change reading order: model text may not drive a terminal.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -47,7 +47,7 @@ class JsonOut:
 
 
 @contextlib.contextmanager
-def stdout_for(as_json: bool) -> Iterator[JsonOut]:
+def stdout_for(as_json: bool) -> Generator[JsonOut, None, None]:
     """With JSON, whatever a library prints meanwhile goes to standard error."""
     out = JsonOut(as_json)
     if as_json:
@@ -78,7 +78,7 @@ def figure_lines(card: Mapping[str, Any]) -> str:
     def number(x: Any) -> str:
         return "-" if x is None else f"{x:.3f}"
 
-    rows = [(k, v) for k, v in card.items() if isinstance(v, Mapping) and "value" in v]
+    rows = [(k, cast("Mapping[str, Any]", v)) for k, v in card.items() if isinstance(v, Mapping) and "value" in v]
     width = max((len(k) for k, _ in rows), default=0)
     return "\n".join(
         f"{k:<{width}}  {number(v['value'])}  [{number(v['low'])}, {number(v['high'])}]  n={v['n']}" for k, v in rows

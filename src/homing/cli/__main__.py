@@ -1,0 +1,5 @@
+"""``python -m homing.cli``."""
+
+from homing.cli.main import main
+
+main()
