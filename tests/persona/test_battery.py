@@ -32,7 +32,7 @@ class Subject:
         acting = any(t > -np.inf for a in acts for t in a.thresholds)
         for c, options in zip(prompts, replies, strict=True):
             self.asked += 1
-            item = self.key[c[0].content]
+            item = self.key[c[-1].content]
             u = zlib.crc32(item.digest.encode()) / 2**32
             right = -1.0 if u < self.knows[item.family] else -6.0
             row = [np.asarray([right - self.dose * acting, -0.5], np.float32)]
@@ -46,8 +46,8 @@ class Open(Subject):
     async def score_replies(self, prompts, replies, *, acts=()):
         for c, options in zip(prompts, replies, strict=True):
             for f in FAMILIES:
-                if c[0].content not in self.key:
-                    self.key.setdefault(c[0].content, FakeItem(f, c[0].content + options[0]))
+                if c[-1].content not in self.key:
+                    self.key.setdefault(c[-1].content, FakeItem(f, c[-1].content + options[0]))
         return await super().score_replies(prompts, replies, acts=acts)
 
 

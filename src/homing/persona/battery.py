@@ -15,7 +15,6 @@ from typing import Any, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from homing.conversation import Conversation
 from homing.engine.base import Act
 from homing.errors import InputError
 from homing.models.base import ChatModel
@@ -139,7 +138,7 @@ async def score_items(model: ChatModel, items: Sequence[BatteryItem], *, acts: S
     for first in range(0, len(items), BATCH_ITEMS):
         batch = items[first : first + BATCH_ITEMS]
         scores = await model.score_replies(
-            [Conversation.of(i.prompt) for i in batch], [[i.answer, *i.distractors[:3]] for i in batch], acts=acts
+            [i.conversation for i in batch], [[i.answer, *i.distractors[:3]] for i in batch], acts=acts
         )
         totals += [[float(np.sum(option, dtype=np.float64)) for option in row] for row in scores]
     table = np.asarray(totals, np.float64)

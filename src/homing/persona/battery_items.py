@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import numpy as np
 
+from homing.conversation import Conversation
 from homing.errors import InputError
 
 __all__ = ["FAMILIES", "LEVELS", "BatteryItem", "Family", "generate"]
@@ -132,6 +134,8 @@ class BatteryItem:
     Attributes:
         family, template, level: where it comes from; ``template`` is the wording, the unit that repeats.
         prompt: the user's message. ``answer``: right. ``distractors``: at least three, wrong, of the same shape.
+        shots: worked examples before it, question and answer in turn; without them a small chat model answers in
+            sentences.
     """
 
     family: Family
@@ -140,6 +144,12 @@ class BatteryItem:
     prompt: str
     answer: str
     distractors: tuple[str, ...]
+    shots: tuple[str, ...] = ()
+
+    @property
+    def conversation(self) -> Conversation:
+        """The worked examples, then the question."""
+        return Conversation.of(*self.shots, self.prompt)
 
     @property
     def digest(self) -> str:
@@ -287,6 +297,17 @@ _MAKERS: Mapping[Family, Callable[[Rng, int, int], Made]] = {
 TEMPLATES = 6
 
 
+SHOTS = 2
+
+
+@cache
+def _shots(family: Family, template: int) -> tuple[str, ...]:
+    """Worked examples of a wording, easy and always the same, so that what comes before the question is one prefix."""
+    rng = np.random.default_rng([FAMILIES.index(family), template])
+    made = [_MAKERS[family](rng, 0, template) for _ in range(SHOTS)]
+    return tuple(text for prompt, answer, _ in made for text in (prompt, answer))
+
+
 def generate(
     n_items: int,
     *,
@@ -322,7 +343,7 @@ def generate(
         template = (len(out) // len(order)) % TEMPLATES
         at = chosen[family] if misses < 20 else min(LEVELS - 1, chosen[family] + misses // 20)
         prompt, answer, wrong = _MAKERS[family](rng, at, template)
-        item = BatteryItem(family, template, at, prompt, answer, tuple(wrong))
+        item = BatteryItem(family, template, at, prompt, answer, tuple(wrong), _shots(family, template))
         if item.digest in used or len({answer, *wrong}) < 4:
             misses += 1
             if misses > 400:
