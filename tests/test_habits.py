@@ -73,7 +73,10 @@ def test_nothing_that_can_run_code_is_loaded() -> None:
     for path in (ROOT / "src").rglob("*.py"):
         text = path.read_text("utf-8")
         seen += 1
-        assert not re.search(r"^\s*(import|from) (pickle|dill|cloudpickle)\b", text, re.M), path
+        loaders = (
+            r"^\s*(import|from) (pickle|dill|cloudpickle)\b(?! import UnpicklingError\b)"  # an error's name is harmless
+        )
+        assert not re.search(loaders, text, re.M), path
         for call in re.findall(r"torch\.load\([^)]*\)", text):
             assert "weights_only=True" in call, path
     assert seen > 20

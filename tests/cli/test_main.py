@@ -161,8 +161,8 @@ FIGURE = {"value": 0.9, "low": 0.8, "high": None, "level": 0.95, "n": 12}
 def test_card_schema_wants_every_key() -> None:
     from jsonschema import ValidationError
 
-    keys = [k for k in schema("card")["required"] if k != "schema"]
-    card = {"schema": "homing.card/1", **dict.fromkeys(keys, FIGURE)}
+    keys = [k for k in schema("card")["required"] if "." in k]
+    card = {"schema": "homing.card/1", "identity": "0" * 64, "not_measurable": {}, **dict.fromkeys(keys, FIGURE)}
     validate("card", card)
     assert len(keys) == 12
     assert figure_lines(card).count("n=12") == 12
@@ -180,6 +180,6 @@ def test_watch_schema() -> None:
     line = {"schema": "homing.watch/1", "conversation": 3, "turn": 2, "position": FIGURE, "drift": FIGURE}
     line |= {"alarms": [alarm], "engaged_tokens": 0}
     validate("watch", line)
-    validate("watch_error", {"schema": "homing.watch_error/1", "conversation": 4, "error": {"message": "broken JSON"}})
+    validate("watch-error", {"schema": "homing.watch-error/1", "conversation": 4, "error": {"message": "broken JSON"}})
     with pytest.raises(ValidationError):
         validate("watch", line | {"alarms": [{}]})

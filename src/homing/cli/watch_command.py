@@ -49,11 +49,13 @@ def command(
     settings = config.load({"model": model, "identity": identity})
     settings.export()
     directory = need_identity(settings["identity"])
+    # Unless someone chose a model, the one that the identity was made on is opened, not the default.
+    chosen = None if settings.sources["model"] == "default" else settings["model"]
     progress = make_progress()
     bad = alarms = 0
     with stdout_for(as_json) as out:
         try:
-            for line in watch_file(transcripts, directory, model=settings["model"], hold=hold, progress=progress):
+            for line in watch_file(transcripts, directory, model=chosen, hold=hold, progress=progress):
                 bad += "error" in line
                 alarms += bool(line.get("alarms"))
                 out.emit(line, _text(line))
