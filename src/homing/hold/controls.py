@@ -192,7 +192,7 @@ def _acts(direction: Direction, raw: F64, cap: Cap, share: F64, size: F64) -> tu
     for i, layer in enumerate(cap.layers):
         if share[i] <= 0:
             continue
-        at = float(np.nanquantile(raw[:, i], share[i]))
+        at = float(np.nanquantile(raw[:, i], float(share[i])))
         gain = float(size[i]) / max(float(np.nanmean(np.maximum(at - raw[:, i], 0.0))), 1e-9)
         if gain <= 1.0:
             out.append(Act("floor", direction.id, (layer,), (at,), max(gain, 1e-6), cap.spans))
