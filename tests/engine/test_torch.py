@@ -41,7 +41,7 @@ async def test_readings_equal_an_offline_recomputation_from_hidden_states(subjec
     stream = subject.engine.submit(job)
     steps = [s async for s in stream]
     result = await stream.result()
-    # hidden_states[i + 1] is layer i's output, but the last one is normed: a hook is the convention, hidden_states the check
+    # hidden_states[i + 1] is layer i's output, but the last one is normed
     outputs = {}
     handles = [
         m.register_forward_hook(lambda _m, _a, out, i=i: outputs.__setitem__(i, out))

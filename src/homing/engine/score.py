@@ -17,7 +17,7 @@ class ScoreJob:
     Args:
         prompt: token ids; may be empty. ``continuations``: token ids of each.
         spans: one sequence a continuation, one SpanKind a token; empty: all ``reply``. The prompt counts as ``prompt``.
-        acts, reads, means: applied to and read on every continuation; acts also touch the prompt where their spans say so.
+        acts, reads, means: for every continuation; acts also touch the prompt where their spans say so.
         logprobs: False skips the vocabulary product where only readings are wanted; log-probabilities are then NaN.
         tenant: kept for engines that share prompts.
     """

@@ -1,6 +1,6 @@
 """What every engine must hold, as functions that take an open engine; identities before golden numbers.
 
-Each check raises AssertionError with the figure that failed. ``SUITE`` lists all of them; engines run it in their tests.
+Each check raises AssertionError with the figure that failed. ``SUITE`` lists them all for the tests of an engine.
 """
 
 from __future__ import annotations
@@ -12,7 +12,20 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from homing.engine.base import Act, Direction, Engine, Gate, Job, MeanRead, Read, Result, Sampling, Step
+from homing.engine.base import (
+    Act,
+    Direction,
+    Engine,
+    Gate,
+    Job,
+    MeanRead,
+    Read,
+    Result,
+    Sampling,
+    SpanKind,
+    Step,
+    Stream,
+)
 from homing.errors import TooLong, Unsupported
 
 __all__ = ["SUITE", "Company", "Subject", "alone_and_in_company", "directions"]
@@ -26,7 +39,8 @@ class Subject:
     """An open engine and prompts for it.
 
     Attributes:
-        prompts: at least six, of different lengths, each at least eight tokens. ``decode``: ids to text, no special tokens.
+        prompts: at least six, of different lengths, each at least eight tokens.
+        decode: ids to text, without special tokens.
         tolerance: relative, of float32 figures that are computed in two ways.
     """
 
@@ -41,7 +55,8 @@ class Company:
     """How often a row said the same alone and in company.
 
     Attributes:
-        rows: compared. ``equal``: the same tokens. ``near_ties``: first difference at a near-tie. ``differing``: others.
+        rows: compared. ``equal``: the same tokens. ``near_ties``: first difference at a near-tie.
+        differing: the others.
     """
 
     rows: int
@@ -67,9 +82,9 @@ def directions(engine: Engine, *, seed: int = 0) -> tuple[Direction, Direction]:
 
 
 async def _run(engine: Engine, *jobs: Job) -> list[tuple[list[Step], Result]]:
-    async def one(stream: object) -> tuple[list[Step], Result]:
-        steps = [s async for s in stream]  # type: ignore[attr-defined]
-        return steps, await stream.result()  # type: ignore[attr-defined]
+    async def one(stream: Stream) -> tuple[list[Step], Result]:
+        steps = [s async for s in stream]
+        return steps, await stream.result()
 
     return list(await asyncio.gather(*(one(s) for s in engine.submit_all(jobs))))
 
@@ -167,7 +182,7 @@ async def prompt_spans(s: Subject) -> None:
     """Prompt tokens are read where their span was asked for, and nowhere else."""
     a, _ = directions(s.engine)
     p = s.prompts[0]
-    spans = tuple("reply" if 2 <= i < 6 else "prompt" for i in range(len(p)))
+    spans: tuple[SpanKind, ...] = tuple("reply" if 2 <= i < 6 else "prompt" for i in range(len(p)))
     job = Job(p, spans, Sampling(3), reads=(Read(a.id, (0, 1)), Read(a.id, (1,), frozenset({"prompt"}))))
     ((steps, r),) = await _run(s.engine, job)
     seen = ~np.isnan(r.prompt_readings[0][:, 0])
@@ -177,7 +192,7 @@ async def prompt_spans(s: Subject) -> None:
 
 
 async def acts_are_what_they_say(s: Subject) -> None:
-    """A floor moves a token by exactly its gap; twice is once; -inf does nothing; adds are linear; a floor is a ceiling on -v."""
+    """A floor moves a token by its gap; twice is once; -inf is nothing; adds are linear; on -v it is a ceiling."""
     e, t = s.engine, s.tolerance
     a, _ = directions(e)
     flipped = Direction("flipped", a.layers, -a.vectors)
@@ -202,8 +217,10 @@ async def acts_are_what_they_say(s: Subject) -> None:
     assert np.array_equal((await run(nothing))[0], plain), "a floor at minus infinity changed something"
     mirror = Act("ceiling", flipped.id, layers, tuple(-x for x in tau))
     _close((await run(mirror))[0], once, t, "a ceiling on the flipped direction")
-    soft, read, fired = await run(replace(floor, strength=0.5))
-    _close(fired, 0.5 * np.maximum(np.asarray(tau, np.float32) - read, 0), t, "fired of a soft floor")
+    _, read, fired = await run(replace(floor, strength=0.5))
+    _close(
+        fired, (np.maximum(np.asarray(tau, np.float32) - read, 0) / 2).astype(np.float32), t, "fired of a soft floor"
+    )
     one = (layers[0],)
     two = (await run(Act("add", a.id, one, strength=1.5), Act("add", a.id, one, strength=-0.5)))[0]
     _close(two, (await run(Act("add", a.id, one, strength=1.0)))[0], t, "two adds and their sum")

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import torch
 import transformers as tf
@@ -55,8 +55,11 @@ def _gpt2() -> Any:
 
 
 def _gemma3() -> Any:
-    text = _BASE | {"sliding_window": 16, "layer_types": ["sliding_attention", "full_attention", "sliding_attention"]}
-    vision = {
+    text: dict[str, Any] = _BASE | {
+        "sliding_window": 16,
+        "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+    }
+    vision: dict[str, Any] = {
         "hidden_size": 32,
         "intermediate_size": 32,
         "num_hidden_layers": 5,
@@ -69,7 +72,7 @@ def _gemma3() -> Any:
 
 
 def _llava() -> Any:
-    vision = {
+    vision: dict[str, Any] = {
         "hidden_size": 32,
         "intermediate_size": 32,
         "num_hidden_layers": 5,
@@ -84,7 +87,10 @@ def _llava() -> Any:
     return tf.LlavaForConditionalGeneration(c)
 
 
-_SLIDING = {"sliding_window": 16, "layer_types": ["sliding_attention", "full_attention", "sliding_attention"]}
+_SLIDING: dict[str, Any] = {
+    "sliding_window": 16,
+    "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+}
 
 FAMILIES: dict[str, Callable[[], Any]] = {
     "llama": _text("Llama"),
@@ -94,7 +100,7 @@ FAMILIES: dict[str, Callable[[], Any]] = {
     "gemma": _text("Gemma"),
     "gemma2": _text("Gemma2", query_pre_attn_scalar=8, **_SLIDING),
     "gemma3_text": lambda: tf.Gemma3ForCausalLM(
-        tf.Gemma3TextConfig(**(_BASE | {"query_pre_attn_scalar": 8} | _SLIDING))
+        tf.Gemma3TextConfig(**cast("dict[str, Any]", _BASE | {"query_pre_attn_scalar": 8} | _SLIDING))
     ),
     "mistral": _text("Mistral", sliding_window=16),
     "mixtral": _text("Mixtral", num_local_experts=4, num_experts_per_tok=2),

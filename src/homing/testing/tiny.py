@@ -1,4 +1,4 @@
-"""Tiny models made in code: a random Llama with a byte tokenizer, and one with a known persona direction planted in it."""
+"""Tiny models made in code: a random Llama with a byte tokenizer, and one with a planted persona direction."""
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownParameterType=false, reportMissingTypeStubs=false
 from __future__ import annotations
@@ -33,7 +33,7 @@ def tiny_tokenizer(*, template: str | None = TEMPLATE) -> PreTrainedTokenizerFas
     backend.add_special_tokens([AddedToken(s, special=True, normalized=False) for s in _SPECIALS])
     backend.add_tokens([AddedToken(MARKER, normalized=False)])
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=backend, eos_token="<|im_end|>", pad_token="<pad>", clean_up_tokenization_spaces=False
+        tokenizer_object=backend, eos_token=_SPECIALS[2], pad_token=_SPECIALS[0], clean_up_tokenization_spaces=False
     )
     tokenizer.chat_template = template
     return tokenizer
@@ -88,8 +88,8 @@ class Planted:
     """A model whose persona direction is known.
 
     Attributes:
-        axis: unit vector ``(hidden,)`` that points from the roles to home: where MARKER stands before a token, the residual
-            stream after layer ``layer`` and later is moved by ``-strength`` times it.
+        axis: unit vector ``(hidden,)`` that points from the roles to home: where MARKER stands before a token, the
+            residual stream after layer ``layer`` and later is moved by ``-strength`` times it.
         layer: the layer that writes it. ``strength``: 0 where nothing is planted.
     """
 
@@ -105,21 +105,22 @@ def planted_model(
 ) -> Planted:
     """A random Llama that leaves home along a known direction as soon as MARKER is in its context.
 
-    Built from weights alone. Two dimensions of the stream are reserved: one is constant, one marks MARKER. In ``layer`` the
-    first head looks for the mark (its query reads the constant) and writes the shift; where there is no mark it finds only
-    zeros. No other weight reads the reserved dimensions, and only printable text and the end token can be said.
+    Built from weights alone. Two dimensions of the stream are reserved: one is constant, one marks MARKER. In
+    ``layer`` the first head looks for the mark (its query reads the constant) and writes the shift; where there is no
+    mark it finds only zeros. No other weight reads the reserved dimensions, and only printable text and the end token
+    can be said.
 
     Args:
         strength: length of the shift; 0 plants nothing. layer: where it is written. seed: of the weights.
     """
     config = _config(layers=layers, hidden=hidden, vocab=260, context=context, heads=4, kv_heads=4, spread=0.02)
-    model = _build(config, seed)
+    model: Any = _build(config, seed)
     tokenizer = tiny_tokenizer()
     rng = np.random.default_rng(seed + 1)
     axis = rng.standard_normal(hidden)
     axis[:2] = 0.0
     axis /= np.linalg.norm(axis)
-    mark = int(tokenizer.convert_tokens_to_ids(MARKER))
+    mark = tokenizer.get_vocab()[MARKER]
     head = hidden // 4
     with torch.no_grad():
         generator = torch.Generator().manual_seed(seed + 2)

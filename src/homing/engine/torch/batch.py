@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from homing.engine.base import Finish, Step
+from homing.engine.base import Finish, SpanKind, Step
 from homing.engine.torch.kv import SlotCache
 from homing.engine.torch.prefixes import Prefix, PrefixStore, effective
 from homing.engine.torch.probe import CODE, Plan, Readout, Wants
@@ -249,7 +249,7 @@ class Batch:
 
     def _refresh(self) -> None:
         """Make the plan again where rows, acts or spans have changed."""
-        spans = [r.pending.span if r.pending is not None else "reply" for r in self.rows]
+        spans: list[SpanKind] = [r.pending.span if r.pending is not None else "reply" for r in self.rows]
         for i, (row, span) in enumerate(zip(self.rows, spans, strict=True)):
             if span != row.sum_span:
                 self._flush(i)

@@ -56,9 +56,9 @@ class _SlotLayer(CacheLayerMixin):
 class SlotCache(Cache):
     """A cache of rows that all append at the same column.
 
-    A row of ``p`` tokens that joins at clock ``t`` fills columns ``t - p .. t - 1``; columns before are masked, exactly as
-    with left-padded generation, so the model builds its own causal and sliding-window masks. Columns left of ``left`` belong
-    to no row and are not shown to the model.
+    A row of ``p`` tokens that joins at clock ``t`` fills columns ``t - p .. t - 1``; columns before are masked, exactly
+    as with left-padded generation, so the model builds its own causal and sliding-window masks. Columns left of
+    ``left`` belong to no row and are not shown to the model.
 
     Args:
         layers: how many cache layers. ``slots``: rows. ``columns``: first width; both grow when asked.
@@ -90,7 +90,7 @@ class SlotCache(Cache):
         self.slots, self.columns = new_slots, new_columns
 
     def shift(self, rows: int, *, by: int) -> None:
-        """Move the live columns of the first ``rows`` rows by ``by`` (negative: to the left), clock and left with them."""
+        """Move the live columns of the first ``rows`` rows by ``by`` (negative: left), clock and left too."""
         a, b = self.left, self.clock
         for t in self._pairs():
             t[:rows, :, a + by : b + by] = t[:rows, :, a:b].clone()
@@ -135,7 +135,7 @@ class SlotCache(Cache):
             ]
 
     def spread(self, rows: list[int], *, columns: int) -> SlotCache:
-        """A new cache whose row ``i`` is a copy of this one's row ``rows[i]``, with room for ``columns`` more columns."""
+        """A new cache whose row ``i`` copies this one's row ``rows[i]``, with room for ``columns`` more."""
         new = SlotCache(len(self.layers), slots=len(rows), columns=self.clock + columns)
         new.clock, new.left = self.clock, self.left
         for x, y in zip(cast("list[_SlotLayer]", self.layers), cast("list[_SlotLayer]", new.layers), strict=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import Any, cast
 
 import torch
@@ -83,7 +84,7 @@ def _is_stack(calls: list[tuple[int, Any, Any]], count: int, hidden: int) -> boo
     for _, x, y in calls:
         if x is None or y is None or x.shape != y.shape or tuple(y.shape) != (1, 3, hidden):
             return False
-    return all(torch.equal(a[2], b[1]) for a, b in zip(calls, calls[1:], strict=False))
+    return all(torch.equal(a[2], b[1]) for a, b in pairwise(calls))
 
 
 def find(model: nn.Module, *, layers: str | None = None) -> Found:

@@ -54,7 +54,7 @@ class Loop:
             self._open()
             if len(self._waiting) + len(rows) > self.queue:
                 raise Busy(
-                    f"{len(self._waiting)} rows wait already and at most {self.queue} may; wait for some of {len(rows)} more"
+                    f"{len(self._waiting)} rows wait already and at most {self.queue} may; wait before {len(rows)} more"
                 )
             self._waiting.extend(rows)
             self._lock.notify()

@@ -1,7 +1,7 @@
 """Reading and acting on the residual stream inside the forward pass.
 
-A :class:`Plan` says, for the rows of one forward pass, what is read and done where; the :class:`Probe` hooks exactly the
-layers that the plan names. Readings are taken before acts at the same layer. All vector arithmetic is float32.
+A :class:`Plan` says, for the rows of one forward pass, what is read and done where; the :class:`Probe` hooks exactly
+the layers that the plan names. Readings are taken before acts at the same layer. All vector arithmetic is float32.
 """
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownParameterType=false, reportMissingTypeStubs=false
@@ -27,6 +27,7 @@ __all__ = ["CODE", "SPANS", "Plan", "Probe", "Readout", "Table", "Wants"]
 SPANS: tuple[SpanKind, ...] = ("prompt", "thinking", "reply")
 CODE: dict[SpanKind, int] = {s: i for i, s in enumerate(SPANS)}
 F32 = NDArray[np.float32]
+_NO_LAYERS: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +162,8 @@ class Plan:
         self.rows, self.tokens = codes.shape
         read = codes if read is None else read
         self.read_at: dict[tuple[int, str], tuple[int, int]] = {}
-        self.read_layers: tuple[int, ...] = ()
-        self.mean_layers: tuple[int, ...] = ()
+        self.read_layers = _NO_LAYERS
+        self.mean_layers = _NO_LAYERS
         self.mean_spans: tuple[SpanKind, ...] = ()
         self.fired_at: dict[tuple[int, int, int], int] = {}
         self.gates: dict[int, list[_Gate]] = {}

@@ -68,8 +68,8 @@ def _lines(jobs: Sequence[ScoreJob]) -> list[_Line]:
 def score_all(runner: Runner, jobs: Sequence[ScoreJob], *, rows: int) -> Iterator[list[list[Score]] | None]:
     """Score every continuation of every job; yields None after each batch, at last the scores.
 
-    A prompt with several continuations is run once and its keys and values are copied; one with a single continuation is
-    run together with it. Rows of like length share a batch.
+    A prompt with several continuations is run once and its keys and values are copied; one with a single
+    continuation is run together with it. Rows of like length share a batch.
     """
     lines = _lines(jobs)
     forked = [j for j, job in enumerate(jobs) if len(job.continuations) > 1 and len(job.prompt) > 1]
@@ -126,7 +126,7 @@ def _columns(
     keep_from: int,
 ) -> None:
     """Run columns ``first ..`` of a left-padded batch; column ``c``'s logits predict the token of column ``c + 1``."""
-    n, width = ids.shape
+    width = ids.shape[1]
     column = np.arange(width)
     device = runner.device
     positions = torch.from_numpy(np.maximum(column[None] - starts[:, None], 0)).to(device)
