@@ -95,8 +95,8 @@ class Calibration:
             tokens: length of the reply. ``turn``: counted from 0.
         """
         state, seen = step(state, self.standard.z(turn, drift, tokens), design=self.design)
-        over = [(d, seen.of(d), self.threshold(d)) for d in DETECTORS]
-        return state, seen, tuple(Alarm(d, turn, s, t) for d, s, t in over if s > t)
+        over = tuple(d for d in DETECTORS if seen.of(d) > self.threshold(d))
+        return state, seen, tuple(Alarm(d, turn, seen.of(d), self.threshold(d)) for d in over)
 
     def outside(self, lengths: Sequence[int], *, context: str | None = None) -> tuple[str, ...]:
         """Why the promise does not cover a conversation, one sentence each; nothing where it does."""

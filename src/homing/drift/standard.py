@@ -112,7 +112,7 @@ def _variance(residual: F64, length: F64) -> tuple[float, float]:
     if np.ptp(inverse) < 1e-12 * float(inverse.max()):
         return float(target.mean()), 0.0
     design = np.stack([np.ones_like(inverse), inverse], axis=1)
-    fitted = target
+    fitted, coefficients = target, np.zeros(2)
     for _ in range(3):  # relative errors of a variance are alike in every bin, so weigh by the fit itself
         weight = np.sqrt([b.size for b in bins]) / fitted
         coefficients, _ = nnls(design * weight[:, None], target * weight)
