@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,14 +10,36 @@ from typing import Any
 from homing.conversation import Conversation
 from homing.errors import InputError
 from homing.identity import container
-from homing.models.sync import Model
+from homing.engine.base import Act, MeanRead, Read, Sampling
+from homing.hold.base import Stabiliser, Turn
+from homing.hold.chain import held
+from homing.models import sync
+from homing.models.base import Event
 from homing.verbs.map import map_model
 from homing.verbs.plan import plan_map
 from homing.verbs.progress import Progress, Silent
 from homing.verbs.transcripts import Transcript
 from homing.verbs.watch import Home, watch_conversation
 
-__all__ = ["Identity", "open", "wrap"]
+__all__ = ["Identity", "Model", "open", "wrap"]
+
+
+class Model(sync.Model):
+    """A model to talk to, with holds."""
+
+    def stream(
+        self,
+        conversation: Conversation,
+        *,
+        sampling: Sampling = Sampling(),  # noqa: B008 - frozen
+        acts: Sequence[Act] = (),
+        reads: Sequence[Read] = (),
+        means: Sequence[MeanRead] = (),
+        hold: Sequence[Stabiliser] = (),
+    ) -> Iterator[Event]:
+        """Events as they come, under ``hold``, the first outermost; closing the iterator cancels the reply."""
+        turn = Turn(conversation, sampling, tuple(acts), tuple(reads), tuple(means))
+        return self.events(held(self.aio, turn, hold))
 
 
 def open(  # noqa: A001
