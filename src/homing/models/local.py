@@ -113,7 +113,7 @@ class LocalModel:
                 for k, amounts in enumerate(step.fired):
                     moved = float(np.nansum(amounts))
                     if moved:
-                        yield Intervention(f"act {k}: {acts[k].kind}", step.index, moved)
+                        yield Intervention(acts[k].direction, step.index, moved, acts[k].kind)
             yield Done(_reply(await stream.result(), steps, request))
         finally:
             stream.cancel()
