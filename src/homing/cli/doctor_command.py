@@ -11,7 +11,10 @@ from homing.cli.output import json_option, plain, stdout_for
 @click.argument("model", required=False)
 @json_option
 def command(model: str | None, as_json: bool) -> None:
-    """Examine MODEL: layers and how they were found, template spans, hooks, reply equality, speed."""
+    """Examine MODEL: layers and how they were found, template spans, hooks, reply equality, speed.
+
+    Exits with 1 when a check failed.
+    """
     from homing import config
     from homing.models.doctor import examine
 
@@ -19,6 +22,6 @@ def command(model: str | None, as_json: bool) -> None:
     settings.export()
     with stdout_for(as_json) as out:
         found = examine(settings["model"])
-        body = found if isinstance(found, dict) else found.to_json()
-        text = "\n".join(f"{k:<24} {plain(str(v))}" for k, v in body.items() if k != "schema")
-        out.emit({"schema": "homing.doctor/1", **body}, text)
+        out.emit(found.to_json(), plain(found.text()))
+    if not found.ok:
+        raise click.exceptions.Exit(1)

@@ -18,7 +18,7 @@ from homing.cli.output import json_option, stdout_for
 @click.option("--precision", type=click.FloatRange(min=0, min_open=True), help="Stop at this half width of the axis.")
 @click.option("--judge", type=click.Choice(["auto", "none"]), default="auto", show_default=True)
 @click.option(
-    "--roles", type=click.Path(path_type=Path), help="A directory of role files instead of the built-in ones."
+    "--roles", type=click.Path(path_type=Path), help="A directory of role files, used beside the built-in ones."
 )
 @click.option("--dtype", type=click.Choice(["auto", "float32", "bfloat16", "float16"]))
 @click.option("--threads", type=click.IntRange(min=1))

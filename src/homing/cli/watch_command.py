@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,22 +11,19 @@ import click
 from homing.cli.output import json_option, need_identity, plain, stdout_for
 
 
-def _text(line: dict[str, Any]) -> str:
+def _text(line: Mapping[str, Any]) -> str:
+    """One line of output for a person; figures are objects with a value, or null where nothing was read."""
     if "error" in line:
-        error = line["error"]
-        return plain(
-            f"{line.get('conversation', '?')}: {error.get('message', error) if isinstance(error, dict) else error}"
-        )
-    position, drift = line["position"], line["drift"]
+        return plain(f"{line['conversation']}: {line['error']['message']}")
+
+    def number(figure: Mapping[str, Any] | None) -> str:
+        value = None if figure is None else figure["value"]
+        return "not read" if value is None else f"{value:+.2f}"
+
     alarms = ", ".join(f"{a['detector']} since turn {a['turn']}" for a in line["alarms"])
-    value = position["value"] if isinstance(position, dict) else position
-    moved = drift["value"] if isinstance(drift, dict) else drift
-
-    def number(x: Any) -> str:
-        return "not read" if x is None else f"{x:+.2f}"
-
     tail = f"  ALARM: {alarms}" if alarms else ""
-    return plain(f"{line['conversation']}  turn {line['turn']}  at {number(value)}  moved {number(moved)}{tail}")
+    at, moved = number(line["position"]), number(line["drift"])
+    return plain(f"{line['conversation']}  turn {line['turn']}  at {at}  moved {moved}{tail}")
 
 
 @click.command(name="watch")
