@@ -95,7 +95,7 @@ class Calibration:
             tokens: length of the reply. ``turn``: counted from 0.
         """
         state, seen = step(state, self.standard.z(turn, drift, tokens), design=self.design)
-        over = tuple(d for d in DETECTORS if seen.of(d) > self.threshold(d))
+        over: list[Detector] = [d for d in DETECTORS if seen.of(d) > self.threshold(d)]
         return state, seen, tuple(Alarm(d, turn, seen.of(d), self.threshold(d)) for d in over)
 
     def outside(self, lengths: Sequence[int], *, context: str | None = None) -> tuple[str, ...]:
