@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from homing.conversation import Conversation, Message
 
 if TYPE_CHECKING:
-    from homing.verbs.api import Identity, open, wrap  # noqa: A004
+    from homing.verbs.api import Identity, open, wrap
 
 __version__ = "0.1.0"
 

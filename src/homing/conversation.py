@@ -68,11 +68,11 @@ class Message:
         elif isinstance(content, list):
             parts = cast("list[Any]", content)
             extra["content"] = parts
-            text = "".join(
-                str(cast("Mapping[str, Any]", p).get("text", "")) for p in parts if isinstance(p, Mapping)
-            )
+            text = "".join(str(cast("Mapping[str, Any]", p).get("text", "")) for p in parts if isinstance(p, Mapping))
         else:
-            raise InputError(f"content of a {role} message is {type(content).__name__}; it must be text or a list of parts")
+            raise InputError(
+                f"content of a {role} message is {type(content).__name__}; it must be text or a list of parts"
+            )
         return cls(cast("Role", role), text, _canonical(extra))
 
     def to_openai(self) -> dict[str, Any]:

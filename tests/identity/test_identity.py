@@ -14,7 +14,9 @@ from homing.identity.work import Unit, WorkDir
 
 def _identity() -> Identity:
     arrays = {"axis": np.arange(6, dtype=np.float32).reshape(2, 3)}
-    return Identity({"fingerprint": "f" * 64, "name": "tiny"}, {"persona": Section(1, {"a": [1, 2.5]}, arrays)}, {"when": "now"})
+    return Identity(
+        {"fingerprint": "f" * 64, "name": "tiny"}, {"persona": Section(1, {"a": [1, 2.5]}, arrays)}, {"when": "now"}
+    )
 
 
 def test_round_trip(tmp_path) -> None:

@@ -38,8 +38,16 @@ def planted_replies(
     a = np.array(rows)
     return (
         Replies(
-            x, a[:, 0], a[:, 1], a[:, 2], rng.integers(5, 32, len(rows)), ("text",) * len(rows), ("length",) * len(rows),
-            tuple(range(layers)), 0, 0,
+            x,
+            a[:, 0],
+            a[:, 1],
+            a[:, 2],
+            rng.integers(5, 32, len(rows)),
+            ("text",) * len(rows),
+            ("length",) * len(rows),
+            tuple(range(layers)),
+            0,
+            0,
         ),
         v,
     )

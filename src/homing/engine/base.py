@@ -64,7 +64,9 @@ class Direction:
     def __post_init__(self) -> None:
         v = np.asarray(self.vectors, dtype=np.float32)
         if v.ndim != 2 or v.shape[0] != len(self.layers):
-            raise InputError(f"direction {self.name!r} has vectors of shape {v.shape}; expected ({len(self.layers)}, hidden)")
+            raise InputError(
+                f"direction {self.name!r} has vectors of shape {v.shape}; expected ({len(self.layers)}, hidden)"
+            )
         if list(self.layers) != sorted(set(self.layers)) or (self.layers and self.layers[0] < 0):
             raise InputError(f"direction {self.name!r} has layers {self.layers}; give each once, ascending, from 0")
         norm = np.linalg.norm(v.astype(np.float64), axis=1, keepdims=True)
@@ -136,7 +138,9 @@ class Act:
             if any(np.isnan(t) for t in self.thresholds):
                 raise InputError(f"act {self.kind} has a threshold that is not a number")
             if not 0.0 < self.strength <= 1.0:
-                raise InputError(f"strength of a {self.kind} is {self.strength}; it is the share of the gap closed, over 0 and up to 1")
+                raise InputError(
+                    f"strength of a {self.kind} is {self.strength}; it is the share of the gap closed, over 0 and up to 1"
+                )
         elif self.thresholds:
             raise InputError(f"act {self.kind} takes no thresholds")
         if not np.isfinite(self.strength):

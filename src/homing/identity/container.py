@@ -137,7 +137,9 @@ class Identity:
             write_atomically(directory / ARRAY_FILE, blob)
             write_atomically(directory / JSON_FILE, text.encode())
         except OSError as e:
-            raise InputError(f"cannot write the identity to {directory}: {e.strerror}; free space or choose another directory") from e
+            raise InputError(
+                f"cannot write the identity to {directory}: {e.strerror}; free space or choose another directory"
+            ) from e
         return directory
 
     @classmethod
@@ -161,7 +163,9 @@ class Identity:
                 raise IdentityError(f"no identity in {directory}: {f.name} is missing; make one with `homing map`")
         try:
             if jf.stat().st_size > MAX_JSON_BYTES:
-                raise IdentityError(f"{jf} has {jf.stat().st_size} bytes, over the {MAX_JSON_BYTES} that an identity may have")
+                raise IdentityError(
+                    f"{jf} has {jf.stat().st_size} bytes, over the {MAX_JSON_BYTES} that an identity may have"
+                )
             raw = cast("dict[str, Any]", json.loads(jf.read_bytes()))
             blob = af.read_bytes()
         except (OSError, ValueError, RecursionError) as e:
@@ -169,7 +173,9 @@ class Identity:
         if not isinstance(raw, dict) or raw.get("schema") not in READABLE:  # pyright: ignore[reportUnnecessaryIsInstance]
             found = raw.get("schema") if isinstance(raw, dict) else None  # pyright: ignore[reportUnnecessaryIsInstance]
             raise IdentityError(f"{jf} has schema {found!r}; this version reads {', '.join(sorted(READABLE))}")
-        edited = IdentityError(f"the identity in {directory} was damaged or edited (a hash does not match); restore it or map again")
+        edited = IdentityError(
+            f"the identity in {directory} was damaged or edited (a hash does not match); restore it or map again"
+        )
         try:
             if hashlib.sha256(blob).hexdigest() != raw["arrays_sha256"]:
                 raise edited

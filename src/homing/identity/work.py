@@ -58,7 +58,9 @@ class WorkDir:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             self._lock.close()
-            raise InputError(f"another homing process is working in {self.directory}; wait for it, or choose another --out directory") from None
+            raise InputError(
+                f"another homing process is working in {self.directory}; wait for it, or choose another --out directory"
+            ) from None
         plan_file = self.directory / "plan.json"
         if plan_file.is_file():
             try:
@@ -75,7 +77,9 @@ class WorkDir:
         self._write(plan_file, canonical(self.plan).encode())
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._lock.close()
 
     def _write(self, path: Path, blob: bytes) -> None:

@@ -15,7 +15,18 @@ from homing.engine.base import Act, Direction, Engine, EngineInfo, Job, MeanRead
 from homing.engine.score import ScoreJob
 from homing.engine.template import ChatTemplate, Encoded, offsets
 from homing.errors import InputError, TooLong
-from homing.models.base import Capability, Choice, Done, Event, Intervention, Reading, Reply, ReplyRequest, Token, TurnRead
+from homing.models.base import (
+    Capability,
+    Choice,
+    Done,
+    Event,
+    Intervention,
+    Reading,
+    Reply,
+    ReplyRequest,
+    Token,
+    TurnRead,
+)
 
 __all__ = ["LocalModel"]
 
@@ -91,7 +102,7 @@ class LocalModel:
         self,
         conversation: Conversation,
         *,
-        sampling: Sampling = Sampling(),  # noqa: B008 - frozen
+        sampling: Sampling = Sampling(),
         acts: Sequence[Act] = (),
         reads: Sequence[Read] = (),
         means: Sequence[MeanRead] = (),
@@ -122,7 +133,7 @@ class LocalModel:
         self,
         conversation: Conversation,
         *,
-        sampling: Sampling = Sampling(),  # noqa: B008 - frozen
+        sampling: Sampling = Sampling(),
         acts: Sequence[Act] = (),
         reads: Sequence[Read] = (),
         means: Sequence[MeanRead] = (),
@@ -214,9 +225,7 @@ class LocalModel:
             return []
         body = Conversation(messages[: last + 1])
         encoded, dropped = self._window(body)
-        job = ScoreJob(
-            (), (encoded.tokens,), (encoded.spans,), tuple(acts), tuple(reads), logprobs=True
-        )
+        job = ScoreJob((), (encoded.tokens,), (encoded.spans,), tuple(acts), tuple(reads), logprobs=True)
         whole = (await self._score([job]))[0][0]
         _, places = offsets(self.tokenizer, encoded.text)
         found = [r for r in encoded.replies]
@@ -260,7 +269,9 @@ class LocalModel:
         low, high, best = 0, len(users), None
         while low < high:  # later starts are shorter: find the first that fits
             mid = (low + high) // 2
-            tried = self.encode(Conversation(body.messages[:head] + body.messages[users[mid] :]), add_generation_prompt=False)
+            tried = self.encode(
+                Conversation(body.messages[:head] + body.messages[users[mid] :]), add_generation_prompt=False
+            )
             if len(tried.tokens) <= self.info.context:
                 best, high = (tried, users[mid] - head), mid
             else:

@@ -71,7 +71,7 @@ class Model:
         self,
         conversation: Conversation,
         *,
-        sampling: Sampling = Sampling(),  # noqa: B008 - frozen
+        sampling: Sampling = Sampling(),
         acts: Sequence[Act] = (),
         reads: Sequence[Read] = (),
         means: Sequence[MeanRead] = (),
@@ -83,7 +83,7 @@ class Model:
         self,
         conversation: Conversation,
         *,
-        sampling: Sampling = Sampling(),  # noqa: B008 - frozen
+        sampling: Sampling = Sampling(),
         acts: Sequence[Act] = (),
         reads: Sequence[Read] = (),
         means: Sequence[MeanRead] = (),
@@ -135,5 +135,7 @@ class Model:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()

@@ -41,7 +41,9 @@ class Axis:
         if len(self.zero) != len(self.layers) or len(self.unit) != len(self.layers):
             raise InputError(f"axis has {len(self.layers)} layers, {len(self.zero)} zeros and {len(self.unit)} units")
         if any(not u > 0 for u in self.unit):
-            raise InputError("axis has a unit that is not over 0: home must lie above the mean role at every layer held")
+            raise InputError(
+                "axis has a unit that is not over 0: home must lie above the mean role at every layer held"
+            )
         if self.read_layer not in self.layers:
             raise InputError(f"read layer {self.read_layer} is not among the axis layers {self.layers}")
 
@@ -72,9 +74,7 @@ class Axis:
         """A calibrated Read at ``layers`` (default: the read layer alone)."""
         chosen = layers or (self.read_layer,)
         at = [self.layers.index(i) for i in chosen]
-        return Read(
-            self.direction.id, chosen, spans, tuple(self.zero[i] for i in at), tuple(self.unit[i] for i in at)
-        )
+        return Read(self.direction.id, chosen, spans, tuple(self.zero[i] for i in at), tuple(self.unit[i] for i in at))
 
     def mean_read(self) -> MeanRead:
         """A MeanRead of the reply at every layer of the axis."""
@@ -105,6 +105,4 @@ class Axis:
     @classmethod
     def from_json(cls, raw: dict[str, Any], vectors: F32) -> Axis:
         """The inverse of :meth:`to_json`."""
-        return cls(
-            tuple(raw["layers"]), vectors, tuple(raw["zero"]), tuple(raw["unit"]), int(raw["read_layer"])
-        )
+        return cls(tuple(raw["layers"]), vectors, tuple(raw["zero"]), tuple(raw["unit"]), int(raw["read_layer"]))

@@ -15,8 +15,8 @@ from scipy.special import ndtr
 
 from homing.persona.rollouts import Replies
 from homing.persona.space import axis_weights, cross_scores, pcs, random_splits, role_vectors, split_cosines
-from homing.stats.seeds import stable_seed
 from homing.stats.estimate import Estimate, Finding
+from homing.stats.seeds import stable_seed
 
 __all__ = ["LayerFigures", "Selection", "measure", "select_layer", "tuning_rows"]
 
@@ -86,7 +86,9 @@ def select_layer(replies: Replies, tune: Bools, *, seed: int) -> Selection:
     figures = tuple(
         LayerFigures(layer, float(c), float(a)) for layer, c, a in zip(replies.layers, cosines, areas, strict=True)
     )
-    return Selection(replies.layers[best], figures, tuple(int(r) for r in np.unique(replies.role[tune & ~replies.home])))
+    return Selection(
+        replies.layers[best], figures, tuple(int(r) for r in np.unique(replies.role[tune & ~replies.home]))
+    )
 
 
 def _auroc(scores: F64, positive: Bools, weights: F64 | None = None) -> float:
@@ -186,9 +188,15 @@ def _triples(replies: Replies, scores: F64, weights: F64, rng: np.random.Generat
     """Means of three replies of one speaker: eight triples a role, as many at home, drawn by weight without repeats."""
     out: list[float] = []
     label: list[bool] = []
-    groups = [np.flatnonzero((replies.role == r) & np.isfinite(scores) & (weights > 0)) for r in np.unique(replies.role[~replies.home])]
+    groups = [
+        np.flatnonzero((replies.role == r) & np.isfinite(scores) & (weights > 0))
+        for r in np.unique(replies.role[~replies.home])
+    ]
     groups = [g for g in groups if len(g) >= 3]
-    prompts = [np.flatnonzero(replies.home & (replies.prompt == p) & np.isfinite(scores) & (weights > 0)) for p in np.unique(replies.prompt[replies.home])]
+    prompts = [
+        np.flatnonzero(replies.home & (replies.prompt == p) & np.isfinite(scores) & (weights > 0))
+        for p in np.unique(replies.prompt[replies.home])
+    ]
     prompts = [g for g in prompts if len(g) >= 3]
     for rows, positive, times in [(g, False, 8) for g in groups] + [
         (g, True, -(-8 * len(groups) // max(1, len(prompts)))) for g in prompts
@@ -202,7 +210,9 @@ def _triples(replies: Replies, scores: F64, weights: F64, rng: np.random.Generat
     return np.array(out), np.array(label, bool)
 
 
-def measure(replies: Replies, selection: Selection, tune: Bools, *, seed: int, kept: Bools | None = None, draws: int = 400) -> dict[str, Finding]:
+def measure(
+    replies: Replies, selection: Selection, tune: Bools, *, seed: int, kept: Bools | None = None, draws: int = 400
+) -> dict[str, Finding]:
     """Every figure of the card, on the replies that chose nothing.
 
     Args:
@@ -227,14 +237,30 @@ def measure(replies: Replies, selection: Selection, tune: Bools, *, seed: int, k
             out[name] = Finding(name, {"value": value}, "not_measurable", "too few replies to resample", verdict)
 
     at_layer = _at(part, layer)
-    splits = split_cosines(at_layer, random_splits(part, max(100, draws // 2), seed=stable_seed("splits", seed)), kept=keep)[:, 0]
+    splits = split_cosines(
+        at_layer, random_splits(part, max(100, draws // 2), seed=stable_seed("splits", seed)), kept=keep
+    )[:, 0]
     boot = split_cosines(
         at_layer, random_splits(part, draws, seed=stable_seed("boot splits", seed), bootstrap=True), kept=keep
     )[:, 0]
-    raw = _recentred(float(np.median(splits)), boot, n_roles, "median of random disjoint halves; bootstrap over roles and questions")
-    put("axis.split_half_raw", raw, f"Two halves that share no role, question, home prompt or reply give axes with cosine {raw.value:.2f}.")
-    stepped = Estimate(*(2 * v / (1 + v) for v in (raw.value, raw.low, raw.high)), LEVEL, n_roles, "", "Spearman-Brown of the raw value")
-    put("axis.split_half", stepped, f"Reliability of the whole axis, stepped up by Spearman-Brown: {stepped.value:.2f}.")
+    raw = _recentred(
+        float(np.median(splits)), boot, n_roles, "median of random disjoint halves; bootstrap over roles and questions"
+    )
+    put(
+        "axis.split_half_raw",
+        raw,
+        f"Two halves that share no role, question, home prompt or reply give axes with cosine {raw.value:.2f}.",
+    )
+    stepped = Estimate(
+        *(2 * v / (1 + v) for v in (raw.value, raw.low, raw.high)),
+        LEVEL,
+        n_roles,
+        "",
+        "Spearman-Brown of the raw value",
+    )
+    put(
+        "axis.split_half", stepped, f"Reliability of the whole axis, stepped up by Spearman-Brown: {stepped.value:.2f}."
+    )
 
     scores, linear = cross_scores(part, layer, seed=stable_seed("cross", seed), kept=keep)
     rng = np.random.default_rng(stable_seed("card", seed))
@@ -243,12 +269,16 @@ def measure(replies: Replies, selection: Selection, tune: Bools, *, seed: int, k
     way = "held-out replies, unfiltered; two-way bootstrap over roles and questions"
 
     def area(values: F64) -> Estimate:
-        return _percentiles(_auroc(values, part.home), np.array([_auroc(values, part.home, w) for w in crossed]), n_roles, way)
+        return _percentiles(
+            _auroc(values, part.home), np.array([_auroc(values, part.home, w) for w in crossed]), n_roles, way
+        )
 
     one = area(scores)
     put("axis.auroc_one", one, f"One reply tells home from a role with probability {one.value:.2f}.")
     three_draws = np.array([_auroc(*_triples(part, scores, w, rng)) for w in crossed])
-    three = _percentiles(float(np.mean([_auroc(*_triples(part, scores, ones, rng)) for _ in range(20)])), three_draws, n_roles, way)
+    three = _percentiles(
+        float(np.mean([_auroc(*_triples(part, scores, ones, rng)) for _ in range(20)])), three_draws, n_roles, way
+    )
     put("axis.auroc_three", three, f"Three replies of one speaker: {three.value:.2f}.")
     lin = area(linear)
     put("axis.auroc_linear", lin, f"A regularised linear classifier on the same halves reaches {lin.value:.2f}.")
@@ -257,13 +287,22 @@ def measure(replies: Replies, selection: Selection, tune: Bools, *, seed: int, k
     parts_draws = [_components(part, scores, w) for w in crossed]
 
     def predicted(f: Callable[[_Components], float], name: str, words: str) -> Estimate:
-        e = _percentiles(f(parts), np.array([f(c) for c in parts_draws]), n_roles, "from variance components, positions taken as normal")
+        e = _percentiles(
+            f(parts),
+            np.array([f(c) for c in parts_draws]),
+            n_roles,
+            "from variance components, positions taken as normal",
+        )
         put(name, e, f"{words}: {e.value:.2f}.")
         return e
 
     predicted(lambda c: c.auroc(1), "axis.auroc_predicted_one", "Predicted for one reply from the variance components")
     predicted(lambda c: c.auroc(3), "axis.auroc_predicted_three", "Predicted for three replies")
-    predicted(lambda c: c.ceiling, "axis.auroc_ceiling", "No number of replies can pass this: home sits inside the cloud of roles")
+    predicted(
+        lambda c: c.ceiling,
+        "axis.auroc_ceiling",
+        "No number of replies can pass this: home sits inside the cloud of roles",
+    )
 
     def percentile(w: F64) -> float:
         ok = np.isfinite(scores) & (w > 0)
@@ -336,12 +375,22 @@ def _components_of_space(part: Replies, layer: int, keep: Bools | None, crossed:
     beyond = int(np.argmin(np.append(real[: null.shape[1]] > np.percentile(null, 95, axis=0), False)))
     put(
         "axis.pcs_beyond_noise",
-        Estimate(float(beyond), float(beyond), float(beyond), LEVEL, n, "components", "parallel analysis against permuted columns, 95th percentile"),
+        Estimate(
+            float(beyond),
+            float(beyond),
+            float(beyond),
+            LEVEL,
+            n,
+            "components",
+            "parallel analysis against permuted columns, 95th percentile",
+        ),
         f"{beyond} components stand out from permuted data.",
     )
 
 
-def _controls(part: Replies, layer: int, keep: Bools | None, scores: F64, rng: np.random.Generator, n: int, put: Put) -> None:
+def _controls(
+    part: Replies, layer: int, keep: Bools | None, scores: F64, rng: np.random.Generator, n: int, put: Put
+) -> None:
     """What directions without meaning reach: random ones, and axes between randomly relabelled roles."""
     x = part.means[:, layer].astype(np.float64)
     random = rng.standard_normal((200, x.shape[1]))
@@ -350,7 +399,9 @@ def _controls(part: Replies, layer: int, keep: Bools | None, scores: F64, rng: n
     low, high = (float(v) for v in np.percentile(areas, [2.5, 97.5]))
     put(
         "control.auroc_random",
-        Estimate(float(np.median(areas)), low, high, LEVEL, len(areas), "", "200 random directions, better side of each"),
+        Estimate(
+            float(np.median(areas)), low, high, LEVEL, len(areas), "", "200 random directions, better side of each"
+        ),
         f"A random direction reaches {np.median(areas):.2f} with its better side; 97.5% of them stay under {high:.2f}.",
     )
     n_r, n_q = int(part.role.max()) + 1, int(part.question.max()) + 1
@@ -375,7 +426,15 @@ def _controls(part: Replies, layer: int, keep: Bools | None, scores: F64, rng: n
     low, high = (float(t) for t in np.nanpercentile(v, [2.5, 97.5])) if np.isfinite(v).any() else (-np.inf, np.inf)
     put(
         "control.split_half_shuffled",
-        Estimate(float(np.nanmedian(v)) if np.isfinite(v).any() else float("nan"), low, high, LEVEL, len(values), "", "100 axes between randomly chosen roles and the rest"),
+        Estimate(
+            float(np.nanmedian(v)) if np.isfinite(v).any() else float("nan"),
+            low,
+            high,
+            LEVEL,
+            len(values),
+            "",
+            "100 axes between randomly chosen roles and the rest",
+        ),
         "Axes between randomly relabelled roles agree this much across disjoint halves.",
     )
 
@@ -384,10 +443,14 @@ def _confounds(part: Replies, scores: F64, crossed: list[F64], n: int, way: str,
     length = np.log(part.length.astype(np.float64))
 
     def area(values: F64) -> Estimate:
-        return _percentiles(_auroc(values, part.home), np.array([_auroc(values, part.home, w) for w in crossed]), n, way)
+        return _percentiles(
+            _auroc(values, part.home), np.array([_auroc(values, part.home, w) for w in crossed]), n, way
+        )
 
     alone = area(length)
-    put("confound.length_auroc", alone, f"Length alone tells home from a role with {alone.value:.2f} (0.5: not at all).")
+    put(
+        "confound.length_auroc", alone, f"Length alone tells home from a role with {alone.value:.2f} (0.5: not at all)."
+    )
     ok = np.isfinite(scores)
     residual_l = np.empty_like(length)
     residual_s = np.where(ok, scores, 0.0)

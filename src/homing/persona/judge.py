@@ -22,8 +22,8 @@ from homing.errors import InputError
 from homing.identity.work import Unit, WorkDir
 from homing.models.base import ChatModel
 from homing.persona.roles import Role
-from homing.stats.seeds import stable_seed
 from homing.stats.estimate import Estimate
+from homing.stats.seeds import stable_seed
 
 __all__ = ["CONTRASTS", "GoldReply", "JudgeGate", "gate", "in_role_scores", "load_gold"]
 
@@ -89,7 +89,12 @@ def load_gold() -> tuple[GoldReply, ...]:
             raw = cast("dict[str, Any]", json.loads(line))
             out.append(
                 GoldReply(
-                    raw["id"], raw["role"], raw["question"], raw["reply"], (raw["labels"][0], raw["labels"][1]), raw["origin"]
+                    raw["id"],
+                    raw["role"],
+                    raw["question"],
+                    raw["reply"],
+                    (raw["labels"][0], raw["labels"][1]),
+                    raw["origin"],
                 )
             )
         except (ValueError, KeyError, TypeError, IndexError) as e:
@@ -100,7 +105,9 @@ def load_gold() -> tuple[GoldReply, ...]:
 def _masked_mean(logprobs: F32, pieces: Sequence[str], words: Sequence[str]) -> float:
     """Mean log-probability over tokens that are not part of the role's own words."""
     if len(pieces) != len(logprobs):
-        raise InputError(f"a reply has {len(pieces)} pieces and {len(logprobs)} log-probabilities; they must be one a token")
+        raise InputError(
+            f"a reply has {len(pieces)} pieces and {len(logprobs)} log-probabilities; they must be one a token"
+        )
     text = "".join(pieces)
     ends = np.cumsum([len(p) for p in pieces])
     keep = np.ones(len(pieces), bool)
@@ -175,9 +182,9 @@ async def _score_question(
     for i, g in enumerate(group):
         pieces = model.pieces(g.reply)
         mine = _masked_mean(scored[len(contexts) + i][0], pieces, g.role.words)
-        others = [
-            _masked_mean(scored[k][i], pieces, g.role.words) for k, r in enumerate(drawn) if r.id != g.role.id
-        ][:CONTRASTS]
+        others = [_masked_mean(scored[k][i], pieces, g.role.words) for k, r in enumerate(drawn) if r.id != g.role.id][
+            :CONTRASTS
+        ]
         others.append(_masked_mean(scored[len(drawn)][i], pieces, g.role.words))
         value = mine - _log_mean_exp(np.asarray(others, np.float64))
         out.append(value if np.isfinite(value) else None)
@@ -206,15 +213,26 @@ def gate(scores: F64, gold: Sequence[GoldReply], *, seed: int, draws: int = 2000
     hit, truth = scores[rest] > threshold, a[rest]
     groups = [np.flatnonzero(labels == r) for r in np.unique(labels)]
     boot = np.array(
-        [_balanced(hit[i], truth[i]) for i in (np.concatenate([groups[k] for k in rng.integers(0, len(groups), len(groups))]) for _ in range(draws))]
+        [
+            _balanced(hit[i], truth[i])
+            for i in (
+                np.concatenate([groups[k] for k in rng.integers(0, len(groups), len(groups))]) for _ in range(draws)
+            )
+        ]
     )
     low, high = (float(v) for v in np.nanpercentile(boot, [2.5, 97.5]))
-    ba = Estimate(_balanced(hit, truth), low, high, 0.95, len(groups), "", "held-out gold, bootstrap clustered on roles")
+    ba = Estimate(
+        _balanced(hit, truth), low, high, 0.95, len(groups), "", "held-out gold, bootstrap clustered on roles"
+    )
     p_e = a.mean() * b.mean() + (1 - a.mean()) * (1 - b.mean())
     from homing.stats import wilson
 
     return JudgeGate(
-        threshold, ba, wilson(int(agree.sum()), len(gold)), float((agree.mean() - p_e) / (1 - p_e)), low >= PASS_BALANCED_ACCURACY
+        threshold,
+        ba,
+        wilson(int(agree.sum()), len(gold)),
+        float((agree.mean() - p_e) / (1 - p_e)),
+        low >= PASS_BALANCED_ACCURACY,
     )
 
 

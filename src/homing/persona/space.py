@@ -83,10 +83,14 @@ def axis_weights(replies: Replies, roles: F64, questions: F64, prompts: F64, kep
     rw = np.where(home, 0.0, q * roles[np.where(home, 0, replies.role)])
     if kept is not None:
         rw = rw * kept
-    within = np.bincount(np.where(home, 0, replies.role), np.where(home, 0.0, q * (1.0 if kept is None else kept)), len(roles))
+    within = np.bincount(
+        np.where(home, 0, replies.role), np.where(home, 0.0, q * (1.0 if kept is None else kept)), len(roles)
+    )
     alive = (within > 0) & (roles > 0)
     if hw.sum() <= 0 or not alive.any():
-        raise InputError("a half of the replies has no home reply or no role reply; sample more roles, questions or homes")
+        raise InputError(
+            "a half of the replies has no home reply or no role reply; sample more roles, questions or homes"
+        )
     share = np.where(within > 0, within, 1.0)[np.where(home, 0, replies.role)]
     return hw / hw.sum() - rw / share / roles[alive].sum()
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from homing.conversation import Conversation
-from homing.errors import InputError
-from homing.identity import container
 from homing.engine.base import Act, MeanRead, Read, Sampling
+from homing.errors import InputError
 from homing.hold.base import Stabiliser, Turn
 from homing.hold.chain import held
+from homing.identity import container
 from homing.models import sync
 from homing.models.base import Event
 from homing.verbs.map import map_model
@@ -31,7 +31,7 @@ class Model(sync.Model):
         self,
         conversation: Conversation,
         *,
-        sampling: Sampling = Sampling(),  # noqa: B008 - frozen
+        sampling: Sampling = Sampling(),
         acts: Sequence[Act] = (),
         reads: Sequence[Read] = (),
         means: Sequence[MeanRead] = (),
@@ -42,7 +42,7 @@ class Model(sync.Model):
         return self.events(held(self.aio, turn, hold))
 
 
-def open(  # noqa: A001
+def open(
     name: str = "smollm2",
     *,
     dtype: str = "float32",

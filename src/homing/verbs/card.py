@@ -71,7 +71,9 @@ def card(directory: Path | str) -> dict[str, Any]:
         e = None if finding is None or finding.regime == "not_measurable" else primary(name, finding)
         out[name] = None if e is None else _figure(e)
         if e is None:
-            missing[name] = "this identity has no such figure; map with the standard preset" if finding is None else finding.reason
+            missing[name] = (
+                "this identity has no such figure; map with the standard preset" if finding is None else finding.reason
+            )
     out["not_measurable"] = missing
     return out
 

@@ -53,7 +53,10 @@ def compare_identities(a: Identity, b: Identity) -> tuple[Finding, list[dict[str
                 f"the identities have {a.model[k]} and {b.model[k]} {k}; only checkpoints of one architecture compare"
             )
     pa, pb = a.section("persona"), b.section("persona")
-    axis_a, axis_b = Axis.from_json(pa.data["axis"], pa.arrays["axis"]), Axis.from_json(pb.data["axis"], pb.arrays["axis"])
+    axis_a, axis_b = (
+        Axis.from_json(pa.data["axis"], pa.arrays["axis"]),
+        Axis.from_json(pb.data["axis"], pb.arrays["axis"]),
+    )
     layer = axis_a.read_layer
     if layer not in axis_b.layers:
         raise IdentityError(f"the second identity has no layer {layer}, where the first is read; map it at every layer")
@@ -79,7 +82,15 @@ def compare_identities(a: Identity, b: Identity) -> tuple[Finding, list[dict[str
     se = math.hypot(scale_a.se_home, scale_b.se_home)
     shift_value = value[2]
     half = 1.96 * math.hypot(se, float(draws[:, 2].std()))
-    shift = Estimate(shift_value, shift_value - half, shift_value + half, 0.95, n, "home units", "scale of both, bootstrap over roles")
+    shift = Estimate(
+        shift_value,
+        shift_value - half,
+        shift_value + half,
+        0.95,
+        n,
+        "home units",
+        "scale of both, bootstrap over roles",
+    )
     ceiling = _ceiling(a, b)
     estimates = {"cosine": cosine, "angle": angle, "home_shift": shift}
     if ceiling is not None:
@@ -101,7 +112,9 @@ def compare_identities(a: Identity, b: Identity) -> tuple[Finding, list[dict[str
     return Finding("compare", estimates, verdict=f"{state}: {words[state]}{turned}"), moved
 
 
-def _figures(ra: NDArray[np.float64], rb: NDArray[np.float64], ha: NDArray[np.float64], hb: NDArray[np.float64]) -> tuple[float, float, float]:
+def _figures(
+    ra: NDArray[np.float64], rb: NDArray[np.float64], ha: NDArray[np.float64], hb: NDArray[np.float64]
+) -> tuple[float, float, float]:
     """Cosine of the axes, angle in degrees, shift of home along the first axis relative to the mean role."""
     a, b = ha - ra.mean(axis=0), hb - rb.mean(axis=0)
     cos = float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
@@ -138,7 +151,13 @@ def _moved(
         out.append(
             {
                 "role": roles[k]["id"],
-                "shift": {"value": shift, "low": shift - 1.96 * se, "high": shift + 1.96 * se, "level": 0.95, "n": roles[k]["replies"]},
+                "shift": {
+                    "value": shift,
+                    "low": shift - 1.96 * se,
+                    "high": shift + 1.96 * se,
+                    "level": 0.95,
+                    "n": roles[k]["replies"],
+                },
                 "beyond_noise": bool(se and abs(shift) > 3 * se),
             }
         )

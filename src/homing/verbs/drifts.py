@@ -53,7 +53,9 @@ class DomainRun:
 
 def context_label(plan: MapPlan) -> str:
     """What the calibration holds for: the home it was made under and how replies were sampled."""
-    return f"home {plan.design.homes[0].digest[:12]}, temperature 0.7, top-p 0.9, up to {plan.preset.reply_tokens} tokens"
+    return (
+        f"home {plan.design.homes[0].digest[:12]}, temperature 0.7, top-p 0.9, up to {plan.preset.reply_tokens} tokens"
+    )
 
 
 def _sampling(plan: MapPlan) -> Sampling:
@@ -81,9 +83,7 @@ def _unpack(data: Any) -> list[Replay]:
     out: list[Replay] = []
     for r in cast("list[dict[str, Any]]", data):
         turns = tuple(
-            TurnTrace(
-                t["turn"], number(t["position"]), t["tokens"], t["fresh"], tuple(t["by_token"]), t["engaged"]
-            )
+            TurnTrace(t["turn"], number(t["position"]), t["tokens"], t["fresh"], tuple(t["by_token"]), t["engaged"])
             for t in r["turns"]
         )
         moved = tuple(tuple(m) for m in r["moved"])
@@ -223,12 +223,18 @@ def drift_findings(runs: Sequence[DomainRun], seed: int) -> dict[str, Finding]:
         known = {k: v for k, v in values.items() if v is not None}
         name = f"drift.{run.domain}"
         if "excess" not in known:
-            out[name] = Finding(name, known, "not_measurable", f"{len(run.scripts)} scripts are too few for an interval")
+            out[name] = Finding(
+                name, known, "not_measurable", f"{len(run.scripts)} scripts are too few for an interval"
+            )
             continue
         e = known["excess"]
-        verdict = "moves away from home" if e.high < 0 else "moves towards home" if e.low > 0 else "is not shown to move"
+        verdict = (
+            "moves away from home" if e.high < 0 else "moves towards home" if e.low > 0 else "is not shown to move"
+        )
         out[name] = Finding(
-            name, known, verdict=f"{run.domain.replace('_', ' ')}: {e.value:+.2f} against its neutral twin; it {verdict}."
+            name,
+            known,
+            verdict=f"{run.domain.replace('_', ' ')}: {e.value:+.2f} against its neutral twin; it {verdict}.",
         )
     hypothesis = load_hypothesis()
     above = [v for d in hypothesis.above for v in excess.get(d, [])]
@@ -241,11 +247,17 @@ def drift_findings(runs: Sequence[DomainRun], seed: int) -> dict[str, Finding]:
         ]
         low, high = (float(v) for v in np.percentile(draws, [2.5, 97.5]))
         value = float(np.mean(above) - np.mean(below))
-        gap = Estimate(value, min(low, value), max(high, value), 0.95, len(above) + len(below), "", "bootstrap over scripts")
+        gap = Estimate(
+            value, min(low, value), max(high, value), 0.95, len(above) + len(below), "", "bootstrap over scripts"
+        )
         fell = "it held" if gap.low > 0 else "the opposite was seen" if gap.high < 0 else "it was not shown"
-        out["drift.hypothesis"] = Finding("drift.hypothesis", {"value": gap}, verdict=f"{hypothesis.statement} {fell.capitalize()}.")
+        out["drift.hypothesis"] = Finding(
+            "drift.hypothesis", {"value": gap}, verdict=f"{hypothesis.statement} {fell.capitalize()}."
+        )
     else:
-        out["drift.hypothesis"] = Finding("drift.hypothesis", {}, "not_measurable", "too few scripts were replayed to compare domains")
+        out["drift.hypothesis"] = Finding(
+            "drift.hypothesis", {}, "not_measurable", "too few scripts were replayed to compare domains"
+        )
     return out
 
 

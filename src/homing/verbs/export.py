@@ -43,10 +43,14 @@ def export_gguf(identity_dir: Path | str, out: Path | str, *, layers: Sequence[i
     persona = identity.section("persona")
     axis = Axis.from_json(persona.data["axis"], persona.arrays["axis"])
     cap: dict[str, Any] | None = identity.section("cap").data.get("cap") if "cap" in identity.sections else None
-    chosen = tuple(layers) if layers is not None else tuple(cap["layers"]) if cap else tuple(i for i in axis.layers if i)
+    chosen = (
+        tuple(layers) if layers is not None else tuple(cap["layers"]) if cap else tuple(i for i in axis.layers if i)
+    )
     wrong = [i for i in chosen if i not in axis.layers or i == 0]
     if wrong or not chosen:
-        raise InputError(f"layers {wrong} cannot be exported: the axis has {axis.layers}, and control vectors have no layer 0")
+        raise InputError(
+            f"layers {wrong} cannot be exported: the axis has {axis.layers}, and control vectors have no layer 0"
+        )
     out = Path(out)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -102,7 +106,9 @@ def import_foreign(path: Path | str) -> Imported:
     if not path.is_file():
         raise InputError(f"{path} does not exist; give a .pt or .gguf file")
     if path.stat().st_size > MAX_FOREIGN_BYTES:
-        raise InputError(f"{path} has {path.stat().st_size} bytes; a file of directions has at most {MAX_FOREIGN_BYTES}")
+        raise InputError(
+            f"{path} has {path.stat().st_size} bytes; a file of directions has at most {MAX_FOREIGN_BYTES}"
+        )
     if path.suffix == ".gguf":
         return _gguf(path)
     if path.suffix == ".pt":

@@ -18,7 +18,7 @@ from homing.persona.judge import JudgeGate, gate, in_role_scores, load_gold
 from homing.persona.plan import opening
 from homing.persona.rollouts import Replies, ask
 from homing.persona.scale import Scale
-from homing.persona.space import fit_axis, pcs, role_vectors, split_cosines, random_splits
+from homing.persona.space import fit_axis, pcs, random_splits, role_vectors, split_cosines
 from homing.stats.estimate import Estimate, Finding
 from homing.stats.seeds import stable_seed
 from homing.verbs.plan import MapPlan
@@ -101,7 +101,14 @@ async def _judge(
     gold = [g for g in load_gold() if g.role in roles]
     gold_items = [(roles[g.role], 0, g.question, g.reply) for g in gold]
     gold_scores = await in_role_scores(
-        model, gold_items, pool=design.roles, home=home, work=work, name="gold", seed=plan.seed, advance=progress.advance
+        model,
+        gold_items,
+        pool=design.roles,
+        home=home,
+        work=work,
+        name="gold",
+        seed=plan.seed,
+        advance=progress.advance,
     )
     judged = gate(gold_scores, gold, seed=plan.seed)
     rows = np.flatnonzero(~replies.home)
@@ -134,7 +141,11 @@ def _judge_findings(
             verdict=(
                 f"The likelihood judge reaches a balanced accuracy of {judged.balanced_accuracy.value:.2f} on the held-out"
                 f" half of the gold set; labellers agree on {judged.agreement.value:.0%} (kappa {judged.kappa:.2f}). "
-                + ("It passes, and the filtered figures stand beside." if judged.passed else "It does not pass; no filter is used.")
+                + (
+                    "It passes, and the filtered figures stand beside."
+                    if judged.passed
+                    else "It does not pass; no filter is used."
+                )
             ),
         )
     }
@@ -146,7 +157,9 @@ def _judge_findings(
     from homing.stats import wilson
 
     out["judge.kept"] = Finding(
-        "judge.kept", {"value": wilson(int(kept[role_rows].sum()), n)}, verdict=f"{share:.0%} of the role replies are in role."
+        "judge.kept",
+        {"value": wilson(int(kept[role_rows].sum()), n)},
+        verdict=f"{share:.0%} of the role replies are in role.",
     )
     layer = replies.layers.index(selection.read_layer)
     try:
@@ -157,7 +170,11 @@ def _judge_findings(
     for name in ("axis.split_half_raw", "axis.split_half", "axis.auroc_one", "axis.auroc_three", "axis.cos_pc1"):
         f = filtered[name]
         out[f"filtered.{name.removeprefix('axis.')}"] = Finding(
-            f"filtered.{name.removeprefix('axis.')}", f.estimates, f.regime, f.reason, f"With the judge's filter: {f.verdict}"
+            f"filtered.{name.removeprefix('axis.')}",
+            f.estimates,
+            f.regime,
+            f.reason,
+            f"With the judge's filter: {f.verdict}",
         )
     cos = filtered_cosine(replies, kept, layer)
     out["filtered.cosine"] = Finding(
@@ -175,7 +192,9 @@ def persona_section(persona: Persona, plan: MapPlan) -> Section:
     layer = replies.layers.index(axis.read_layer)
     components, shares = pcs(roles[counts > 0, layer])
     positions = axis.positions(axis.raw(replies.means))[:, layer]
-    spread = np.array([positions[replies.role == r].std(ddof=1) / np.sqrt(c) if c > 1 else np.nan for r, c in enumerate(counts)])
+    spread = np.array(
+        [positions[replies.role == r].std(ddof=1) / np.sqrt(c) if c > 1 else np.nan for r, c in enumerate(counts)]
+    )
     second = (roles[:, layer] - roles[counts > 0, layer].mean(axis=0)) @ components[1]
     home_second = float((home[layer] - roles[counts > 0, layer].mean(axis=0)) @ components[1])
     scale = float(np.nanstd(second)) or 1.0

@@ -96,7 +96,9 @@ class MapPlan:
             f" stop at any time, the same command goes on",
         ]
         if self.precision is not None:
-            lines.append(f"sampling stops early once the axis' split-half cosine is known to {self.precision} on one half")
+            lines.append(
+                f"sampling stops early once the axis' split-half cosine is known to {self.precision} on one half"
+            )
         return lines
 
     def to_json(self) -> dict[str, Any]:

@@ -99,7 +99,9 @@ def report_data(identity: Identity) -> ReportData:
     model = str(identity.model["name"])
     persona = identity.section("persona").data
     system = persona["home_system"]
-    home = "the plain Assistant, without a system prompt" if system is None else f"the system prompt \u201c{system}\u201d"
+    home = (
+        "the plain Assistant, without a system prompt" if system is None else f"the system prompt \u201c{system}\u201d"
+    )
     if len(persona["home"]) > 1:
         home = f"the plain Assistant, under {len(persona['home'])} plain prompts"
     return ReportData(
@@ -132,13 +134,19 @@ def _headlines(identity: Identity, found: Mapping[str, Finding]) -> tuple[Headli
     rel = _value(found, "axis.split_half")
     if rel is not None:
         out.append(
-            Headline("One axis", f"Home and {rel.n} roles lie on one axis that two disjoint halves of the data agree on.", rel)
+            Headline(
+                "One axis",
+                f"Home and {rel.n} roles lie on one axis that two disjoint halves of the data agree on.",
+                rel,
+            )
         )
     one, ceiling = _value(found, "axis.auroc_three"), _value(found, "axis.auroc_ceiling")
     if one is not None and ceiling is not None:
         out.append(
             Headline(
-                "Home can be told", f"Three replies tell home from a role this often (0.5 is guessing); more replies could reach {ceiling.value:.2f}.", one
+                "Home can be told",
+                f"Three replies tell home from a role this often (0.5 is guessing); more replies could reach {ceiling.value:.2f}.",
+                one,
             )
         )
     gap = found.get("drift.hypothesis")
@@ -148,7 +156,11 @@ def _headlines(identity: Identity, found: Mapping[str, Finding]) -> tuple[Headli
         out.append(Headline("Drift by topic", gap.verdict or f"Not measurable: {gap.reason}.", e, verdict, "+.2f"))
     lift, clear = found.get("cap.lift"), bool(identity.section("cap").data["proof"]["clear"])
     if lift is not None and lift.regime == "measured":
-        out.append(Headline("What the cap does", lift.verdict, lift.estimates["lift"], "shown" if clear else "not_shown", "+.2f"))
+        out.append(
+            Headline(
+                "What the cap does", lift.verdict, lift.estimates["lift"], "shown" if clear else "not_shown", "+.2f"
+            )
+        )
     price = found.get("cap.price")
     if price is not None:
         e = _value(found, "cap.price")
@@ -168,7 +180,9 @@ def _map(identity: Identity, found: Mapping[str, Finding]) -> PersonaMap | Absen
         if r["position"] is None:
             continue
         se = r["se"] or 0.0
-        p = Estimate(r["position"], r["position"] - 1.96 * se, r["position"] + 1.96 * se, 0.95, r["replies"], "", "over replies")
+        p = Estimate(
+            r["position"], r["position"] - 1.96 * se, r["position"] + 1.96 * se, 0.95, r["replies"], "", "over replies"
+        )
         roles.append(RolePoint(r["name"], r["kind"], p, r["second"], r["replies"]))
     percentile = _value(found, "axis.home_percentile")
     if percentile is None:
@@ -192,7 +206,9 @@ def _layers(identity: Identity) -> AxisLayers:
         LayerRow(layer, point(split, n=barred, method=how), point(auroc, n=barred, method=how))
         for layer, split, auroc in data["selection"]["layers"]
     )
-    note = "These figures chose the read layer, on roles that report nothing else; the card's figures come from the rest."
+    note = (
+        "These figures chose the read layer, on roles that report nothing else; the card's figures come from the rest."
+    )
     return AxisLayers(rows, data["axis"]["read_layer"], acts, note)
 
 
@@ -212,7 +228,12 @@ def _card(found: Mapping[str, Finding]) -> Card:
     percentile = found.get("axis.home_percentile")
     if percentile is not None and "refused" in percentile.verdict:
         refusals.append(Refusal("Home is extreme among the roles", percentile.verdict))
-    refusals.append(Refusal("A position near home means that a reply is safe", "the axis reads manner, not values: a harmful reply in the usual manner stands at home"))
+    refusals.append(
+        Refusal(
+            "A position near home means that a reply is safe",
+            "the axis reads manner, not values: a harmful reply in the usual manner stands at home",
+        )
+    )
     return Card(tuple(figures), tuple(refusals))
 
 
@@ -329,7 +350,9 @@ def _cap(identity: Identity, found: Mapping[str, Finding]) -> CapEffect | Absent
         f = Finding.from_json(raw)
         family = "all families" if name == "cap.price" else name.removeprefix("cap.price.")
         verdict: Verdict = "not_measurable" if f.regime == "not_measurable" else "measured"
-        price.append(PriceRow(family, f.estimates.get("accuracy"), f.estimates.get("logprob"), verdict, f.reason or f.verdict))
+        price.append(
+            PriceRow(family, f.estimates.get("accuracy"), f.estimates.get("logprob"), verdict, f.reason or f.verdict)
+        )
     whole = found.get("cap.price")
     engaged = data["proof"]["engaged"].get("cap", [math.nan])[0]
     return CapEffect(

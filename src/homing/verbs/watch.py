@@ -103,7 +103,9 @@ class Home:
         out: list[str] = []
         home = next((m.content for m in self.opening if m.role == "system"), None)
         if conversation.system != home:
-            out.append("the system prompt is not the one the alarms were calibrated under; their promise does not cover this")
+            out.append(
+                "the system prompt is not the one the alarms were calibrated under; their promise does not cover this"
+            )
         if conversation.turns > self.calibration.max_turns:
             out.append(f"{conversation.turns} turns, but the alarms were calibrated on {self.calibration.max_turns}")
         return tuple(out)
@@ -196,7 +198,11 @@ async def watch_conversation(
 
 
 def _error(bad: BadLine) -> dict[str, Any]:
-    return {"schema": ERROR_SCHEMA, "conversation": bad.id, "error": {"message": str(bad), "line": bad.line, "file": bad.file}}
+    return {
+        "schema": ERROR_SCHEMA,
+        "conversation": bad.id,
+        "error": {"message": str(bad), "line": bad.line, "file": bad.file},
+    }
 
 
 @contextmanager
@@ -254,5 +260,3 @@ def watch_file(
                 continue
             shown.advance(1)
             yield from lines
-
-
