@@ -66,8 +66,8 @@ async def replay_many(
     """Replay scripts turn by turn; all of them advance together, so the model works in batches.
 
     Conditions that replay the same script use the same seeds, so they are paired on user text and on chance. Without
-    acts the first turn is its own fresh context: no second reply is made for it, and its drift is 0. Positions are read without acts:
-    with ``acts``, the produced text is read again by the untouched model (a declared pass).
+    acts the first turn is its own fresh context: no second reply is made for it, and its drift is 0. Positions are
+    read without acts: with ``acts``, the produced text is read again by the untouched model (a declared pass).
 
     Args:
         axis: must be registered with the model, or is registered here.

@@ -5,13 +5,27 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Sequence
+from itertools import pairwise
 from typing import Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from homing.conversation import Conversation
-from homing.engine.base import Act, Direction, Engine, EngineInfo, Job, MeanRead, Read, Result, Sampling, Score, Step
+from homing.engine.base import (
+    Act,
+    Direction,
+    Engine,
+    EngineInfo,
+    Job,
+    MeanRead,
+    Read,
+    Result,
+    Sampling,
+    Score,
+    SpanKind,
+    Step,
+)
 from homing.engine.score import ScoreJob
 from homing.engine.template import ChatTemplate, Encoded, offsets
 from homing.errors import InputError, TooLong
@@ -159,7 +173,7 @@ class LocalModel:
         # a token's text runs to the next one's start, so that pieces joined are the text even where offsets have gaps
         starts = [a for a, _ in places]
         bounds = [0, *starts[1:], len(text)] if starts else []
-        return ids, tuple(text[a:b] for a, b in zip(bounds[:-1], bounds[1:], strict=True))
+        return ids, tuple(text[a:b] for a, b in pairwise(bounds))
 
     def pieces(self, text: str) -> tuple[str, ...]:
         """The text of each token of a reply; joined they are ``text``."""
@@ -228,7 +242,7 @@ class LocalModel:
         job = ScoreJob((), (encoded.tokens,), (encoded.spans,), tuple(acts), tuple(reads), logprobs=True)
         whole = (await self._score([job]))[0][0]
         _, places = offsets(self.tokenizer, encoded.text)
-        found = [r for r in encoded.replies]
+        found = encoded.replies
         mean_scores: list[Score] = []
         if means:
             jobs = [
@@ -293,7 +307,7 @@ class LocalModel:
 
 
 def _reply(result: Result, steps: Sequence[Step], request: ReplyRequest) -> Reply:
-    spans = tuple(s.span for s in steps)
+    spans: tuple[SpanKind, ...] = tuple(s.span for s in steps)
     thinking = "".join(s.text for s in steps if s.span == "thinking") if "thinking" in spans else None
     text = result.text if thinking is None else "".join(s.text for s in steps if s.span == "reply")
     n = len(steps)

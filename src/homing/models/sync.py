@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator, Sequence
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 from homing.conversation import Conversation
 from homing.engine.base import Act, MeanRead, Read, Sampling
@@ -36,18 +36,18 @@ class Model:
         cls,
         name: str,
         *,
-        dtype: str = "float32",
+        dtype: Literal["float32", "bfloat16"] = "float32",
         threads: int | None = None,
         slots: int = 32,
         layers: str | None = None,
-    ) -> Model:
+    ) -> Self:
         """Open by name; see :func:`homing.open`."""
         from homing.models.sources import open_model
 
         return cls(open_model(name, dtype=dtype, threads=threads, slots=slots, layers=layers))
 
     @classmethod
-    def wrap(cls, hf_model: Any, tokenizer: Any, *, slots: int = 32, layers: str | None = None) -> Model:
+    def wrap(cls, hf_model: Any, tokenizer: Any, *, slots: int = 32, layers: str | None = None) -> Self:
         """Wrap a loaded model; see :func:`homing.wrap`."""
         from homing.models.sources import wrap
 

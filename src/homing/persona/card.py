@@ -3,6 +3,7 @@
 Layers are chosen on tuning roles and tuning home questions; every figure here is of the rest.
 """
 
+# pyright: reportUnknownVariableType=false, reportUnknownMemberType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
 import re
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr
+from scipy.special import ndtr  # pyright: ignore[reportMissingTypeStubs]
 
 from homing.persona.rollouts import Replies
 from homing.persona.space import axis_weights, cross_scores, pcs, random_splits, role_vectors, split_cosines
@@ -21,11 +22,12 @@ from homing.stats.seeds import stable_seed
 __all__ = ["LayerFigures", "Selection", "measure", "select_layer", "tuning_rows"]
 
 F64 = NDArray[np.float64]
+Put = Callable[[str, Estimate, str], None]
 Bools = NDArray[np.bool_]
 LEVEL = 0.95
 MIDDLING = 0.90
 REFUSAL = re.compile(
-    r"\b(as an ai|i'?m (just )?an ai|i am (just )?an ai|language model|i can(no|')t (help|assist|do that|provide)|i'?m sorry,? but)\b",
+    r"\b(as an ai|i('?m| am) (just )?an ai|language model|i can(no|')t (help|assist|do that|provide)|i'?m sorry,? but)\b",
     re.IGNORECASE,
 )
 
@@ -251,8 +253,11 @@ def measure(
         raw,
         f"Two halves that share no role, question, home prompt or reply give axes with cosine {raw.value:.2f}.",
     )
+    value, low, high = (2 * v / (1 + v) for v in (raw.value, raw.low, raw.high))
     stepped = Estimate(
-        *(2 * v / (1 + v) for v in (raw.value, raw.low, raw.high)),
+        value,
+        low,
+        high,
         LEVEL,
         n_roles,
         "",
@@ -333,9 +338,6 @@ def _at(replies: Replies, layer: int) -> Replies:
     from dataclasses import replace
 
     return replace(replies, means=replies.means[:, layer : layer + 1], layers=(replies.layers[layer],))
-
-
-Put = Callable[[str, Estimate, str], None]
 
 
 def _weighted_space(part: Replies, layer: int, keep: Bools | None, w: F64) -> tuple[float, float, int]:

@@ -5,6 +5,7 @@ roles and home; tokens of the role's own words do not count. Own role against ho
 furthest from home, and inflate every figure.
 """
 
+# pyright: reportUnknownVariableType=false, reportUnknownMemberType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
 import json
@@ -209,7 +210,7 @@ def gate(scores: F64, gold: Sequence[GoldReply], *, seed: int, draws: int = 2000
     values = [_balanced(scores[tune & usable] > c, a[tune & usable]) for c in cuts]
     threshold = float(cuts[int(np.argmax(values))])
     rest = np.flatnonzero(~tune & usable)
-    labels = np.array([gold[i].role for i in rest])
+    labels = np.array([gold[int(i)].role for i in rest])
     hit, truth = scores[rest] > threshold, a[rest]
     groups = [np.flatnonzero(labels == r) for r in np.unique(labels)]
     boot = np.array(

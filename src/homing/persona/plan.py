@@ -167,7 +167,7 @@ def design_cells(
             h += 1
     unique = {(c.role, c.question, c.prompt) for c in cells}
     if len(unique) < len(cells):
-        cells = [c for c in {(c.role, c.question, c.prompt): c for c in reversed(cells)}.values()]
+        cells = list({(c.role, c.question, c.prompt): c for c in reversed(cells)}.values())
         cells.sort(key=lambda c: c.index)
         cells = [Cell(i, c.role, c.question, c.prompt, c.round, c.seed) for i, c in enumerate(cells)]
     sampling = Sampling(max_new_tokens=preset.reply_tokens, temperature=0.7, top_p=0.9)

@@ -5,6 +5,7 @@ splits are one matrix product. Halves never share a role, a question, a home pro
 Source: Lu et al. 2026 (arXiv 2601.10387); the rules that differ from it are said where they do.
 """
 
+# pyright: reportUnknownVariableType=false, reportUnknownMemberType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -93,12 +94,6 @@ def axis_weights(replies: Replies, roles: F64, questions: F64, prompts: F64, kep
         )
     share = np.where(within > 0, within, 1.0)[np.where(home, 0, replies.role)]
     return hw / hw.sum() - rw / share / roles[alive].sum()
-
-
-def _everything(replies: Replies) -> Split:
-    n_r, n_q = int(replies.role.max()) + 1, int(replies.question.max()) + 1
-    n_p = int(replies.prompt[replies.home].max()) + 1
-    return Split(np.ones((1, n_r)), np.ones((1, n_q)), np.ones((1, n_p)))
 
 
 def split_cosines(replies: Replies, splits: list[Split], *, kept: Bools | None = None) -> F64:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from homing.conversation import Conversation
 from homing.engine.base import Act, MeanRead, Read, Sampling
@@ -45,7 +45,7 @@ class Model(sync.Model):
 def open(
     name: str = "smollm2",
     *,
-    dtype: str = "float32",
+    dtype: Literal["float32", "bfloat16"] = "float32",
     threads: int | None = None,
     slots: int = 32,
     layers: str | None = None,

@@ -16,7 +16,7 @@ from homing.drift.trace import position_of
 from homing.engine.base import Sampling
 from homing.hold.cap import CapStabiliser
 from homing.identity import Identity
-from homing.models.base import Done, Intervention, Reading, Token
+from homing.models.base import Intervention, Reading, Token
 from homing.stats.seeds import stable_seed
 from homing.verbs.api import Model, open
 from homing.verbs.watch import Home
@@ -72,7 +72,7 @@ class ChatSession:
                 yield {"kind": "reading", "value": event.value}
             elif isinstance(event, Intervention):
                 engaged += 1
-            elif isinstance(event, Done):
+            else:
                 reply = event.reply
         if reply is None:
             return

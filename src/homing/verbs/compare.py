@@ -1,5 +1,6 @@
 """compare: did home move between two identities, and by more than their own noise?"""
 
+# pyright: reportUnknownVariableType=false, reportUnknownMemberType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
 import math

@@ -1,5 +1,6 @@
 """The first stage of a map: replies, read layer, judge, axis, card."""
 
+# pyright: reportUnknownVariableType=false, reportUnknownMemberType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
@@ -57,7 +58,7 @@ async def measure_persona(model: ChatModel, plan: MapPlan, work: WorkDir, progre
         plan.design,
         work=work,
         layers=range(model.info.layers),
-        advance=lambda n: progress.advance(n),
+        advance=progress.advance,
         enough=enough,
     )
     progress.stage("choosing the read layer on tuning roles")

@@ -1,5 +1,6 @@
 """report: turn an identity into the one page that a stranger reads."""
 
+# pyright: reportUnknownVariableType=false, reportUnknownMemberType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
 import math
@@ -53,25 +54,46 @@ __all__ = ["report_data", "write_report"]
 
 SHOWN_PER_DOMAIN = 1
 MEANING: Mapping[str, tuple[str, str]] = {
-    "axis.split_half_raw": ("Agreement of two halves", "Cosine of two axes made from halves that share no role, question, home prompt or reply."),
+    "axis.split_half_raw": (
+        "Agreement of two halves",
+        "Cosine of two axes made from halves that share no role, question, home prompt or reply.",
+    ),
     "axis.split_half": ("Reliability of the axis", "The same, stepped up to the whole sample by Spearman-Brown."),
-    "axis.auroc_one": ("One reply: home or a role?", "Chance that a home reply lies above a role's reply on the axis; 0.5 is guessing."),
+    "axis.auroc_one": (
+        "One reply: home or a role?",
+        "Chance that a home reply lies above a role's reply on the axis; 0.5 is guessing.",
+    ),
     "axis.auroc_three": ("Three replies: home or a role?", "The same for the mean of three replies of one speaker."),
-    "axis.auroc_predicted_one": ("Predicted for one reply", "From the variance components alone; the measured figure should lie inside."),
+    "axis.auroc_predicted_one": (
+        "Predicted for one reply",
+        "From the variance components alone; the measured figure should lie inside.",
+    ),
     "axis.auroc_predicted_three": ("Predicted for three replies", "From the variance components alone."),
     "axis.auroc_ceiling": ("Ceiling", "What unlimited replies could reach: home sits among the roles."),
-    "axis.auroc_linear": ("A linear classifier instead", "Regularised, fitted on the same halves: what a single direction gives away."),
+    "axis.auroc_linear": (
+        "A linear classifier instead",
+        "Regularised, fitted on the same halves: what a single direction gives away.",
+    ),
     "axis.auroc_length_adjusted": ("With length taken out", "One reply, after what reply length explains is removed."),
-    "axis.auroc_without_refusals": ("Without refusals", "One reply, leaving out replies that refuse or say they are an AI."),
+    "axis.auroc_without_refusals": (
+        "Without refusals",
+        "One reply, leaving out replies that refuse or say they are an AI.",
+    ),
     "axis.home_percentile": ("Roles below home", "Share of the roles whose mean position lies below home."),
     "axis.cos_pc1": ("Axis and first component", "Cosine of the axis with the main way in which roles differ."),
     "axis.pc1_share": ("First component", "Share of the variance between roles."),
     "axis.pcs_70": ("Components for 70%", "How many dimensions hold 70% of the variance between roles."),
     "axis.pcs_beyond_noise": ("Components beyond noise", "More than permuted data would show."),
-    "control.auroc_random": ("A random direction", "The same figure for directions without meaning, each with its better side."),
+    "control.auroc_random": (
+        "A random direction",
+        "The same figure for directions without meaning, each with its better side.",
+    ),
     "control.split_half_shuffled": ("Relabelled roles", "Agreement of halves when roles are called home at random."),
     "confound.length_auroc": ("Length alone", "How well reply length tells home from a role; 0.5: not at all."),
-    "judge.balanced_accuracy": ("The judge", "Balanced accuracy of the likelihood judge on the held-out half of its gold set."),
+    "judge.balanced_accuracy": (
+        "The judge",
+        "Balanced accuracy of the likelihood judge on the held-out half of its gold set.",
+    ),
     "judge.kept": ("Replies in role", "Share of role replies that the judge takes to be in role."),
     "filtered.split_half_raw": ("Agreement, judged replies only", "As above, the axis made from replies in role."),
     "filtered.split_half": ("Reliability, judged replies only", "Stepped up."),
@@ -79,7 +101,7 @@ MEANING: Mapping[str, tuple[str, str]] = {
     "filtered.auroc_three": ("Three replies, judged axis", "Scored on all held-out replies."),
     "filtered.cos_pc1": ("First component, judged replies only", "Cosine with the axis."),
     "filtered.cosine": ("Axis with and without the judge", "Cosine of the two."),
-}  # fmt: skip
+}
 PERCENT = frozenset({"axis.home_percentile", "axis.pc1_share", "judge.kept"})
 COUNTS = frozenset({"axis.pcs_70", "axis.pcs_beyond_noise"})
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -206,7 +206,7 @@ def _error(bad: BadLine) -> dict[str, Any]:
 
 
 @contextmanager
-def _opened(model: str | None, home: Home) -> Iterator[tuple[ChatModel, asyncio.Runner]]:
+def _opened(model: str | None, home: Home) -> Generator[tuple[ChatModel, asyncio.Runner], None, None]:
     runner = asyncio.Runner()
     try:
 
