@@ -49,7 +49,7 @@ class Preset:
 
 PRESETS: dict[PresetName, Preset] = {
     "smoke": Preset(40, 24, 6, 144, 24, False, 60, 0, 4, 2, 6, 120),
-    "standard": Preset(160, 80, 8, 640, 32, True, 100, 100, 4, 0, 30, 1000),
+    "standard": Preset(160, 80, 8, 560, 32, True, 100, 100, 4, 2, 30, 1000),
     "full": Preset(10_000, 10_000, 24, 2400, 48, True, 120, 120, 6, 12, 30, 2000),
 }
 
@@ -162,8 +162,8 @@ def design_cells(
         for k in range(len(chosen_roles)):
             add(k, order[(k + r * stride) % n_q], (k + r) % len(chosen_roles[k].prompts), r)
         for _ in range(min(home_per_round, preset.home_replies - h)):
-            # (h, h // n_q) walks every question under shifting prompts before any pair repeats
-            add(-1, order[h % n_q], (h + h // n_q) % len(homes), r)
+            # each walk over the questions shifts the prompts by one, so no pair repeats before all are used
+            add(-1, order[h % n_q], (h % n_q + h // n_q) % len(homes), r)
             h += 1
     unique = {(c.role, c.question, c.prompt) for c in cells}
     if len(unique) < len(cells):

@@ -21,6 +21,8 @@ JudgeName = Literal["auto", "likelihood", "none"]
 SECONDS_PER_NEW_TOKEN = 1 / 170
 SECONDS_PER_PROMPT_TOKEN = 1 / 600
 PROMPT_TOKENS = 60
+SCRIPT_REPLIES = 15 + 15 + 16
+"""Of one script of eight turns: free and twin with fresh replies, the first turn being its own, and held with all."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +65,7 @@ class MapPlan:
             "check": p.check * later,
             "cap tuning": 7 * min(12, p.cap_prompts),
             "cap report": 5 * 2 * p.cap_prompts,
-            "drift scripts": 4 * p.scripts_per_domain * (6 * 8 - 3) if p.scripts_per_domain else 0,
+            "drift scripts": 4 * p.scripts_per_domain * SCRIPT_REPLIES,
         }
 
     @property

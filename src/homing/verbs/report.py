@@ -167,7 +167,7 @@ def _headlines(identity: Identity, found: Mapping[str, Finding]) -> tuple[Headli
         out.append(
             Headline(
                 "Home can be told",
-                f"Three replies tell home from a role this often (0.5 is guessing); more replies could reach {ceiling.value:.2f}.",
+                f"Three replies tell home from a role this often; unlimited ones could reach {ceiling.value:.2f} (0.5 is guessing).",
                 one,
             )
         )
@@ -359,7 +359,8 @@ def _cap(identity: Identity, found: Mapping[str, Finding]) -> CapEffect | Absent
     lifts = [Lift("the axis", "cap", lift.estimates["lift"])]
     for kind in data["proof"]["controls"]:
         matched = data["proof"]["matched"][kind]
-        note = f"engaged {np.mean([m['engaged'] for m in matched]):.0%} of tokens and layers, the cap {matched[0]['engaged_cap']:.0%}"
+        engaged = np.mean([m["engaged"] for m in matched])
+        note = f"engaged {engaged:.0%} of tokens and layers, the cap {matched[0]['engaged_cap']:.0%}"
         lifts.append(Lift(kind, "control", lift.estimates[f"lift_{kind}"], note))
     best, cap = data["tuning"]["best"], data["cap"]
     settings = (
