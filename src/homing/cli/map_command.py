@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from homing.cli.output import json_option, stdout_for
+from homing.errors import InputError
 
 
 @click.command(name="map")
@@ -52,6 +53,8 @@ def command(
     flags = {"model": model, "preset": preset, "seed": seed, "dtype": dtype, "threads": threads, "slots": slots}
     settings = config.load(flags)
     settings.export()
+    if dtype in ("bfloat16", "float16"):
+        raise InputError(f"--dtype {dtype}: maps are made in float32 alone, so that they repeat; leave the option out")
     with stdout_for(as_json) as result:
         plan = plan_map(
             settings["model"],
@@ -72,7 +75,7 @@ def command(
             click.echo(line, err=True)
         progress = make_progress()
         try:
-            identity = run_map(plan, progress=progress)
+            identity = run_map(plan, progress=progress, threads=settings["threads"], slots=settings["slots"])
         finally:
             progress.close()
         result.emit({**summary, "digest": identity.digest}, f"{out}  {identity.digest[:12]}\nsee: homing card {out}")

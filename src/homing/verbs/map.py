@@ -26,8 +26,12 @@ from homing.verbs.progress import Progress, Silent
 
 __all__ = ["MapPlan", "map_model", "plan_map", "run_map"]
 
+SLOTS = 32
 
-def run_map(plan: MapPlan, *, progress: Progress | None = None, threads: int | None = None) -> Identity:
+
+def run_map(
+    plan: MapPlan, *, progress: Progress | None = None, threads: int | None = None, slots: int | None = None
+) -> Identity:
     """Carry out a plan; finished work in ``plan.out`` is gone on with.
 
     Raises:
@@ -35,13 +39,13 @@ def run_map(plan: MapPlan, *, progress: Progress | None = None, threads: int | N
         HomingError: whatever the stages refuse.
     """
     try:
-        return asyncio.run(_run(plan, progress or Silent(), threads))
+        return asyncio.run(_run(plan, progress or Silent(), threads, slots or SLOTS))
     except KeyboardInterrupt:
         raise Interrupted(f"stopped; what is finished is kept in {plan.out}: run the same command to go on") from None
 
 
-async def _run(plan: MapPlan, progress: Progress, threads: int | None) -> Identity:
-    model = open_model(plan.model, dtype="float32", threads=threads)
+async def _run(plan: MapPlan, progress: Progress, threads: int | None, slots: int) -> Identity:
+    model = open_model(plan.model, dtype="float32", threads=threads, slots=slots)
     try:
         return await map_model(model, plan, progress=progress)
     finally:
