@@ -49,7 +49,7 @@ class Preset:
 
 PRESETS: dict[PresetName, Preset] = {
     "smoke": Preset(40, 24, 6, 144, 24, False, 60, 0, 4, 2, 6, 120),
-    "standard": Preset(160, 80, 8, 560, 32, True, 100, 100, 4, 2, 30, 1000),
+    "standard": Preset(160, 80, 7, 560, 32, True, 100, 100, 4, 2, 30, 1000),
     "full": Preset(10_000, 10_000, 24, 2400, 48, True, 120, 120, 6, 12, 30, 2000),
 }
 

@@ -29,6 +29,8 @@ __all__ = ["Held", "hold_home", "untimed"]
 
 TUNING_PUSHES = 12
 TUNING_TOKENS = 24
+MATCHING_PUSHES = 6
+MATCHING_ROUNDS = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,9 +75,15 @@ async def hold_home(model: ChatModel, persona: Persona, plan: MapPlan, work: Wor
         directions = control_directions(
             axis, seed=seed, residuals=replies.means, role_vectors=roles[counts > 0], home=replies.home
         )
-        prompts = [Conversation.of(p.push) for p in pushes]
+        prompts = [Conversation.of(p.push) for p in pushes[:MATCHING_PUSHES]]
         matched = await match_controls(
-            model, cap, directions, prompts, seed=stable_seed("match", seed), max_new_tokens=TUNING_TOKENS
+            model,
+            cap,
+            directions,
+            prompts,
+            seed=stable_seed("match", seed),
+            max_new_tokens=TUNING_TOKENS,
+            rounds=MATCHING_ROUNDS,
         )
         found = await efficacy(
             model,

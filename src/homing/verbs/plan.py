@@ -21,6 +21,8 @@ JudgeName = Literal["auto", "likelihood", "none"]
 SECONDS_PER_NEW_TOKEN = 1 / 170
 SECONDS_PER_PROMPT_TOKEN = 1 / 600
 PROMPT_TOKENS = 60
+MATCHING_REPLIES = 2 + 6 * (3 + 1)
+"""Of one push when controls are matched: the cap and nothing, then six directions in a first round and three more."""
 SCRIPT_REPLIES = 15 + 15 + 16
 """Of one script of eight turns: free and twin with fresh replies, the first turn being its own, and held with all."""
 
@@ -64,6 +66,7 @@ class MapPlan:
             "calibration": p.calibration * later,
             "check": p.check * later,
             "cap tuning": 7 * min(12, p.cap_prompts),
+            "cap matching": MATCHING_REPLIES * min(6, p.cap_prompts),
             "cap report": 5 * 2 * p.cap_prompts,
             "drift scripts": 4 * p.scripts_per_domain * SCRIPT_REPLIES,
         }

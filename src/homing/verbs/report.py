@@ -167,7 +167,7 @@ def _headlines(identity: Identity, found: Mapping[str, Finding]) -> tuple[Headli
         out.append(
             Headline(
                 "Home can be told",
-                f"Three replies tell home from a role this often; endless ones could reach {ceiling.value:.2f} (0.5 is guessing).",
+                f"Three replies tell home from a role so often; endless ones could reach {ceiling.value:.2f} (0.5 is guessing).",
                 one,
             )
         )
