@@ -29,6 +29,7 @@ __all__ = ["Held", "hold_home", "untimed"]
 
 TUNING_PUSHES = 12
 TUNING_TOKENS = 24
+FULL_PRICE = 1000
 MATCHING_PUSHES = 6
 MATCHING_ROUNDS = 3
 
@@ -57,7 +58,7 @@ async def hold_home(model: ChatModel, persona: Persona, plan: MapPlan, work: Wor
     home_raw = axis.raw(replies.means[replies.home & persona.tune])
 
     async def choose() -> Unit:
-        difficulty = await calibrate(model, seed=seed)
+        difficulty = await calibrate(model, seed=seed, per_level=16 if preset.price_items >= FULL_PRICE else 8)
         tuning = await tune(
             model, axis, home_raw, pushes, max_new_tokens=TUNING_TOKENS, difficulty=difficulty, seed=seed
         )

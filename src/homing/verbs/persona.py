@@ -86,7 +86,10 @@ def _stop_rule(precision: float, seed: int) -> Any:
         part = replies.take(rows)
         middle = replies.means.shape[1] * 2 // 3
         at = replace(part, means=part.means[:, middle : middle + 1])
-        boot = split_cosines(at, random_splits(at, 200, seed=stable_seed("stop", seed), bootstrap=True))[:, 0]
+        try:
+            boot = split_cosines(at, random_splits(at, 200, seed=stable_seed("stop", seed), bootstrap=True))[:, 0]
+        except InputError:  # too few replies yet to cut in two: nothing is known, so go on
+            return False
         low, high = np.percentile(boot, [2.5, 97.5])
         return float(high - low) <= 2 * precision
 
