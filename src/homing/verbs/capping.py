@@ -13,7 +13,7 @@ from homing.hold.cap import Cap
 from homing.hold.controls import control_directions, match_controls
 from homing.hold.efficacy import efficacy
 from homing.hold.roleplay import load_roleplay
-from homing.hold.tuning import tune
+from homing.hold.tuning import candidates, tune
 from homing.identity import Section
 from homing.identity.work import Unit, WorkDir
 from homing.models.base import ChatModel
@@ -59,8 +59,16 @@ async def hold_home(model: ChatModel, persona: Persona, plan: MapPlan, work: Wor
 
     async def choose() -> Unit:
         difficulty = await calibrate(model, seed=seed, per_level=16 if preset.price_items >= FULL_PRICE else 8)
+        options = candidates(axis, model.info.layers, n=6 if preset.price_items >= FULL_PRICE else 3)
         tuning = await tune(
-            model, axis, home_raw, pushes, max_new_tokens=TUNING_TOKENS, difficulty=difficulty, seed=seed
+            model,
+            axis,
+            home_raw,
+            pushes,
+            options=options,
+            max_new_tokens=TUNING_TOKENS,
+            difficulty=difficulty,
+            seed=seed,
         )
         data, arrays = tuning.cap.to_section()
         return Unit({"cap": data, "tuning": tuning.to_json(), "difficulty": difficulty.to_json()}, arrays)
