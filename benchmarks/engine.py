@@ -25,9 +25,9 @@ import transformers
 
 from homing.engine import Act, Direction, Job, MeanRead, Read, Sampling
 from homing.engine.torch import TorchEngine
-from homing.models.sources import load_hf, resolve
 from homing.engine.torch.probe import Wants
 from homing.engine.torch.rows import Row
+from homing.models.sources import load_hf, resolve
 
 TEXTS = (
     "Tell me a long story about the sea and the people who live by it.",
