@@ -32,6 +32,8 @@ F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 CONTRASTS = 16
 PASS_BALANCED_ACCURACY = 0.70
+JUDGED_TOKENS = 24
+"""A reply is judged by its first tokens: most of the contrast is there, and the cost grows with every token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,11 +179,11 @@ async def _score_question(
     contexts = [Conversation((Message("system", r.prompts[0]), ask)) for r in drawn]
     contexts.append(Conversation((*home, ask)))
     own = [Conversation((Message("system", g.role.prompts[g.prompt]), ask)) for g in group]
-    texts = [g.reply for g in group]
+    texts = ["".join(model.pieces(g.reply)[:JUDGED_TOKENS]) for g in group]
     scored = await model.score_replies([*contexts, *own], [*[texts] * len(contexts), *[[t] for t in texts]])
     out: list[float | None] = []
     for i, g in enumerate(group):
-        pieces = model.pieces(g.reply)
+        pieces = model.pieces(texts[i])
         mine = _masked_mean(scored[len(contexts) + i][0], pieces, g.role.words)
         others = [_masked_mean(scored[k][i], pieces, g.role.words) for k, r in enumerate(drawn) if r.id != g.role.id][
             :CONTRASTS

@@ -81,7 +81,7 @@ async def map_model(model: ChatModel, plan: MapPlan, *, progress: Progress) -> I
     def lap(name: str) -> None:
         times[name] = round(time.monotonic() - started - sum(times.values()), 1)
 
-    with WorkDir(plan.out / "work", {"plan": plan.to_json(), "model": facts, "runtime": runtime}) as work:
+    with WorkDir(plan.out / "work", {"plan": plan.units_json(), "model": facts, "runtime": runtime}) as work:
         progress.start(total=plan.steps, unit="replies", title=f"mapping {plan.model}")
         persona = await measure_persona(model, plan, work, progress)
         lap("persona")

@@ -106,17 +106,20 @@ class MapPlan:
             )
         return lines
 
-    def to_json(self) -> dict[str, Any]:
-        """Everything the bytes of the result depend on, beside the model itself."""
+    def units_json(self) -> dict[str, Any]:
+        """Everything that the units of work depend on; the judge only adds units, so it can be run later on."""
         return {
             "model": self.model,
             "preset": asdict(self.preset),
             "preset_name": self.preset_name,
             "seed": self.seed,
             "precision": self.precision,
-            "judge": self.judged,
             "design": self.design.to_json(),
         }
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything the bytes of the result depend on, beside the model itself."""
+        return {**self.units_json(), "judge": self.judged}
 
 
 def plan_map(
