@@ -84,6 +84,8 @@ def _stop_rule(precision: float, seed: int) -> Any:
     def enough(replies: Replies) -> bool:
         rows = tuning_rows(replies, seed=seed)
         part = replies.take(rows)
+        if not part.home.any() or part.home.all():
+            return False
         middle = replies.means.shape[1] * 2 // 3
         at = replace(part, means=part.means[:, middle : middle + 1])
         try:
