@@ -71,7 +71,9 @@ def test_examples_without_a_prompt_compile_and_import_what_exists(page: Path) ->
 def named(page: Path) -> Iterator[list[str]]:
     """Every ``homing ...`` line of a shell block, and every one in inline code, in words."""
     text = page.read_text("utf-8")
-    lines = [line for kind, body in FENCE.findall(text) if kind in ("sh", "bash", "console") for line in body.splitlines()]
+    lines = [
+        line for kind, body in FENCE.findall(text) if kind in ("sh", "bash", "console") for line in body.splitlines()
+    ]
     inline = re.findall(r"`([^`\n]+)`", FENCE.sub("", text))
     for line in [*lines, *inline]:
         words = shlex.split(line.removeprefix("$ "), comments=True) if line.startswith(("homing ", "$ homing ")) else []
@@ -95,7 +97,7 @@ def test_every_command_and_flag_that_is_named_exists(page: Path) -> None:
 
 def test_the_pages_name_every_command() -> None:
     text = "\n".join(p.read_text("utf-8") for p in PAGES)
-    for name in ("map", "watch", "chat", "card", "compare", "export", "report", "doctor", "config"):
+    for name in ("map", "watch", "chat", "card", "compare", "export", "report", "doctor"):
         assert f"homing {name}" in text, name
 
 
