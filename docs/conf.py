@@ -15,7 +15,7 @@ import homing  # noqa: E402
 
 project = "homing"
 author = "the homing authors"
-copyright = "2026, the homing authors"  # noqa: A001
+copyright = "2026, the homing authors"
 version = release = homing.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
