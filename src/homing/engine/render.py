@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import datetime
 import json
 import os
 import select
@@ -17,17 +18,23 @@ from typing import Any, cast
 
 from homing.errors import TemplateError
 
-__all__ = ["TemplateRaised", "render_template"]
+__all__ = ["DATE", "TemplateFailed", "TemplateRaised", "render_template"]
 
 SECONDS = 2.0
 """Processor time of one render; a real template needs a thousandth of it."""
 SIZE = 64_000_000
 """Most characters that one render may write."""
+DATE = "2025-01-01"
+"""What ``strftime_now`` shows unless asked otherwise: a prompt that changes from day to day would make figures that do, too."""
 _WALL = 20.0  # the child measures processor time itself; this is for code that never gives control back
 
 
 class TemplateRaised(TemplateError):
     """The template refused this conversation itself, as templates do with a role or an order they do not know."""
+
+
+class TemplateFailed(TemplateError):
+    """The template broke on this conversation: an undefined value, or an operation that does not fit."""
 
 
 class _Worker:
@@ -51,7 +58,7 @@ class _Worker:
                 slow = isinstance(e, TimeoutError)
                 return {
                     "error": "it runs without end" if slow else "its renderer died, most likely of memory",
-                    "raised": False,
+                    "kind": "limit",
                 }
 
     def _running(self) -> subprocess.Popen[bytes]:
@@ -112,17 +119,37 @@ _worker = _Worker()
 atexit.register(_worker.close)
 
 
-def render_template(source: str, context: Mapping[str, Any], *, seconds: float = SECONDS, size: int = SIZE) -> str:
+def render_template(
+    source: str,
+    context: Mapping[str, Any],
+    *,
+    seconds: float = SECONDS,
+    size: int = SIZE,
+    date: str | None = None,
+) -> str:
     """Render one chat template with plain data as its context.
 
     Args:
         source: the jinja2 text. context: JSON values only. seconds: processor time. size: most characters written.
+        date: ISO date that ``strftime_now`` shows, or ``today``; None: ``HOMING_TEMPLATE_DATE``, else :data:`DATE`.
 
     Raises:
-        TemplateRaised: the template refused the context. TemplateError: it is broken, loops, grows, or tries to escape.
+        TemplateRaised: the template refused the context in words of its own. TemplateFailed: it broke on it.
+        TemplateError: it is not a template, loops, grows, or tries to escape; or the date is none.
     """
-    answer = _worker.ask({"source": source, "context": dict(context), "seconds": seconds, "size": size})
+    day = date or os.environ.get("HOMING_TEMPLATE_DATE") or DATE
+    try:
+        day = (
+            datetime.datetime.now().astimezone() if day == "today" else datetime.datetime.fromisoformat(day)
+        ).isoformat()
+    except ValueError:
+        raise TemplateError(f"template date {day!r} is no date; give one such as {DATE}, or today") from None
+    request = {"source": source, "context": dict(context), "seconds": seconds, "size": size, "date": day}
+    answer = _worker.ask(request)
     if "error" in answer:
-        kind = TemplateRaised if answer["raised"] else TemplateError
+        kind = _KINDS.get(answer["kind"], TemplateError)
         raise kind(f"the chat template cannot be used: {answer['error']}")
     return str(answer["text"])
+
+
+_KINDS: dict[str, type[TemplateError]] = {"raised": TemplateRaised, "failed": TemplateFailed}

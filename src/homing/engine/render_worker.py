@@ -1,9 +1,11 @@
 """The child process that renders chat templates: a template is somebody's code, so it gets a sandbox and hard limits.
 
 Run by path, never imported by homing. Speaks frames over its pipes: four bytes of length, then JSON.
-In: ``{"source", "context", "seconds", "size"}``. Out: ``{"text"}`` or ``{"error", "raised"}``.
+In: ``{"source", "context", "seconds", "size", "date"}``. Out: ``{"text"}`` or ``{"error", "kind"}``, the kind being
+``raised`` (the template refused), ``failed`` (it broke on this conversation) or ``limit`` (it may not be used at all).
 """
 
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
 import datetime
@@ -34,6 +36,10 @@ class Raised(Exception):
     """The template itself refused the conversation, through ``raise_exception``."""
 
 
+class Forbidden(Exception):
+    """A step that no chat template needs and that could fill the memory."""
+
+
 class Generation(Extension):
     """``{% generation %}...{% endgeneration %}``, which some training templates carry: only its body counts."""
 
@@ -54,11 +60,11 @@ class Sandbox(ImmutableSandboxedEnvironment):
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         """Refuse the two operators on anything but small numbers."""
         if operator == "**" and not (abs(left) <= 2**32 and abs(right) <= _LARGEST_POWER):
-            raise Raised(f"the power {left} ** {right} is too large for a chat template")
+            raise Forbidden(f"the power {left} ** {right} is too large for a chat template")
         if operator == "*" and not (isinstance(left, (int, float)) and isinstance(right, (int, float))):
             count, other = (left, right) if isinstance(left, int) else (right, left)
-            if not isinstance(count, int) or count * len(other) > 100_000:
-                raise Raised("a repetition of text is too large for a chat template")
+            if isinstance(count, int) and isinstance(other, (str, list, tuple)) and count * len(other) > 100_000:
+                raise Forbidden("a repetition of text is too large for a chat template")
         return super().call_binop(context, operator, left, right)
 
 
@@ -77,15 +83,10 @@ def _tojson(
     return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
 
-def _strftime_now(form: str) -> str:
-    return datetime.datetime.now().astimezone().strftime(form)
-
-
 def _environment() -> Sandbox:
     env = Sandbox(trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols])
     env.filters["tojson"] = _tojson
     env.globals["raise_exception"] = _raise_exception
-    env.globals["strftime_now"] = _strftime_now
     for unneeded in ("lipsum", "cycler", "joiner"):
         env.globals.pop(unneeded, None)
     return env
@@ -101,7 +102,7 @@ def _render(template: Callable[[], jinja2.Template], context: dict[str, Any], si
     for piece in template().generate(**context):
         length += len(piece)
         if length > size:
-            return {"error": f"it writes more than {size:,} characters", "raised": False}
+            return {"error": f"it writes more than {size:,} characters", "kind": "limit"}
         pieces.append(piece)
     return {"text": "".join(pieces)}
 
@@ -114,20 +115,24 @@ def _answer(env: Sandbox, compiled: dict[str, jinja2.Template], request: dict[st
             compiled[source] = env.from_string(source)
         return compiled[source]
 
+    day = datetime.datetime.fromisoformat(request["date"])
+    env.globals["strftime_now"] = day.strftime
     seconds = float(request["seconds"])
     signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         return _render(template, request["context"], int(request["size"]))
     except TooSlow:
-        return {"error": f"it runs longer than {seconds:g} seconds of processor time", "raised": False}
+        return {"error": f"it runs longer than {seconds:g} seconds of processor time", "kind": "limit"}
+    except Forbidden as e:
+        return {"error": str(e), "kind": "limit"}
     except (MemoryError, RecursionError):
-        return {"error": "it recurses or grows without end", "raised": False}
+        return {"error": "it recurses or grows without end", "kind": "limit"}
     except Raised as e:
-        return {"error": str(e), "raised": True}
+        return {"error": str(e), "kind": "raised"}
     except jinja2.exceptions.SecurityError as e:
-        return {"error": f"it reaches for something the sandbox forbids ({e})", "raised": False}
+        return {"error": f"it reaches for something the sandbox forbids ({e})", "kind": "limit"}
     except jinja2.TemplateSyntaxError as e:
-        return {"error": f"line {e.lineno}: {e.message}", "raised": False}
+        return {"error": f"line {e.lineno}: {e.message}", "kind": "limit"}
     except (
         jinja2.TemplateError,
         ArithmeticError,
@@ -137,7 +142,7 @@ def _answer(env: Sandbox, compiled: dict[str, jinja2.Template], request: dict[st
         ValueError,
         AssertionError,
     ) as e:
-        return {"error": f"{type(e).__name__}: {e}", "raised": True}
+        return {"error": f"{type(e).__name__}: {e}", "kind": "failed"}
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
 

@@ -10,17 +10,16 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from homing.conversation import Conversation, Message
 from homing.engine.base import SpanKind, ThinkMarkers
-from homing.engine.render import SECONDS, TemplateRaised, render_template
+from homing.engine.render import SECONDS, render_template
+from homing.engine.template_probe import FIELDS, Probe, probe_template
 from homing.errors import TemplateError
 
-__all__ = ["ChatTemplate", "Encoded", "Probe", "ReplyRange", "offsets"]
+__all__ = ["ChatTemplate", "Encoded", "ReplyRange", "offsets"]
 
-_TAG = re.compile(r"<[^<>\s]{1,40}>|\[[A-Z_]{2,30}\]")
-_FIELDS = ("reasoning_content", "reasoning", "thinking")
 _TRIMS = ("", "both", "left", "right", "newlines", "left newlines")
 
 
@@ -61,25 +60,6 @@ class Encoded:
     system_merged: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """What a template does, found by trying it.
-
-    Attributes:
-        form: whether it wants content as text or as a list of parts.
-        system: it shows a system message, refuses it, or drops it in silence.
-        implicit_system: see :class:`Encoded`. ``think``: texts that open and close thinking. ``field``: the message field
-            that it reads earlier thinking from. ``starts_inside``: its generation prompt already opens thinking.
-    """
-
-    form: Literal["text", "parts"]
-    system: Literal["shown", "refused", "dropped"]
-    implicit_system: str | None
-    think: tuple[str, str] | None
-    field: str | None
-    starts_inside: bool
-
-
 def offsets(tokenizer: Tokenizer, text: str) -> tuple[tuple[int, ...], list[tuple[int, int]]]:
     """Token ids of a rendered text and the character range of each.
 
@@ -101,12 +81,15 @@ class ChatTemplate:
         source: jinja2 text. special: names and texts such as ``{"bos_token": "<s>"}``; missing ones render as nothing.
         variables: further values that it may read, such as ``enable_thinking``.
         seconds: processor time that one render may take.
+        date: ISO date that ``strftime_now`` shows, or ``today``; None: ``HOMING_TEMPLATE_DATE``, else a fixed one, so that
+            prompts are the same tomorrow.
     """
 
     source: str
     special: Mapping[str, str]
     variables: Mapping[str, Any]
     seconds: float = SECONDS
+    date: str | None = None
 
     @classmethod
     def of(
@@ -136,21 +119,24 @@ class ChatTemplate:
             special[name] = None if value is None else str(value)
         return cls.of(source, variables=variables, **special)
 
-    def _run(self, messages: Sequence[Mapping[str, Any]], generate: bool) -> str:
+    def run(self, messages: Sequence[Mapping[str, Any]], generate: bool) -> str:
+        """One bare render of plain messages; see :meth:`render`."""
         context = {"bos_token": "", "eos_token": "", "unk_token": "", "pad_token": "", **self.special, **self.variables}
         context |= {"messages": list(messages), "add_generation_prompt": generate, "tools": None, "documents": None}
-        return render_template(self.source, context, seconds=self.seconds)
+        return render_template(self.source, context, seconds=self.seconds, date=self.date)
 
     def _plain(self, messages: Sequence[Message], *, thinking: Sequence[str | None] = ()) -> list[dict[str, Any]]:
+        """Messages as the template reads them; earlier thinking, however it is named, goes where this template looks."""
         form = self.probe.form
         out: list[dict[str, Any]] = []
         for i, m in enumerate(messages):
             raw: dict[str, Any] = {**m.fields, "role": m.role}
             raw["content"] = m.content if form == "text" else [{"type": "text", "text": m.content}]
-            if thinking and thinking[i] is not None:
-                for name in _FIELDS:
+            thought = thinking[i] if thinking else _thought(m)
+            if thought is not None:
+                for name in FIELDS:
                     raw.pop(name, None)
-                raw[self.probe.field or _FIELDS[0]] = thinking[i]
+                raw[self.probe.field or FIELDS[0]] = thought
             out.append(raw)
         return out
 
@@ -161,7 +147,7 @@ class ChatTemplate:
         Raises:
             TemplateError: it fails on a user message, or does not show one.
         """
-        return _probe(self)
+        return probe_template(self.run, self.source)
 
     @property
     def supports_system(self) -> bool:
@@ -175,14 +161,14 @@ class ChatTemplate:
             TemplateRaised: the template refuses the conversation. TemplateError: it fails, loops, grows or escapes.
         """
         body, _ = self._fold(messages.messages)
-        return self._run(self._plain(body), add_generation_prompt)
+        return self.run(self._plain(body), add_generation_prompt)
 
     def _fold(self, messages: tuple[Message, ...]) -> tuple[tuple[Message, ...], bool]:
         """Put a system message into the first user message where the template itself refuses one."""
         if not messages:
             raise TemplateError("a conversation without messages cannot be rendered; give at least one user message")
-        if messages[0].role != "system" or self.probe.system == "shown":
-            return messages, False
+        if messages[0].role != "system" or self.probe.system in ("shown", "failed"):
+            return messages, False  # where it failed on one, the render says why
         if self.probe.system == "dropped":
             raise TemplateError(
                 "the chat template drops the system message in silence; put its text into the first user message"
@@ -203,7 +189,7 @@ class ChatTemplate:
         """
         messages, merged = self._fold(conversation.messages)
         shift = len(conversation.messages) - len(messages)
-        whole = self._run(self._plain(messages), add_generation_prompt)
+        whole = self.run(self._plain(messages), add_generation_prompt)
         base = _free_marks("".join(m.content for m in messages) + whole)
         marked: list[Message] = []
         thoughts: list[str | None] = []
@@ -214,7 +200,7 @@ class ChatTemplate:
                 marked.append(m)
                 continue
             before, thought, between, reply = self._split(m.content)
-            given = next((str(m.fields[f]) for f in _FIELDS if isinstance(m.fields.get(f), str) and m.fields[f]), None)
+            given = _thought(m)
             if given is not None:
                 mark = f"{base}t{i}{base}"
                 truth[mark] = (i + shift, "thinking", given)
@@ -230,7 +216,7 @@ class ChatTemplate:
             marked.append(replace(m, content=before + thought + between + reply))
         if not truth:
             return whole, [], merged
-        text = self._run(self._plain(marked, thinking=thoughts), add_generation_prompt)
+        text = self.run(self._plain(marked, thinking=thoughts), add_generation_prompt)
         parts = re.split(f"({base}[rtu][0-9]+{base})", text)
         found = parts[1::2]
         lost = [truth[k] for k in truth if k not in found and truth[k][1] == "reply"]
@@ -272,9 +258,7 @@ class ChatTemplate:
         text, pieces, merged = self.locate(conversation, add_generation_prompt=add_generation_prompt)
         tokens, places = offsets(tokenizer, text)
         kinds: list[SpanKind] = ["prompt"] * len(tokens)
-        ends = [
-            b - 1 if b > a else -1 for a, b in places
-        ]  # the last character of each token; none: a token without text
+        ends = [b - 1 if b > a else -1 for a, b in places]  # the last character of each token; -1: it has no text
         replies: list[ReplyRange] = []
         at = 0
         for piece in pieces:
@@ -310,6 +294,11 @@ class _Piece:
     text: str
     message: int
     kind: SpanKind
+
+
+def _thought(m: Message) -> str | None:
+    """Thinking that a message carries beside its content, or None."""
+    return next((str(m.fields[f]) for f in FIELDS if isinstance(m.fields.get(f), str) and m.fields[f]), None)
 
 
 def _lay(parts: Sequence[str], truth: Mapping[str, tuple[int, SpanKind, str]], trim: str) -> list[_Piece]:
@@ -348,73 +337,3 @@ def _free_marks(text: str) -> str:
         if chr(code) not in text:
             return chr(code)
     raise TemplateError("the conversation uses every private character, so no mark is left to find replies with")
-
-
-_U, _A, _S, _T, _V = "\ue100u\ue100", "\ue100a\ue100", "\ue100s\ue100", "\ue100t\ue100", "\ue100v\ue100"
-
-
-def _probe(template: ChatTemplate) -> Probe:
-    run = template._run  # pyright: ignore[reportPrivateUsage]
-
-    def attempt(*messages: Mapping[str, Any], generate: bool = False) -> str | None:
-        try:
-            return run(messages, generate)
-        except TemplateRaised:
-            return None
-
-    user = {"role": "user", "content": _U}
-    form: Literal["text", "parts"] = "text"
-    plain = attempt(user, generate=True)
-    if plain is None or _U not in plain:
-        parts = attempt({"role": "user", "content": [{"type": "text", "text": _U}]}, generate=True)
-        if parts is None or _U not in parts:
-            if plain is None:
-                run([user], True)  # raises, with the template's own words
-            raise TemplateError("the chat template does not show the text of a user message")
-        form, plain = "parts", parts
-
-    def message(role: str, text: str, **more: str) -> dict[str, Any]:
-        return {"role": role, "content": text if form == "text" else [{"type": "text", "text": text}], **more}
-
-    with_system = attempt(message("system", _S), message("user", _U), generate=True)
-    system: Literal["shown", "refused", "dropped"] = "shown"
-    implicit: str | None = None
-    if with_system is None:
-        system = "refused"
-    elif _S not in with_system or _U not in with_system:
-        system = "dropped"
-    else:
-        before, after = with_system.split(_U)[0].split(_S)[0], with_system.split(_U)[0].split(_S)[-1]
-        lead = plain.split(_U)[0]
-        if lead.startswith(before) and lead.endswith(after) and len(lead) > len(before) + len(after):
-            implicit = lead[len(before) : len(lead) - len(after)]
-    think, field = _thinking(attempt, message)
-    tail = plain.rsplit(_U, 1)[-1]
-    starts_inside = False
-    if think is None:
-        tags = _TAG.findall(tail)
-        if tags and "think" in tags[-1].lower() and "/" not in tags[-1]:  # opened for generation, and never shown again
-            think = (tags[-1], tags[-1][0] + "/" + tags[-1][1:])
-    if think is not None:
-        starts_inside = tail.rfind(think[0]) > tail.rfind(think[1])
-    return Probe(form, system, implicit, think, field, starts_inside)
-
-
-def _thinking(attempt: Any, message: Any) -> tuple[tuple[str, str] | None, str | None]:
-    """Texts that open and close thinking, and the field it is read from: a thought is given, and its surroundings compared."""
-    history = attempt(message("user", _U), message("assistant", _A), message("user", _V))
-    header = history.split(_U)[-1].split(_A)[0] if history and _A in history and _U in history else ""
-    for field in _FIELDS:
-        shown = attempt(message("user", _U), message("assistant", _A, **{field: _T}))
-        if not shown or shown.count(_T) != 1 or _A not in shown.split(_T)[1]:
-            continue
-        before, after = shown.split(_T)
-        before, closing = before.split(_U)[-1], after.split(_A)[0].strip()
-        if header and before.startswith(header) and before[len(header) :].strip():
-            opening = before[len(header) :].strip()
-        else:
-            tags = _TAG.findall(before)
-            opening = tags[-1] if tags else ""
-        if opening and closing:
-            return (opening, closing), field
-    return None, None
