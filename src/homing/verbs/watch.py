@@ -15,7 +15,7 @@ from homing.drift.calibration import Calibration
 from homing.drift.replay import SAMPLING, Replay, replay_many
 from homing.drift.trace import Trace, TurnTrace, alarms_of, position_of
 from homing.engine.base import Act, Sampling
-from homing.errors import IdentityError, InputError
+from homing.errors import IdentityError, InputError, TemplateError, TooLong
 from homing.hold.cap import Cap
 from homing.identity import Identity
 from homing.models.base import ChatModel, ReplyRequest
@@ -121,7 +121,7 @@ def _line(home: Home, trace: Trace, t: int, alarms: Sequence[Any], warnings: Seq
         "position": _figure(home.scale.position(turn.position)),
         "drift": None if drift is None or not math.isfinite(drift) else _figure(home.scale.drift(drift)),
         "alarms": [
-            {"detector": a.detector, "turn": a.turn + 1, "statistic": a.statistic, "threshold": a.threshold}
+            {"detector": a.detector, "turn": turn.turn + 1, "statistic": a.statistic, "threshold": a.threshold}
             for a in alarms
             if a.turn == t
         ],
@@ -194,6 +194,8 @@ async def watch_conversation(
         trace = await trace_given(model, home, item)
     alarms = alarms_of(home.calibration, trace)
     warnings = home.warnings(item.conversation)
+    if not acts and trace.turns and trace.turns[0].turn > 0:
+        warnings += (f"longer than the context: the first {trace.turns[0].turn} replies were left out of the reading",)
     return [_line(home, trace, t, alarms, warnings) for t in range(len(trace.turns))], replay
 
 
@@ -255,7 +257,7 @@ def watch_file(
                 continue
             try:
                 lines, _ = runner.run(watch_conversation(chat, home, item, hold=hold))
-            except InputError as e:
+            except (InputError, TemplateError, TooLong) as e:  # of this conversation alone
                 yield _error(BadLine(item.id, item.file, item.line, str(e)))
                 continue
             shown.advance(1)
