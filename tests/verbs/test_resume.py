@@ -151,7 +151,7 @@ def test_disk_full_while_saving_the_identity_is_one_sentence(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(container, "write_atomically", full)
-    with pytest.raises(InputError, match="cannot write the identity to .*No space left"):
+    with pytest.raises(InputError, match=r"cannot write the identity to .*No space left"):
         mapped.identity.save(tmp_path / "home")
 
 
@@ -165,7 +165,7 @@ def test_output_that_cannot_be_written_is_one_sentence(mapped: Mapped, tmp_path:
     else:
         (tmp_path / "file").write_text("x")
         out = tmp_path / "file" / "home"
-    with pytest.raises(InputError, match="cannot write to .*choose another --out directory"):
+    with pytest.raises(InputError, match=r"cannot write to .*choose another --out directory"):
         run_map(tiny_plan(out, model=str(mapped.model), preset=SHORT))
 
 
