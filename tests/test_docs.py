@@ -13,7 +13,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import click
 import pytest
@@ -22,6 +21,7 @@ from click.testing import CliRunner
 import homing
 from homing.cli.main import COMMANDS, cli
 from homing.conversation import Conversation
+from homing.persona.plan import Preset
 from homing.persona.roles import load_home, load_roles
 
 ROOT = Path(__file__).parents[1]
@@ -200,7 +200,10 @@ def test_the_stabiliser_of_the_pages_holds(tiny_directory: Path) -> None:
     assert [e.hold for e in seen if isinstance(e, Intervention)] == ["patience"]
 
 
-def run_example(model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, preset: Any) -> str:
+SMALL = Preset(12, 12, 4, 48, 12, False, 8, 0, 2, 0, 4, 40)
+
+
+def run_example(model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, preset: Preset) -> str:
     """The ten lines as they stand, on a small identity made here; only the model's name may differ."""
     from homing.verbs import plan
 
@@ -216,13 +219,20 @@ def run_example(model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pre
     return "\n".join(lines)
 
 
+@pytest.mark.timeout(300)
+def test_the_ten_lines_run_on_a_tiny_model(
+    tiny_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every step with real weights, though random ones: what is printed has the right form, and means nothing."""
+    said = run_example(str(tiny_directory), tmp_path, monkeypatch, SMALL)
+    assert re.search(r"^free: 1 -?[\d.]+$", said, re.M)
+    assert re.search(r"^held: 1 -?[\d.]+ \d+$", said, re.M)
+
+
 @pytest.mark.model
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_ten_lines_run(smol: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from homing.persona.plan import Preset
-
-    small = Preset(12, 12, 4, 48, 12, False, 8, 0, 2, 0, 4, 40)
-    said = run_example("smollm2", tmp_path, monkeypatch, small)
+    said = run_example("smollm2", tmp_path, monkeypatch, SMALL)
     assert re.search(r"^free: 1 -?[\d.]+$", said, re.M)
     assert re.search(r"^held: 1 -?[\d.]+ \d+$", said, re.M)
