@@ -1,0 +1,280 @@
+"""Two identities side by side, and directions that go out to other tools and come in from them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.cli.schemas import validate
+from tests.verbs.tiny_map import Mapped
+
+from homing.errors import IdentityError, InputError
+from homing.identity import Identity, Section
+from homing.identity.container import LAYER_CONVENTION
+from homing.persona.axis import Axis
+from homing.verbs.compare import compare, compare_identities
+from homing.verbs.export import export_gguf, import_foreign
+
+
+def axis_of(identity: Identity) -> Axis:
+    section = identity.section("persona")
+    return Axis.from_json(section.data["axis"], section.arrays["axis"])
+
+
+def moved(identity: Identity, by: float) -> Identity:
+    """The same identity with home moved along its own axis, by so many home distances at every layer."""
+    section, axis = identity.section("persona"), axis_of(identity)
+    home = section.arrays["home"] + by * np.asarray(axis.unit, np.float32)[:, None] * axis.vectors
+    roles = section.arrays["roles"]
+    made = Axis.between(home, roles, axis.layers, read_layer=axis.read_layer)
+    data = {**section.data, "axis": made.to_json()}
+    return identity.with_section(
+        "persona", Section(1, data, {**section.arrays, "home": home.astype(np.float32), "axis": made.vectors})
+    )
+
+
+def test_an_identity_is_equivalent_to_itself(mapped: Mapped) -> None:
+    found = compare(mapped.home, mapped.home)
+    validate("compare", found)
+    assert found["verdict"].startswith("equivalent")
+    assert found["estimates"]["home_shift"]["value"] == pytest.approx(0.0, abs=1e-6)
+    assert found["estimates"]["cosine"]["value"] == pytest.approx(1.0, abs=1e-6)
+    assert found["same_model"]
+    assert not any(r["beyond_noise"] for r in found["roles_moved"])
+
+
+@pytest.mark.parametrize("by", [-0.5, 0.4])
+def test_a_planted_shift_of_home_is_found(mapped: Mapped, tmp_path: Path, by: float) -> None:
+    other = moved(mapped.identity, by).save(tmp_path / "moved")
+    found = compare(mapped.home, other)
+    validate("compare", found)
+    shift = found["estimates"]["home_shift"]
+    assert found["verdict"].startswith("different")
+    assert shift["low"] <= by <= shift["high"]
+    assert shift["value"] == pytest.approx(by, abs=0.02)
+
+
+def test_a_turned_axis_is_said_to_have_turned(mapped: Mapped) -> None:
+    section, axis = mapped.identity.section("persona"), axis_of(mapped.identity)
+    rng = np.random.default_rng(0)
+    aside = rng.standard_normal(axis.vectors.shape).astype(np.float32)
+    aside -= np.einsum("lh,lh->l", aside, axis.vectors)[:, None] * axis.vectors
+    aside /= np.linalg.norm(aside, axis=1, keepdims=True)
+    home = section.arrays["home"] + np.asarray(axis.unit, np.float32)[:, None] * aside  # 45 degrees
+    made = Axis.between(home, section.arrays["roles"], axis.layers, read_layer=axis.read_layer)
+    other = mapped.identity.with_section(
+        "persona",
+        Section(1, {**section.data, "axis": made.to_json()}, {**section.arrays, "home": home, "axis": made.vectors}),
+    )
+    finding, _ = compare_identities(mapped.identity, other)
+    assert finding.estimates["angle"].value == pytest.approx(45, abs=3)
+    assert "turned by more than its noise" in finding.verdict
+    assert finding.estimates["cosine"].high < finding.estimates["cosine_ceiling"].low
+
+
+def test_a_role_that_moved_is_named(mapped: Mapped) -> None:
+    section, axis = mapped.identity.section("persona"), axis_of(mapped.identity)
+    roles = section.arrays["roles"].copy()
+    roles[5] += 0.8 * np.asarray(axis.unit, np.float32)[:, None] * axis.vectors
+    other = mapped.identity.with_section("persona", Section(1, section.data, {**section.arrays, "roles": roles}))
+    _, found = compare_identities(mapped.identity, other)
+    assert found[0]["role"] == section.data["roles"][5]["id"]
+    assert found[0]["beyond_noise"]
+    assert found[0]["shift"]["value"] > 0.5
+
+
+def test_other_architectures_are_refused(mapped: Mapped) -> None:
+    other = Identity({**mapped.identity.model, "layers": 6}, mapped.identity.sections)
+    with pytest.raises(IdentityError, match="only checkpoints of one architecture compare"):
+        compare_identities(mapped.identity, other)
+    section = mapped.identity.section("persona")
+    renamed = [{**r, "id": f"other-{r['id']}"} for r in section.data["roles"]]
+    strange = mapped.identity.with_section("persona", Section(1, {**section.data, "roles": renamed}, section.arrays))
+    with pytest.raises(IdentityError, match="share 0 roles"):
+        compare_identities(mapped.identity, strange)
+
+
+def test_a_control_vector_comes_back_with_its_layers_and_sign(mapped: Mapped, tmp_path: Path) -> None:
+    from gguf import GGUFReader
+
+    axis = axis_of(mapped.identity)
+    out = export_gguf(mapped.home, tmp_path / "deep" / "axis.gguf", layers=(1, 3))
+    back = import_foreign(out)
+    assert back.layers == (1, 3)
+    assert back.sign == "towards home"
+    for row, layer in zip(back.vectors, back.layers, strict=True):
+        at = axis.layers.index(layer)
+        assert np.allclose(row, axis.vectors[at] * axis.unit[at], rtol=1e-6)
+        assert float(row @ mapped.planted.axis) > 0  # adding it moves towards the planted home
+    reader: Any = GGUFReader(str(out))
+    text = {
+        k: bytes(f.parts[f.data[0]]).decode()
+        for k, f in reader.fields.items()
+        if k in ("homing.layer_convention", "homing.sign", "homing.identity", "general.architecture")
+    }
+    assert text == {
+        "homing.layer_convention": LAYER_CONVENTION,
+        "homing.sign": "towards home",
+        "homing.identity": mapped.identity.digest,
+        "general.architecture": "controlvector",
+    }
+
+
+def test_adding_an_exported_vector_moves_the_stream_by_one_home_distance(mapped: Mapped, tmp_path: Path) -> None:
+    """The convention is checked on the model itself: what is written for layer i is added to the output of layer i."""
+    import torch
+
+    axis = axis_of(mapped.identity)
+    vector = import_foreign(export_gguf(mapped.home, tmp_path / "a.gguf", layers=(2,))).vectors[0]
+    model, tokenizer = mapped.planted.model, mapped.planted.tokenizer
+    ids = torch.tensor([tokenizer("<|im_start|>user\nhello<|im_end|>\n")["input_ids"]])
+
+    def position(extra: np.ndarray | None) -> float:
+        block = model.model.layers[2]
+
+        def add(_: Any, __: Any, out: Any) -> Any:
+            first = out[0] if isinstance(out, tuple) else out
+            return first + torch.from_numpy(extra) if extra is not None else out
+
+        handle = block.register_forward_hook(add)
+        try:
+            with torch.no_grad():
+                h = model(ids, output_hidden_states=True).hidden_states[3][0].mean(0).numpy()
+        finally:
+            handle.remove()
+        return float((h @ axis.vectors[2] - axis.zero[2]) / axis.unit[2])
+
+    assert position(vector) - position(None) == pytest.approx(1.0, abs=1e-4)
+
+
+def test_layers_that_cannot_be_exported_are_refused(mapped: Mapped, tmp_path: Path) -> None:
+    for wrong in ((0,), (9,), ()):
+        with pytest.raises(InputError, match="cannot be exported"):
+            export_gguf(mapped.home, tmp_path / "a.gguf", layers=wrong)
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(InputError, match="cannot write"):
+        export_gguf(mapped.home, tmp_path / "file" / "a.gguf")
+
+
+def test_by_default_the_layers_of_the_cap_are_written(mapped: Mapped, tmp_path: Path) -> None:
+    cap = mapped.identity.section("cap").data["cap"]
+    back = import_foreign(export_gguf(mapped.home, tmp_path / "cap.gguf"))
+    assert back.layers == tuple(cap["layers"])
+
+
+def foreign_gguf(path: Path, tensors: dict[str, np.ndarray]) -> Path:
+    from gguf import GGUFWriter
+
+    writer: Any = GGUFWriter(str(path), "controlvector")
+    writer.add_string("controlvector.model_hint", "llama")
+    writer.add_uint32("controlvector.layer_count", len(tensors))
+    for name, value in tensors.items():
+        writer.add_tensor(name, value)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def test_a_control_vector_of_another_tool_has_an_unknown_sign(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    rows = {f"direction.{i}": rng.standard_normal(16).astype(np.float32) for i in (1, 2, 5)}
+    back = import_foreign(foreign_gguf(tmp_path / "repeng.gguf", rows))
+    assert back.layers == (1, 2, 5)
+    assert back.sign == "unknown"
+    assert "does not say which way" in back.note
+    assert np.array_equal(back.vectors, np.stack(list(rows.values())))
+
+
+def test_foreign_files_that_are_no_directions_are_refused(tmp_path: Path) -> None:
+    ones = np.ones(4, np.float32)
+    with pytest.raises(InputError, match="no directions of one width"):
+        import_foreign(foreign_gguf(tmp_path / "a.gguf", {"weights.1": ones}))
+    with pytest.raises(InputError, match="no directions of one width"):
+        import_foreign(foreign_gguf(tmp_path / "b.gguf", {"direction.1": ones, "direction.2": np.ones(5, np.float32)}))
+    with pytest.raises(InputError, match="not finite"):
+        import_foreign(foreign_gguf(tmp_path / "c.gguf", {"direction.1": ones * np.nan}))
+    whole = foreign_gguf(tmp_path / "d.gguf", {"direction.1": ones, "direction.2": ones}).read_bytes()
+    for cut in (0, 3, 20, 60, len(whole) - 40):  # the last 16 bytes are padding
+        (tmp_path / "cut.gguf").write_bytes(whole[:cut])
+        with pytest.raises(InputError) as e:
+            import_foreign(tmp_path / "cut.gguf")
+        assert "\n" not in str(e.value)
+    (tmp_path / "x.npy").write_bytes(b"x")
+    with pytest.raises(InputError, match=r"ends in '\.npy'"):
+        import_foreign(tmp_path / "x.npy")
+    with pytest.raises(InputError, match="does not exist"):
+        import_foreign(tmp_path / "none.pt")
+
+
+def test_a_pt_file_of_plain_tensors_is_read(tmp_path: Path) -> None:
+    import torch
+
+    table = torch.randn(5, 8)
+    torch.save(table, tmp_path / "axis.pt")
+    torch.save({"axis": table.to(torch.bfloat16)}, tmp_path / "named.pt")
+    for name, tolerance in (("axis.pt", 0.0), ("named.pt", 0.02)):
+        back = import_foreign(tmp_path / name)
+        assert back.layers == (0, 1, 2, 3, 4)
+        assert np.allclose(back.vectors, table.numpy(), atol=tolerance, rtol=tolerance)
+        assert "negated" in back.note
+    torch.save({"a": table, "b": table}, tmp_path / "two.pt")
+    torch.save(table[0], tmp_path / "flat.pt")
+    torch.save(table * float("inf"), tmp_path / "inf.pt")
+    for name, says in (("two.pt", "holds 2 tensors"), ("flat.pt", "one tensor of shape"), ("inf.pt", "not finite")):
+        with pytest.raises(InputError, match=says):
+            import_foreign(tmp_path / name)
+
+
+class Bomb:
+    """What a hostile file would hold: opening it runs code."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (Path(self.path),)
+
+
+@pytest.mark.parametrize("how", ["torch", "pickle", "truncated", "text"])
+def test_a_pt_that_would_run_code_is_refused_and_not_run(tmp_path: Path, how: str) -> None:
+    import pickle  # noqa: TID251 - to write what must not be read
+
+    import torch
+
+    bomb, file = tmp_path / "ran", tmp_path / "axis.pt"
+    if how == "torch":
+        torch.save({"axis": Bomb(str(bomb))}, file)
+    elif how == "pickle":
+        file.write_bytes(pickle.dumps(Bomb(str(bomb))))
+    elif how == "truncated":
+        torch.save(torch.ones(4, 4), file)
+        file.write_bytes(file.read_bytes()[:-40])
+    else:
+        file.write_text("hello")
+    with pytest.raises(InputError, match="not a plain tensor file, or would run code"):
+        import_foreign(file)
+    assert not bomb.exists()
+
+
+def test_a_map_without_layer_where_the_other_is_read_is_refused(mapped: Mapped) -> None:
+    section, axis = mapped.identity.section("persona"), axis_of(mapped.identity)
+    rest = tuple(i for i in axis.layers if i != axis.read_layer)
+    at = [axis.layers.index(i) for i in rest]
+    part = replace(
+        axis, layers=rest, vectors=axis.vectors[at], zero=tuple(axis.zero[i] for i in at),
+        unit=tuple(axis.unit[i] for i in at), read_layer=rest[-1],
+    )  # fmt: skip
+    arrays = {
+        **section.arrays,
+        "axis": part.vectors,
+        "home": section.arrays["home"][at],
+        "roles": section.arrays["roles"][:, at],
+    }
+    other = mapped.identity.with_section("persona", Section(1, {**section.data, "axis": part.to_json()}, arrays))
+    with pytest.raises(IdentityError, match="has no layer"):
+        compare_identities(mapped.identity, other)
