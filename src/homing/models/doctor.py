@@ -314,9 +314,9 @@ async def _equality(engine: TorchEngine, model: Any, tokenizer: Any, prompts: li
 
 
 def _ends(model: Any, tokenizer: Any) -> list[int]:
-    own = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
-    ids = {*(own if isinstance(own, list) else [own]), tokenizer.eos_token_id} - {None}
-    return sorted(int(i) for i in ids)
+    own: Any = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    ids: list[Any] = [*(own if isinstance(own, list) else [own]), tokenizer.eos_token_id]
+    return sorted({int(i) for i in ids if i is not None})
 
 
 async def _speed(engine: TorchEngine, prompts: list[tuple[int, ...]]) -> Check:

