@@ -26,9 +26,13 @@ exclude_patterns = ["_build"]
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
+# A method without a docstring must not show that of a metaclass.
+autodoc_inherit_docstrings = False
+autodoc_type_aliases = {"F32": "F32"}
 python_use_unqualified_type_names = True
 # Attributes as a list of their own: autodoc shows the fields of dataclasses already.
 napoleon_use_ivar = True
+napoleon_attr_annotations = False
 
 html_theme = "furo"
 html_title = f"homing {release}"

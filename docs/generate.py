@@ -33,6 +33,11 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     return "\n".join("| " + " | ".join(cell(c) for c in line) + " |" for line in lines) + "\n"
 
 
+def no_html(text: str) -> str:
+    """Markdown in which a ``<tag>`` of a template or a message is shown, not obeyed; code is left as it is."""
+    return "".join(p if i % 2 else p.replace("<", "&lt;") for i, p in enumerate(re.split(r"(`[^`\n]*`)", text)))
+
+
 def commands() -> Iterator[tuple[str, click.Command]]:
     """Every command with its full name, groups opened."""
     from homing.cli.main import cli
@@ -189,25 +194,21 @@ def families_page() -> str:
     return (
         "# Model families\n\nDecoder layers are found by structure, not by name. Each line is a tiny random model of that"
         " architecture, opened by the engine when these pages were built.\n\n"
-        + table(("family", "decoder layers at", "layers", "result"), rows)
+        + no_html(table(("family", "decoder layers at", "layers", "result"), rows))
     )
 
 
 def templates_page() -> str | None:
-    """Chat templates read in place from other packages; None where they or the table are not installed."""
-    if importlib.util.find_spec("homing.testing.templates") is None:
-        return None
-    from homing.testing import templates
+    """The table of the tests: templates read in place from other packages; None where none of these is installed."""
+    from homing.testing.templates import find_templates, template_table
 
-    found: list[Any] = list(templates.template_table())
+    found = find_templates()
     if not found:
         return None
-    names = list(found[0].__dataclass_fields__)
-    rows = [[getattr(row, n) for n in names] for row in found]
     return (
-        "# Chat templates\n\nEach template either gives the exact tokens of every reply, or is refused with its reason. The"
-        " templates are read where other packages installed them; nothing of them is copied here.\n\n"
-        + table([n.replace("_", " ") for n in names], rows)
+        f"# Chat templates\n\nOf {len(found)} templates, each either gives the exact tokens of every reply, or is refused with"
+        " its reason. They are read where other packages installed them; nothing of them is copied here.\n\n"
+        + no_html(template_table())
     )
 
 
