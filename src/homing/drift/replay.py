@@ -61,6 +61,7 @@ async def replay_many(
     acts: Sequence[Act] = (),
     fresh: bool = True,
     turns: int | None = None,
+    keep: str = "",
     advance: Callable[[int], None] = lambda n: None,
 ) -> list[Replay]:
     """Replay scripts turn by turn; all of them advance together, so the model works in batches.
@@ -74,6 +75,8 @@ async def replay_many(
         home: messages before the first user turn (system prompt and examples).
         acts: on every token of every turn; fresh replies are always made without them.
         turns: play only so many.
+        keep: name under which prompts are kept from turn to turn, so that a turn computes only what is new; give each
+            unit of work its own, or a resumed run would differ from an unbroken one in the last bits. Empty: not kept.
         advance: told how many replies were made.
     """
     model.register(axis.direction)
@@ -90,7 +93,7 @@ async def replay_many(
         for i in on:
             alive[i] = alive[i].then(scripts[i].turns[t], "user")
             s = replace(sampling, seed=stable_seed("turn", scripts[i].id, t, sampling.seed))
-            requests.append(ReplyRequest(alive[i], s, tuple(acts), (read,)))
+            requests.append(ReplyRequest(alive[i], s, tuple(acts), (read,), keep=keep))
         beside = fresh and (t > 0 or bool(acts))
         if beside:
             for i in on:

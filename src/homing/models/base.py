@@ -142,13 +142,19 @@ class TurnRead:
 
 @dataclass(frozen=True, slots=True)
 class ReplyRequest:
-    """One reply to make, for :meth:`ChatModel.replies`."""
+    """One reply to make, for :meth:`ChatModel.replies`.
+
+    Attributes:
+        keep: name under which the prompt's keys and values are kept for the next turn of the same conversation; empty:
+            not kept. What is kept under one name is never used under another.
+    """
 
     conversation: Conversation
     sampling: Sampling = Sampling()
     acts: tuple[Act, ...] = ()
     reads: tuple[Read, ...] = ()
     means: tuple[MeanRead, ...] = ()
+    keep: str = ""
 
 
 class ChatModel(Protocol):

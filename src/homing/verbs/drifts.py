@@ -122,8 +122,10 @@ async def play(
     for start in range(0, len(scripts), TOGETHER):
         some = scripts[start : start + TOGETHER]
 
-        async def compute(some: Sequence[Playable] = some) -> Unit:
-            replays = await replay_many(model, some, axis=axis, home=home, sampling=sampling, turns=turns, acts=acts)
+        async def compute(some: Sequence[Playable] = some, start: int = start) -> Unit:
+            replays = await replay_many(
+                model, some, axis=axis, home=home, sampling=sampling, turns=turns, acts=acts, keep=f"{name}/{start}"
+            )
             return Unit(_plain(_pack(replays)))
 
         unit = await work.do(f"{name}/{start // TOGETHER:03d}", compute)
@@ -171,27 +173,28 @@ async def run_domains(
 ) -> list[DomainRun]:
     """Replay the drift scripts of every domain: free, their neutral twins, and held by the cap, paired on user turns."""
     home, sampling = opening(plan.design.homes[0]), _sampling(plan)
-    out: list[DomainRun] = []
+    chosen: dict[str, tuple[Script, ...]] = {}
     for domain in DOMAINS:
-        progress.stage(f"replaying scripted conversations: {domain.replace('_', ' ')}")
-        scripts = [s for s in load_scripts(domain) if s.half == "report"]
-        scripts += [s for s in load_scripts(domain) if s.half == "tune"]
-        scripts = scripts[: plan.preset.scripts_per_domain]
-        arms: dict[str, list[Replay]] = {}
-        for arm, chosen, on in (
-            ("free", scripts, ()),
-            ("twin", [s.neutral for s in scripts], ()),
-            ("held", scripts, tuple(acts)),
-        ):
-            if arm == "held" and not acts:
-                arms[arm] = []
-                continue
-            arms[arm] = await play(
-                model, chosen, axis=axis, home=home, sampling=sampling, work=work, name=f"scripts/{domain}-{arm}",
-                turns=None, acts=on, progress=progress,
-            )  # fmt: skip
-        out.append(DomainRun(domain, tuple(scripts), tuple(arms["free"]), tuple(arms["twin"]), tuple(arms["held"])))
-    return out
+        ordered = sorted(load_scripts(domain), key=lambda s: s.half != "report")
+        chosen[domain] = tuple(ordered[: plan.preset.scripts_per_domain])
+    scripts = [s for many in chosen.values() for s in many]
+    arms: dict[str, list[Replay]] = {}
+    for arm, title, some, on in (
+        ("free", "replaying scripted conversations", scripts, ()),
+        ("twin", "replaying their neutral twins", [s.neutral for s in scripts], ()),
+        ("held", "replaying them held by the cap", scripts, tuple(acts)),
+    ):
+        progress.stage(title)
+        # all domains side by side, so that even two scripts of each fill a batch
+        arms[arm] = await play(
+            model, some, axis=axis, home=home, sampling=sampling, work=work, name=f"scripts/{arm}", turns=None, acts=on,
+            progress=progress,
+        )  # fmt: skip
+    at = {s.id: i for i, s in enumerate(scripts)}
+    return [
+        DomainRun(domain, many, *(tuple(arms[arm][at[s.id]] for s in many) for arm in ("free", "twin", "held")))
+        for domain, many in chosen.items()
+    ]
 
 
 def _means(replays: Sequence[Replay]) -> list[float]:
