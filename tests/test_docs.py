@@ -236,3 +236,20 @@ def test_the_ten_lines_run(smol: Path, tmp_path: Path, monkeypatch: pytest.Monke
     said = run_example("smollm2", tmp_path, monkeypatch, SMALL)
     assert re.search(r"^free: 1 -?[\d.]+$", said, re.M)
     assert re.search(r"^held: 1 -?[\d.]+ \d+$", said, re.M)
+
+
+def test_hooks_fetch_nothing_and_run_what_make_check_runs() -> None:
+    import yaml
+
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text("utf-8"))
+    assert [repo["repo"] for repo in hooks["repos"]] == ["local"]
+    entries = [h["entry"] for repo in hooks["repos"] for h in repo["hooks"]]
+    assert all(e.startswith(".venv/bin/") for e in entries)
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    for tool in ("ruff format --check", "ruff check", "pyright", "lint-imports"):
+        assert f"$(BIN)/{tool}" in makefile
+        assert any(e.startswith(f".venv/bin/{tool}") for e in entries), tool
+
+
+def test_the_changelog_names_this_version() -> None:
+    assert f"\n## {homing.__version__}" in (ROOT / "CHANGELOG.md").read_text("utf-8")
