@@ -199,8 +199,11 @@ def _classifier(x: F64, w: F64, home: Bools, test: Bools) -> F64:
     residual = z - np.where(label[:, None], centre_h, centre_r)
     cov = (residual * weight[:, None]).T @ residual / weight.sum()
     # 0.2 towards the mean variance: there are as many directions as replies
-    cov = 0.8 * cov + 0.2 * np.eye(len(cov)) * (np.trace(cov) / len(cov))
-    v = np.linalg.solve(cov, centre_h - centre_r)
+    spread = float(np.trace(cov)) / len(cov)
+    if spread <= 0:  # one reply a class: there is no spread to learn from
+        v = centre_h - centre_r
+    else:
+        v = np.linalg.solve(0.8 * cov + 0.2 * spread * np.eye(len(cov)), centre_h - centre_r)
     scale = float(v @ (centre_h - centre_r))
     return (x[test] - centre_r) @ v / scale
 
