@@ -74,7 +74,9 @@ def command(model: str | None, identity: Path | None, hold: str | None) -> None:
 
     settings = config.load({"model": model, "identity": identity})
     settings.export()
-    session = ChatSession(settings["model"], need_identity(settings["identity"]), hold)
+    # Unless someone chose a model, the one that the identity was made on is opened, not the default.
+    chosen = None if settings.sources["model"] == "default" else settings["model"]
+    session = ChatSession(chosen, need_identity(settings["identity"]), hold)
     console = Console()
     console.print(Text("home is 0; left is away. /hold on|off, /home, /quit", style="dim"))
     while True:
