@@ -124,3 +124,11 @@ def test_timing_is_a_median_with_its_level():
     before = [p.clone() for p in model.parameters()]
     assert step_seconds(model, rounds=2, steps=2).value > 0
     assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+
+
+@pytest.mark.model
+def test_the_embedded_model_is_well(smol):
+    report = examine(str(smol))
+    assert {c.name: c.state for c in report.checks} == dict.fromkeys(NAMES, "ok")
+    assert report["layers"].facts["count"] == 30
+    assert "SmolLM" in report["implicit_system"].sentence
