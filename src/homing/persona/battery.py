@@ -296,6 +296,6 @@ def _compare(name: str, base: Baseline, held: Scored, families: Sequence[Family]
             "accuracy_on": wilson(on, n),
         },
         verdict=f"Accuracy {off / n:.1%} without, {on / n:.1%} with: {test.verdict} (margin {ACCURACY_MARGIN:.0%});"
-        f" the right answer changes by {logprob:+.2f} nats over {n} items.",
+        f" the right answer changes by {logprob:+.2f} over {n} items.",
         cost=cost,
     )
