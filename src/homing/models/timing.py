@@ -29,7 +29,7 @@ def median_of(values: Sequence[float], *, unit: str) -> Estimate:
     )
 
 
-def step_seconds(model: Any, *, rows: int = 1, steps: int = 8, rounds: int = 5) -> Estimate:
+def step_seconds(model: Any, *, rows: int = 1, steps: int = 4, rounds: int = 5) -> Estimate:
     """Seconds of one decoding step of a plain causal language model of transformers, keys and values kept.
 
     Args:
