@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
@@ -29,6 +29,7 @@ from homing.verbs.progress import Progress
 __all__ = ["Alarming", "DomainRun", "calibrate_alarms", "drift_section", "run_domains"]
 
 TOGETHER = 20
+MIN_SCRIPTS = 4
 DOMAINS = ("coding", "writing", "emotional", "self_nature")
 
 
@@ -239,29 +240,46 @@ def drift_findings(runs: Sequence[DomainRun], seed: int) -> dict[str, Finding]:
             known,
             verdict=f"{run.domain.replace('_', ' ')}: {e.value:+.2f} against its neutral twin; it {verdict}.",
         )
-    hypothesis = load_hypothesis()
-    above = [v for d in hypothesis.above for v in excess.get(d, [])]
-    below = [v for d in hypothesis.below for v in excess.get(d, [])]
-    above, below = ([v for v in x if math.isfinite(v)] for x in (above, below))
-    if len(above) >= 4 and len(below) >= 4:
-        rng = np.random.default_rng(stable_seed("hypothesis", seed))
-        draws = [
-            float(np.mean(rng.choice(above, len(above))) - np.mean(rng.choice(below, len(below)))) for _ in range(2000)
-        ]
-        low, high = (float(v) for v in np.percentile(draws, [2.5, 97.5]))
-        value = float(np.mean(above) - np.mean(below))
-        gap = Estimate(
-            value, min(low, value), max(high, value), 0.95, len(above) + len(below), "", "bootstrap over scripts"
-        )
-        fell = "it held" if gap.low > 0 else "the opposite was seen" if gap.high < 0 else "it was not shown"
-        out["drift.hypothesis"] = Finding(
-            "drift.hypothesis", {"value": gap}, verdict=f"{hypothesis.statement} {fell.capitalize()}."
-        )
-    else:
-        out["drift.hypothesis"] = Finding(
-            "drift.hypothesis", {}, "not_measurable", "too few scripts were replayed to compare domains"
-        )
+    out["drift.hypothesis"] = _hypothesis(runs, excess, seed)
     return out
+
+
+def _difference(a: Sequence[float], b: Sequence[float], seed: int) -> Estimate:
+    """Mean of ``a`` minus mean of ``b``, scripts resampled within each."""
+    rng = np.random.default_rng(seed)
+    x, y = np.array([v for v in a if math.isfinite(v)]), np.array([v for v in b if math.isfinite(v)])
+    draws = rng.choice(x, (2000, len(x))).mean(axis=1) - rng.choice(y, (2000, len(y))).mean(axis=1)
+    value = float(x.mean() - y.mean())
+    low, high = (float(v) for v in np.percentile(draws, [2.5, 97.5]))
+    return Estimate(value, min(low, value), max(high, value), 0.95, len(x) + len(y), "", "bootstrap over scripts")
+
+
+def _hypothesis(runs: Sequence[DomainRun], excess: Mapping[str, Sequence[float]], seed: int) -> Finding:
+    """The order of domains as it was written down: each of the expected differences of mean position above zero."""
+    stated = load_hypothesis()
+    positions = {
+        run.domain: [float(np.nanmean([t.position for t in r.trace.turns])) for r in run.free if r.trace.turns]
+        for run in runs
+    }
+    name = "drift.hypothesis"
+    pairs = [(a, b) for a in stated.above for b in stated.below]
+    if any(len(positions.get(d, ())) < MIN_SCRIPTS for pair in pairs for d in pair):
+        return Finding(
+            name, {}, "not_measurable", f"a domain has fewer than {MIN_SCRIPTS} scripts; the evidence run has 12"
+        )
+    found = {f"{a}_over_{b}": _difference(positions[a], positions[b], stable_seed(seed, a, b)) for a, b in pairs}
+    above = [v for d in stated.above for v in positions[d]]
+    below = [v for d in stated.below for v in positions[d]]
+    drifts = [[v for d in many for v in excess[d]] for many in (stated.above, stated.below)]
+    held = sum(e.low > 0 for e in found.values())
+    against = sum(e.high < 0 for e in found.values())
+    verdict = f"{held} of {len(found)} expected differences of position are clear of zero"
+    verdict += f", {against} point the other way. " if against else ". "
+    verdict += "The hypothesis held." if held == len(found) else "The hypothesis was not shown."
+    pooled = {"value": _difference(above, below, stable_seed(seed, "pooled"))}
+    return Finding(
+        name, {**pooled, **found, "drift": _difference(*drifts, stable_seed(seed, "drift"))}, verdict=verdict
+    )
 
 
 def drift_section(alarming: Alarming, runs: Sequence[DomainRun], plan: MapPlan) -> Section:

@@ -174,8 +174,11 @@ def _headlines(identity: Identity, found: Mapping[str, Finding]) -> tuple[Headli
     gap = found.get("drift.hypothesis")
     if gap is not None:
         e = _value(found, "drift.hypothesis")
-        verdict: Verdict = "not_measurable" if e is None else "shown" if e.low > 0 else "not_shown"
-        out.append(Headline("Drift by topic", gap.verdict or f"Not measurable: {gap.reason}.", e, verdict, "+.2f"))
+        verdict: Verdict = "not_measurable" if e is None else "shown" if "held" in gap.verdict else "not_shown"
+        told = "Written down before the run: coding and writing stay nearer home than emotional talk and talk about itself. "
+        out.append(
+            Headline("Drift by topic", told + (gap.verdict or f"Not measurable: {gap.reason}."), e, verdict, "+.2f")
+        )
     lift, clear = found.get("cap.lift"), bool(identity.section("cap").data["proof"]["clear"])
     if lift is not None and lift.regime == "measured":
         out.append(
@@ -293,7 +296,7 @@ def _drift(identity: Identity, found: Mapping[str, Finding]) -> Drift | Absent:
     hypothesis = None
     if f is not None:
         e = _value(found, "drift.hypothesis")
-        verdict: Verdict = "not_measurable" if e is None else "shown" if e.low > 0 else "not_shown"
+        verdict: Verdict = "not_measurable" if e is None else "shown" if "held" in f.verdict else "not_shown"
         hypothesis = Hypothesis(stated.statement, stated.dated, verdict, f.verdict or f.reason)
     note = "Drift is the position in the conversation minus that of a reply to the same message in a fresh one."
     return Drift(tuple(domains), hypothesis, "drift", note)
