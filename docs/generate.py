@@ -214,7 +214,7 @@ def templates_page() -> str | None:
 
 def _output(output: Mapping[str, Any]) -> str:
     if output["output_type"] == "stream":
-        return str(output["text"])
+        return str(output["text"]) if output["name"] == "stdout" else ""
     data = output.get("data", {})
     return str(data.get("text/plain", ""))
 
@@ -222,11 +222,14 @@ def _output(output: Mapping[str, Any]) -> str:
 def notebook_page(*, execute: bool) -> str:
     """The notebook as a page, run from its first cell to its last when the embedded model is installed."""
     import nbformat
+    from jupyter_client.manager import AsyncKernelManager
     from nbclient import NotebookClient
 
     book: Any = nbformat.read(NOTEBOOK, as_version=4)
     if execute:
-        NotebookClient(book, timeout=NOTEBOOK_SECONDS, kernel_name="python3").execute()
+        # over pipes of this machine rather than ports
+        kernel = AsyncKernelManager(kernel_name="python3", transport="ipc")
+        NotebookClient(book, km=kernel, timeout=NOTEBOOK_SECONDS).execute()
     parts: list[str] = []
     for part in book.cells:
         if part.cell_type == "markdown":
