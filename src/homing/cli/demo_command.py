@@ -20,7 +20,13 @@ def command(model: str | None, out: Path) -> None:
     settings.export()
     progress = make_progress()
     try:
-        page = run_demo(out, model=settings["model"], progress=progress)
+        page = run_demo(
+            out,
+            model=settings["model"],
+            progress=progress,
+            threads=settings["threads"],
+            tell=lambda line: click.echo(line, err=True),
+        )
     finally:
         progress.close()
     click.echo(f"report: {page}")

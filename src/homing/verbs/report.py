@@ -404,10 +404,10 @@ def _alarms(identity: Identity, found: Mapping[str, Finding]) -> Alarms:
         turns=c.max_turns,
         calibration=c.conversations,
         context=c.context,
-        how="EWMA and CUSUM share one threshold: an order statistic of the largest value in each home conversation",
+        how="EWMA and CUSUM share one threshold: an order statistic of the largest value in each home conversation.",
         rate=rate,
         verdict="measured" if rate is not None else "not_measurable",
-        conclusion=f.verdict or f.reason,
+        conclusion=f.verdict or f"{f.reason[0].upper()}{f.reason[1:]}.",
         uncalibrated=c.sentence if c.uncalibrated else "",
     )
 
