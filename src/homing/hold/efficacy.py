@@ -199,7 +199,7 @@ def judge_arms(
         controls[kind] = Finding(
             f"{name}.lift_{kind}",
             {"lift": own, "cap_over_it": gap},
-            verdict=f"A {kind} push of the same size moves the text by {own.value:+.2f}; the cap moves it"
+            verdict=f"{kind.capitalize()} pushes of the same size move the text by {own.value:+.2f}; the cap moves it"
             f" {gap.value:+.2f} more [{gap.low:+.2f}, {gap.high:+.2f}].",
         )
     clear = lift.low > 0 and bool(kinds) and not level_with

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from homing.verbs.map import run_map
 from homing.verbs.plan import plan_map
-from homing.verbs.progress import Progress, Silent
+from homing.verbs.progress import Progress
 from homing.verbs.report import report_data, write_report
 
 __all__ = ["run_demo"]
