@@ -181,7 +181,9 @@ def test_a_file_system_that_is_read_only_is_one_sentence(
         run_map(plan)
 
 
-def test_ctrl_c_saves_and_says_how_to_go_on(mapped: Mapped, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_saves_and_says_how_to_go_on(
+    mapped: Mapped, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
     keep = WorkDir.keep
 
     def interrupted(self: WorkDir, name: str, unit: Unit) -> Unit:
@@ -191,6 +193,9 @@ def test_ctrl_c_saves_and_says_how_to_go_on(mapped: Mapped, tmp_path: Path, monk
         return made
 
     monkeypatch.setattr(WorkDir, "keep", interrupted)
+    # a shell starts background jobs with SIGINT ignored, and the test must hold there too
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     with pytest.raises(Interrupted, match="run the same command to go on") as e:
         run_map(tiny_plan(tmp_path, model=str(mapped.model), preset=SHORT))
     assert e.value.exit_code == 130
