@@ -133,6 +133,7 @@ def test_text_of_a_model_cannot_drive_the_terminal() -> None:
 
 def test_meter_marks_the_place() -> None:
     assert meter(0.0)[WIDTH // 2] == "●"
+    assert meter(0.0).index("⌂") == round(0.75 * (WIDTH - 1)) == meter(1.0).index("●")
     assert meter(99.0)[WIDTH - 1] == "●"
     assert meter(-99.0)[0] == "●"
     assert "not read" in meter(None)

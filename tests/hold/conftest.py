@@ -111,7 +111,7 @@ class Planted:
         self,
         conversation: Conversation,
         *,
-        sampling: Sampling = Sampling(),  # noqa: B008
+        sampling: Sampling = Sampling(),
         acts: Sequence[Act] = (),
         reads: Sequence[Read] = (),
         means: Sequence[MeanRead] = (),

@@ -98,9 +98,12 @@ async def test_a_broken_unit_is_done_again(tmp_path, damage: str) -> None:
 
 
 def test_two_processes_and_two_plans_are_refused(tmp_path) -> None:
-    with WorkDir(tmp_path / "w", {"seed": 1}):
-        with pytest.raises(InputError, match="another homing process"), WorkDir(tmp_path / "w", {"seed": 1}):
-            pass
+    with (
+        WorkDir(tmp_path / "w", {"seed": 1}),
+        pytest.raises(InputError, match="another homing process"),
+        WorkDir(tmp_path / "w", {"seed": 1}),
+    ):
+        pass
     with pytest.raises(InputError, match="another plan \\(different: seed\\)"), WorkDir(tmp_path / "w", {"seed": 2}):
         pass
 

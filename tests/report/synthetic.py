@@ -1,4 +1,4 @@
-# ruff: noqa: E501, SIM905  long sentences, and names as words
+# ruff: noqa: SIM905  long sentences, and names as words
 """Made-up report data for tests of the rendering alone: nothing here was measured, and nothing here is a result."""
 
 from __future__ import annotations

@@ -13,23 +13,27 @@ from homing.cli.output import need_identity, plain
 if TYPE_CHECKING:
     from rich.console import Console
 
-WIDTH = 31
+WIDTH = 41
+REACH = 2.0
 
 
-def meter(value: float | None, *, span: float = 4.0) -> str:
-    """A bar with a mark where the model stands: home at the right, away at the left.
+def meter(value: float | None) -> str:
+    """A bar with a mark where the model stands: 1 (home) is the right notch, 0 (the mean role) the left one.
 
     Args:
-        value: position in standard deviations of home; 0 is home's mean. None draws an empty bar.
-        span: how many standard deviations the bar reaches either way.
+        value: position; beyond the bar's ends, -2 and 2, it stays at the end. None draws an empty bar.
     """
     cells = ["─"] * WIDTH
-    cells[WIDTH // 2] = "┼"
+    for notch, sign in ((0.0, "┼"), (1.0, "⌂")):
+        cells[_cell(notch)] = sign
     if value is None or value != value:
         return "".join(cells) + "   not read"
-    at = round((max(-span, min(span, value)) / span + 1) / 2 * (WIDTH - 1))
-    cells[at] = "●"
+    cells[_cell(value)] = "●"
     return f"{''.join(cells)}  {value:+6.2f}"
+
+
+def _cell(value: float) -> int:
+    return round((max(-REACH, min(REACH, value)) / REACH + 1) / 2 * (WIDTH - 1))
 
 
 def show_reply(console: Console, events: Iterable[Mapping[str, Any]]) -> None:
@@ -51,7 +55,8 @@ def show_reply(console: Console, events: Iterable[Mapping[str, Any]]) -> None:
                 turn = event
             live.update(Group(Text(text), Text(meter(value), style="dim")))
     if "position" in turn:
-        console.print(Text(f"turn {meter(turn['position'])}", style="cyan"))
+        drift = "" if turn.get("drift") is None else f"   drift {turn['drift']:+.2f}"
+        console.print(Text(f"turn {meter(turn['position'])}{drift}", style="cyan"))
     for alarm in turn.get("alarms", ()):
         told = f"alarm: {alarm['detector']}, {alarm['statistic']:.2f} past {alarm['threshold']:.2f}"
         console.print(Text(told, style="bold red"))
@@ -78,7 +83,7 @@ def command(model: str | None, identity: Path | None, hold: str | None) -> None:
     chosen = None if settings.sources["model"] == "default" else settings["model"]
     session = ChatSession(chosen, need_identity(settings["identity"]), hold)
     console = Console()
-    console.print(Text("home is 0; left is away. /hold on|off, /home, /quit", style="dim"))
+    console.print(Text("⌂ is home (1), ┼ the mean role (0). /hold on|off, /home, /quit", style="dim"))
     while True:
         try:
             said = console.input("you> ").strip()

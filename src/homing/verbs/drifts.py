@@ -278,7 +278,7 @@ def _hypothesis(runs: Sequence[DomainRun], excess: Mapping[str, Sequence[float]]
     verdict += "The hypothesis held." if held == len(found) else "The hypothesis was not shown."
     pooled = {"value": _difference(above, below, stable_seed(seed, "pooled"))}
     return Finding(
-        name, {**pooled, **found, "drift": _difference(*drifts, stable_seed(seed, "drift"))}, verdict=verdict
+        name, {**pooled, **found, "drift": _difference(drifts[0], drifts[1], stable_seed(seed, "drift"))}, verdict=verdict
     )
 
 
