@@ -198,15 +198,23 @@ def gate(scores: F64, gold: Sequence[GoldReply], *, seed: int, draws: int = 2000
     """Threshold on one half of the gold roles; balanced accuracy on the other, clustered on roles.
 
     Only replies whose two labels agree are used for accuracy; the agreement itself is printed.
+
+    Raises:
+        InputError: a half has not both labels.
     """
-    a = np.array([g.labels[0] for g in gold])
-    b = np.array([g.labels[1] for g in gold])
+    a = np.array([g.labels[0] for g in gold], bool)
+    b = np.array([g.labels[1] for g in gold], bool)
     agree = a == b
     rng = np.random.default_rng(stable_seed("gate", seed))
     roles = sorted({g.role for g in gold})
     chosen = {roles[int(i)] for i in rng.permutation(len(roles))[: len(roles) // 2]}
-    tune = np.array([g.role in chosen for g in gold])
+    tune = np.array([g.role in chosen for g in gold], bool)
     usable = agree & np.isfinite(scores)
+    if any(len(np.unique(a[half & usable])) < 2 for half in (tune, ~tune)):
+        raise InputError(
+            f"{len(gold)} gold replies of {len(roles)} roles are too few to gate the judge; map with more of the built-in"
+            " roles, or with --judge none"
+        )
     candidates = np.unique(scores[tune & usable])
     cuts = (candidates[1:] + candidates[:-1]) / 2
     values = [_balanced(scores[tune & usable] > c, a[tune & usable]) for c in cuts]
