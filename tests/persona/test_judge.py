@@ -91,6 +91,13 @@ def test_scores_that_are_missing_do_not_gate() -> None:
     assert gate(scores, gold, seed=0).balanced_accuracy.value == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize("n", [0, 1, 2, 3])
+def test_too_little_gold_is_one_sentence(n: int) -> None:
+    gold = gold_of(4, 1)[:n]
+    with pytest.raises(InputError, match=f"{n} gold replies of {n} roles are too few to gate the judge"):
+        gate(np.arange(n, dtype=float), gold, seed=0)
+
+
 def test_the_shipped_gold_set() -> None:
     gold = load_gold()
     assert len(gold) == 220
