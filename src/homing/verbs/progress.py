@@ -53,6 +53,9 @@ class Silent:
     def close(self) -> None: ...
 
 
+FOUND_SECONDS = 0.2
+
+
 class LineProgress:
     """Plain lines, at most one each ``every_seconds`` between first and last."""
 
@@ -62,7 +65,8 @@ class LineProgress:
         self._stream, self._every, self._clock = stream, every_seconds, clock
         self._total = self._done = 0
         self._unit = self._title = ""
-        self._began = self._said = clock()
+        self._began = self._said = self._moved = clock()
+        self._found = 0
 
     def _say(self, text: str) -> None:
         self._stream.write(text + "\n")
@@ -72,15 +76,19 @@ class LineProgress:
     def start(self, total: int, unit: str, title: str) -> None:
         """Begin a job and say so."""
         self._total, self._done, self._unit, self._title = total, 0, unit, title
-        self._began = self._clock()
+        self._began = self._moved = self._clock()
+        self._found = 0
         self._say(f"{title}: {total} {unit}")
 
     def advance(self, n: int = 1) -> None:
         """Count, and say it where it is time to or where all is done."""
         self._done += n
         now = self._clock()
+        if now - self._moved < FOUND_SECONDS:  # read back from finished work: no measure of the pace
+            self._found += n
+        self._moved = now
         if self._done >= self._total or now - self._said >= self._every:
-            left = remaining(self._done, self._total, now - self._began)
+            left = remaining(self._done - self._found, self._total - self._found, now - self._began)
             self._say(f"{self._title}: {self._done} of {self._total} {self._unit}" + (f", {left}" if left else ""))
 
     def stage(self, title: str) -> None:
