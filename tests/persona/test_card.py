@@ -47,7 +47,7 @@ def test_card_says_what_was_planted_and_predicts_its_own_auroc() -> None:
     selection = select_layer(replies, tune, seed=0)
     card = measure(replies, selection, tune, seed=0, draws=120)
 
-    def of(name: str):  # noqa: ANN202
+    def of(name: str):
         return card[name].estimates["value"]
 
     assert of("axis.split_half").value > of("axis.split_half_raw").value > 0.6
@@ -78,3 +78,66 @@ def test_tuning_roles_do_not_report() -> None:
     a = measure(replies, select_layer(replies, tune, seed=0), tune, seed=0, draws=40)
     b = measure(shifted, select_layer(replies, tune, seed=0), tune, seed=0, draws=40)
     assert a["axis.auroc_one"].estimates["value"] == b["axis.auroc_one"].estimates["value"]
+
+
+def test_a_role_drawn_twice_counts_twice() -> None:
+    """Draws that only leave roles out, and never repeat one, vary a quarter too little."""
+    from homing.persona.card import _components, _triples
+    from homing.persona.resample import Draw
+
+    replies, _ = planted_replies(gap=2.0, home=96, prompts=4)
+    scores = replies.means[:, 0].sum(axis=1).astype(np.float64)
+    whole = Draw.whole(replies)
+    twice = Draw(whole.roles.copy(), whole.prompts, np.where(replies.role == 3, 2.0, 1.0))
+    twice.roles[3] = 2
+    rng = np.random.default_rng(0)
+    one, two = (_triples(replies, scores, d, rng)[1] for d in (whole, twice))
+    assert (~two).sum() == (~one).sum() + 8
+    means = np.array([scores[replies.role == r].mean() for r in range(48)])
+    home = np.mean([scores[replies.home & (replies.prompt == p)].mean() for p in range(4)])
+    assert _components(replies, scores, twice).gap == pytest.approx(home - np.append(means, means[3]).mean())
+    draw = Draw.of(replies, rng)
+    assert draw.roles.sum() == 47 and draw.prompts.sum() == 3
+    assert not draw.weights[replies.role == int(np.argmin(draw.roles))].any()
+
+
+def test_draws_vary_as_much_as_fresh_maps_do() -> None:
+    """Planted maps drawn anew: the interval covers their mean, and its width is that of their spread."""
+    found = {k: [] for k in ("axis.auroc_one", "axis.auroc_three", "axis.auroc_predicted_three", "axis.pc1_share")}
+    for seed in range(24):
+        replies, _ = planted_replies(
+            gap=2.0, roles=24, questions=12, per_role=5, home=60, hidden=8, noise_sd=1.5, seed=seed
+        )
+        tune = tuning_rows(replies, seed=0)
+        card = measure(replies, select_layer(replies, tune, seed=0), tune, seed=seed, draws=60)
+        for name, values in found.items():
+            values.append(card[name].estimates["value"])
+    for name, values in found.items():
+        mean = np.mean([e.value for e in values])
+        assert np.mean([e.low <= mean <= e.high for e in values]) >= 0.79, name  # fewer of 24 at 0.95: 1 in 1000
+
+
+def test_noise_is_no_cosine_with_the_first_component() -> None:
+    """Round noise has a first component somewhere: the size of its cosine is above 0, the interval reaches 0."""
+    reaching = 0
+    for seed in range(10):
+        replies, _ = planted_replies(gap=3.0, roles=32, hidden=12, home=96, seed=seed)
+        tune = tuning_rows(replies, seed=0)
+        card = measure(replies, select_layer(replies, tune, seed=0), tune, seed=0, draws=40)
+        cos = card["axis.cos_pc1"].estimates["value"]
+        assert 0.0 <= cos.low <= cos.value <= cos.high <= 1.0
+        reaching += cos.low == 0.0
+    assert reaching >= 7
+
+
+def test_a_home_beyond_every_role_is_not_said_to_sit_among_them() -> None:
+    clear, _ = planted_replies(gap=12.0, noise_sd=1.0, roles=32)
+    tune = tuning_rows(clear, seed=0)
+    card = measure(clear, select_layer(clear, tune, seed=0), tune, seed=0, draws=60)
+    assert "not shown" in card["axis.auroc_ceiling"].verdict
+    above = card["axis.home_percentile"].estimates["value"]
+    assert above.value == 1.0
+    assert above.low < 1.0  # 24 roles below home leave room for one above it
+    among, _ = planted_replies(gap=1.0, roles=32)
+    card = measure(among, select_layer(among, tune, seed=0), tune, seed=0, draws=60)
+    assert "inside the cloud" in card["axis.auroc_ceiling"].verdict

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr  # pyright: ignore[reportMissingTypeStubs]
 
+from homing.persona.resample import LEVEL, Draw, percentiles, recentred, sign_free
 from homing.persona.rollouts import Replies
 from homing.persona.space import axis_weights, cross_scores, pcs, random_splits, role_vectors, split_cosines
+from homing.stats import wilson
 from homing.stats.estimate import Estimate, Finding
 from homing.stats.seeds import stable_seed
 
@@ -24,7 +26,6 @@ __all__ = ["LayerFigures", "Selection", "measure", "select_layer", "tuning_rows"
 F64 = NDArray[np.float64]
 Put = Callable[[str, Estimate, str], None]
 Bools = NDArray[np.bool_]
-LEVEL = 0.95
 MIDDLING = 0.90
 REFUSAL = re.compile(
     r"\b(as an ai|i('?m| am) (just )?an ai|language model|i can(no|')t (help|assist|do that|provide)|i'?m sorry,? but)\b",
@@ -61,8 +62,6 @@ def tuning_rows(replies: Replies, *, seed: int, share: float = 0.25) -> Bools:
 
 def _compact(replies: Replies) -> Replies:
     """Renumber roles, questions and prompts without gaps, so that halves are halves of what is there."""
-    from dataclasses import replace
-
     home = replies.home
     role = replies.role.copy()
     role[~home] = np.unique(replies.role[~home], return_inverse=True)[1]
@@ -109,37 +108,6 @@ def _auroc(scores: F64, positive: Bools, weights: F64 | None = None) -> float:
     return float((pos * (below + neg / 2)).sum() / (pos.sum() * neg.sum()))
 
 
-def _crossed_weights(replies: Replies, rng: np.random.Generator) -> F64:
-    """One two-way bootstrap draw: roles (or home prompts) and questions resampled independently, ``(replies,)``."""
-    n_r, n_q = int(replies.role.max()) + 1, int(replies.question.max()) + 1
-    n_p = int(replies.prompt[replies.home].max()) + 1
-    roles = np.bincount(rng.integers(0, n_r, n_r), minlength=n_r)
-    questions = np.bincount(rng.integers(0, n_q, n_q), minlength=n_q)
-    prompts = np.bincount(rng.integers(0, n_p, n_p), minlength=n_p)
-    home = replies.home
-    own = np.where(home, prompts[np.where(home, replies.prompt, 0)], roles[np.where(home, 0, replies.role)])
-    return (own * questions[replies.question]).astype(np.float64)
-
-
-def _percentiles(value: float, draws: F64, n: int, method: str, unit: str = "") -> Estimate:
-    good = draws[np.isfinite(draws)]
-    if not np.isfinite(value) or len(good) < 20:
-        return Estimate(float("nan"), -np.inf, np.inf, LEVEL, n, unit, method)
-    low, high = (float(v) for v in np.percentile(good, [2.5, 97.5]))
-    return Estimate(value, min(low, value), max(high, value), LEVEL, n, unit, method)
-
-
-def _recentred(value: float, draws: F64, n: int, method: str) -> Estimate:
-    """Interval of a cosine: the draws' spread in Fisher's z, put around the value.
-
-    Resampled halves hold fewer distinct replies than real ones, so their cosines sit lower; only their spread is used.
-    """
-    z = np.arctanh(np.clip(draws, -0.999999, 0.999999))
-    spread = np.percentile(z, [2.5, 97.5]) - np.median(z)
-    low, high = np.tanh(np.arctanh(min(value, 0.999999)) + spread)
-    return Estimate(value, float(low), float(high), LEVEL, n, "", method)
-
-
 @dataclass(frozen=True, slots=True)
 class _Components:
     """Variance components of held-out positions: gap of means, and variances between and within roles and prompts."""
@@ -162,8 +130,13 @@ class _Components:
         return float(ndtr(self.gap / np.sqrt(max(self.home_between + self.role_between, 1e-12))))
 
 
-def _one_way(scores: F64, group: NDArray[np.int64], weights: F64) -> tuple[float, float, float]:
-    """Mean of group means, variance between groups, variance within, by weighted moments."""
+def _one_way(
+    scores: F64, group: NDArray[np.int64], weights: F64, times: NDArray[np.int64]
+) -> tuple[float, float, float]:
+    """Mean of group means, variance between groups, variance within, by weighted moments.
+
+    A group that a resample drew twice stands twice (``times``): without that the draws would vary too little.
+    """
     ids = np.unique(group[weights > 0])
     sums = np.array([weights[group == g].sum() for g in ids])
     means = np.array([np.average(scores[group == g], weights=weights[group == g]) for g in ids])
@@ -173,36 +146,46 @@ def _one_way(scores: F64, group: NDArray[np.int64], weights: F64) -> tuple[float
     counts = np.array([(weights[group == g] > 0).sum() for g in ids])
     many = counts > 1
     within = float(squares[many].sum() / (sums[many] * (counts[many] - 1) / counts[many]).sum()) if many.any() else 0.0
-    between = float(means.var(ddof=1) - within * np.mean(1 / counts)) if len(ids) > 1 else 0.0
-    return float(means.mean()), max(between, 0.0), within
+    often = times[ids].astype(np.float64)
+    mean = float(np.average(means, weights=often))
+    between = 0.0
+    if len(ids) > 1:
+        spread = float((often * (means - mean) ** 2).sum() / (often.sum() - 1))
+        between = spread - within * float(np.average(1 / counts, weights=often))
+    return mean, max(between, 0.0), within
 
 
-def _components(replies: Replies, scores: F64, weights: F64) -> _Components:
+def _components(replies: Replies, scores: F64, draw: Draw) -> _Components:
+    weights = draw.weights
     ok = np.isfinite(scores) & (weights > 0)
     home = replies.home & ok
     role = ~replies.home & ok
-    mu_h, between_h, within_h = _one_way(scores[home], replies.prompt[home], weights[home])
-    mu_r, between_r, within_r = _one_way(scores[role], replies.role[role], weights[role])
+    mu_h, between_h, within_h = _one_way(scores[home], replies.prompt[home], weights[home], draw.prompts)
+    mu_r, between_r, within_r = _one_way(scores[role], replies.role[role], weights[role], draw.roles)
     return _Components(mu_h - mu_r, between_r, within_r, between_h, within_h)
 
 
-def _triples(replies: Replies, scores: F64, weights: F64, rng: np.random.Generator) -> tuple[F64, Bools]:
-    """Means of three replies of one speaker: eight triples a role, as many at home, drawn by weight without repeats."""
+def _triples(replies: Replies, scores: F64, draw: Draw, rng: np.random.Generator) -> tuple[F64, Bools]:
+    """Means of three replies of one speaker, drawn by weight without repeats: eight triples a role, as many at home.
+
+    A role or home prompt that a resample drew twice gives twice as many.
+    """
     out: list[float] = []
     label: list[bool] = []
-    groups = [
-        np.flatnonzero((replies.role == r) & np.isfinite(scores) & (weights > 0))
+    weights = draw.weights
+    usable = np.isfinite(scores) & (weights > 0)
+    roles = [
+        (np.flatnonzero((replies.role == r) & usable), int(draw.roles[r]))
         for r in np.unique(replies.role[~replies.home])
     ]
-    groups = [g for g in groups if len(g) >= 3]
+    roles = [(rows, often) for rows, often in roles if len(rows) >= 3]
     prompts = [
-        np.flatnonzero(replies.home & (replies.prompt == p) & np.isfinite(scores) & (weights > 0))
+        (np.flatnonzero(replies.home & (replies.prompt == p) & usable), int(draw.prompts[p]))
         for p in np.unique(replies.prompt[replies.home])
     ]
-    prompts = [g for g in prompts if len(g) >= 3]
-    for rows, positive, times in [(g, False, 8) for g in groups] + [
-        (g, True, -(-8 * len(groups) // max(1, len(prompts)))) for g in prompts
-    ]:
+    prompts = [(rows, often) for rows, often in prompts if len(rows) >= 3]
+    each = -(-8 * sum(often for _, often in roles) // max(1, sum(often for _, often in prompts)))
+    for rows, positive, times in [(g, False, 8 * k) for g, k in roles] + [(g, True, each * k) for g, k in prompts]:
         p = weights[rows] / weights[rows].sum()
         # keys with exponential races draw three without replacement in proportion to weight, all triples at once
         keys = rng.exponential(size=(times, len(rows))) / p
@@ -245,7 +228,7 @@ def measure(
     boot = split_cosines(
         at_layer, random_splits(part, draws, seed=stable_seed("boot splits", seed), bootstrap=True), kept=keep
     )[:, 0]
-    raw = _recentred(
+    raw = recentred(
         float(np.median(splits)), boot, n_roles, "median of random disjoint halves; bootstrap over roles and questions"
     )
     put(
@@ -269,30 +252,31 @@ def measure(
 
     scores, linear = cross_scores(part, layer, seed=stable_seed("cross", seed), kept=keep)
     rng = np.random.default_rng(stable_seed("card", seed))
-    ones = np.ones(len(part))
-    crossed = [_crossed_weights(part, rng) for _ in range(draws)]
+    whole = Draw.whole(part)
+    resamples = [Draw.of(part, rng) for _ in range(draws)]
+    crossed = [d.weights for d in resamples]
     way = "held-out replies, unfiltered; two-way bootstrap over roles and questions"
 
     def area(values: F64) -> Estimate:
-        return _percentiles(
+        return percentiles(
             _auroc(values, part.home), np.array([_auroc(values, part.home, w) for w in crossed]), n_roles, way
         )
 
     one = area(scores)
     put("axis.auroc_one", one, f"One reply tells home from a role with probability {one.value:.2f}.")
-    three_draws = np.array([_auroc(*_triples(part, scores, w, rng)) for w in crossed])
-    three = _percentiles(
-        float(np.mean([_auroc(*_triples(part, scores, ones, rng)) for _ in range(20)])), three_draws, n_roles, way
+    three_draws = np.array([_auroc(*_triples(part, scores, d, rng)) for d in resamples])
+    three = percentiles(
+        float(np.mean([_auroc(*_triples(part, scores, whole, rng)) for _ in range(20)])), three_draws, n_roles, way
     )
     put("axis.auroc_three", three, f"Three replies of one speaker: {three.value:.2f}.")
     lin = area(linear)
     put("axis.auroc_linear", lin, f"A regularised linear classifier on the same halves reaches {lin.value:.2f}.")
 
-    parts = _components(part, scores, ones)
-    parts_draws = [_components(part, scores, w) for w in crossed]
+    parts = _components(part, scores, whole)
+    parts_draws = [_components(part, scores, d) for d in resamples]
 
     def predicted(f: Callable[[_Components], float], name: str, words: str) -> Estimate:
-        e = _percentiles(
+        e = percentiles(
             f(parts),
             np.array([f(c) for c in parts_draws]),
             n_roles,
@@ -303,24 +287,36 @@ def measure(
 
     predicted(lambda c: c.auroc(1), "axis.auroc_predicted_one", "Predicted for one reply from the variance components")
     predicted(lambda c: c.auroc(3), "axis.auroc_predicted_three", "Predicted for three replies")
-    predicted(
+    ceiling = predicted(
         lambda c: c.ceiling,
         "axis.auroc_ceiling",
-        "No number of replies can pass this: home sits inside the cloud of roles",
+        "What unlimited replies could reach, who speaks being all that is left",
     )
+    if np.isfinite(ceiling.value):
+        inside = (
+            "home sits inside the cloud of roles"
+            if ceiling.high < 0.995
+            else "it is not shown that home sits inside the cloud of roles"
+        )
+        put("axis.auroc_ceiling", ceiling, f"No number of replies can pass {ceiling.value:.2f}: {inside}.")
 
-    def percentile(w: F64) -> float:
+    def percentile(draw: Draw) -> float:
+        w = draw.weights
         ok = np.isfinite(scores) & (w > 0)
         home = float(np.average(scores[ok & part.home], weights=w[ok & part.home]))
-        means, weight = [], []
+        means, often = [], []
         for r in range(n_roles):
             m = ok & (part.role == r)
             if m.any():
                 means.append(np.average(scores[m], weights=w[m]))
-                weight.append(w[m].mean())
-        return float(np.average(np.array(means) < home, weights=np.array(weight)))
+                often.append(draw.roles[r])
+        return float(np.average(np.array(means) < home, weights=np.array(often)))
 
-    pct = _percentiles(percentile(ones), np.array([percentile(w) for w in crossed]), n_roles, way)
+    pct = percentiles(percentile(whole), np.array([percentile(d) for d in resamples]), n_roles, way)
+    if np.isfinite(pct.value):
+        # where every role lies on one side, resampled ones do too: the roles not sampled need an interval of their own
+        plain = wilson(round(pct.value * n_roles), n_roles, level=LEVEL)
+        pct = replace(pct, low=min(pct.low, plain.low), high=max(pct.high, plain.high))
     extreme = pct.low >= MIDDLING
     put(
         "axis.home_percentile",
@@ -328,46 +324,50 @@ def measure(
         f"Home lies above {pct.value:.0%} of the roles."
         + ("" if extreme else " The claim that home is extreme is refused: the interval reaches under 90%."),
     )
-    _components_of_space(part, layer, keep, crossed[: min(200, draws)], n_roles, put)
+    _components_of_space(part, layer, keep, resamples[: min(200, draws)], n_roles, put)
     _controls(part, layer, keep, scores, rng, n_roles, put)
     _confounds(part, scores, crossed, n_roles, way, put)
     return out
 
 
 def _at(replies: Replies, layer: int) -> Replies:
-    from dataclasses import replace
-
     return replace(replies, means=replies.means[:, layer : layer + 1], layers=(replies.layers[layer],))
 
 
-def _weighted_space(part: Replies, layer: int, keep: Bools | None, w: F64) -> tuple[float, float, int]:
-    """cos(axis, PC1), variance share of PC1, and components for 70% under reply weights."""
-    x = part.means[:, layer].astype(np.float64)
+def _weighted_space(
+    part: Replies, layer: int, keep: Bools | None, draw: Draw, towards: F64 | None = None
+) -> tuple[float, float, int, F64]:
+    """cos(axis, PC1), variance share of PC1, components for 70%, and PC1, of a draw; PC1 is turned ``towards`` one."""
+    x, w = part.means[:, layer].astype(np.float64), draw.weights
     ok = (w > 0) & (True if keep is None else (keep | part.home))
     home = np.average(x[ok & part.home], axis=0, weights=w[ok & part.home])
     vectors: list[F64] = []
     for r in range(int(part.role.max()) + 1):
         m = ok & (part.role == r)
-        if m.any():
-            # a role drawn twice stands twice: its weight is the draw count times that of its questions
-            times = max(1, round(float(w[m].max() / max(1.0, np.median(w[m])))))
-            vectors += [np.average(x[m], axis=0, weights=w[m])] * times
+        if m.any():  # a role drawn twice stands twice
+            vectors += [np.average(x[m], axis=0, weights=w[m])] * int(draw.roles[r])
     roles = np.array(vectors)
     components, share = pcs(roles.astype(np.float32))
+    first = components[0] if towards is None or components[0] @ towards >= 0 else -components[0]
     axis = home - roles.mean(axis=0)
-    cos = abs(float(components[0] @ axis) / float(np.linalg.norm(axis)))
-    return cos, float(share[0]), int(np.searchsorted(np.cumsum(share), 0.70) + 1)
+    cos = float(first @ axis) / float(np.linalg.norm(axis))
+    return cos, float(share[0]), int(np.searchsorted(np.cumsum(share), 0.70) + 1), first
 
 
-def _components_of_space(part: Replies, layer: int, keep: Bools | None, crossed: list[F64], n: int, put: Put) -> None:
-    value = _weighted_space(part, layer, keep, np.ones(len(part)))
-    draws = np.array([_weighted_space(part, layer, keep, w) for w in crossed])
-    way = "bootstrap over roles and questions"
-    cos = _percentiles(value[0], draws[:, 0], n, way)
-    put("axis.cos_pc1", cos, f"The axis and the first principal component of the roles have cosine {cos.value:.2f}.")
-    share = _percentiles(value[1], draws[:, 1], n, way)
+def _components_of_space(part: Replies, layer: int, keep: Bools | None, crossed: list[Draw], n: int, put: Put) -> None:
+    value = _weighted_space(part, layer, keep, Draw.whole(part))
+    draws = np.array([_weighted_space(part, layer, keep, d, value[3])[:3] for d in crossed])
+    way = "bootstrap over roles and questions, spread around the value"
+    cos = sign_free(value[0], draws[:, 0], n, way)
+    put(
+        "axis.cos_pc1",
+        cos,
+        f"The axis and the first principal component of the roles have cosine {cos.value:.2f}, its sign left out.",
+    )
+    share = recentred(value[1], draws[:, 1], n, way, share=True)
     put("axis.pc1_share", share, f"The first component holds {share.value:.0%} of the variance between roles.")
-    count = _percentiles(float(value[2]), draws[:, 2], n, way, "components")
+    shift = float(np.median(draws[:, 2])) - value[2]  # repeated roles make a draw flatter than the roles are
+    count = percentiles(float(value[2]), np.maximum(1.0, draws[:, 2] - shift), n, way, "components")
     put("axis.pcs_70", count, f"{value[2]} components hold 70% of it.")
     _, roles, counts = role_vectors(_at(part, layer), keep)
     real = pcs(roles[counts > 0, 0])[1]
@@ -445,9 +445,7 @@ def _confounds(part: Replies, scores: F64, crossed: list[F64], n: int, way: str,
     length = np.log(part.length.astype(np.float64))
 
     def area(values: F64) -> Estimate:
-        return _percentiles(
-            _auroc(values, part.home), np.array([_auroc(values, part.home, w) for w in crossed]), n, way
-        )
+        return percentiles(_auroc(values, part.home), np.array([_auroc(values, part.home, w) for w in crossed]), n, way)
 
     alone = area(length)
     put(
