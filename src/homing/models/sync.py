@@ -6,11 +6,14 @@ import asyncio
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator, Sequence
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from homing.conversation import Conversation
 from homing.engine.base import Act, MeanRead, Read, Sampling
 from homing.models.base import ChatModel, Choice, Event, Reply, TurnRead
+
+if TYPE_CHECKING:
+    from homing.models.sources import Dtype
 
 __all__ = ["Model"]
 
@@ -36,7 +39,7 @@ class Model:
         cls,
         name: str,
         *,
-        dtype: Literal["float32", "bfloat16"] = "float32",
+        dtype: Dtype = "float32",
         threads: int | None = None,
         slots: int = 32,
         layers: str | None = None,

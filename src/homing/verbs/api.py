@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from homing.conversation import Conversation
 from homing.engine.base import Act, MeanRead, Read, Sampling
@@ -15,6 +15,7 @@ from homing.hold.chain import held
 from homing.identity import container
 from homing.models import sync
 from homing.models.base import Event
+from homing.models.sources import Dtype
 from homing.verbs.map import map_model
 from homing.verbs.plan import plan_map
 from homing.verbs.progress import Progress, Silent
@@ -45,7 +46,7 @@ class Model(sync.Model):
 def open(
     name: str = "smollm2",
     *,
-    dtype: Literal["float32", "bfloat16"] = "float32",
+    dtype: Dtype = "float32",
     threads: int | None = None,
     slots: int = 32,
     layers: str | None = None,

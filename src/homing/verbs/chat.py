@@ -17,6 +17,7 @@ from homing.engine.base import Sampling
 from homing.hold.cap import CapStabiliser
 from homing.identity import Identity
 from homing.models.base import Intervention, Reading, Token
+from homing.models.sources import Dtype
 from homing.stats.seeds import stable_seed
 from homing.verbs.api import Model, open
 from homing.verbs.watch import Home
@@ -32,15 +33,16 @@ class ChatSession:
     Args:
         model: name of the model; None: the one the identity was made on. ``identity_dir``: of its home.
         hold: ``cap``, or None; may be changed between turns.
+        dtype: of the weights; ``auto`` takes the faster of float32 and bfloat16, measured. The identity is of float32.
 
     Raises:
         HomingError: the identity, the model or the hold cannot be used.
     """
 
-    def __init__(self, model: str | None, identity_dir: Path | str, hold: str | None = None) -> None:
+    def __init__(self, model: str | None, identity_dir: Path | str, hold: str | None = None, *, dtype: Dtype = "float32") -> None:
         identity = Identity.load(identity_dir)
         self._home = Home.of(identity)
-        self._model: Model = open(model or str(identity.model["name"]))
+        self._model: Model = open(model or str(identity.model["name"]), dtype=dtype)
         identity.require_model(self._model.aio.info.fingerprint, what=self._model.name)
         self._model.aio.register(self._home.axis.direction)
         self.hold = hold

@@ -1,0 +1,109 @@
+"""Write the figures of benchmarks/results into README.md, between its two marks; with --check, only say whether they are there.
+
+python benchmarks/readme.py [--check]
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+BEGIN, END = "<!-- figures: written by benchmarks/readme.py -->", "<!-- end of figures -->"
+
+CARD = (
+    ("axis.split_half", "axis reliability, halves disjoint in everything, Spearman-Brown", ".2f"),
+    ("axis.split_half_raw", "the same, raw", ".2f"),
+    ("axis.auroc_one", "AUROC home against role, one held-out reply", ".2f"),
+    ("axis.auroc_predicted_one", "the same, predicted from the variance components", ".2f"),
+    ("axis.auroc_three", "three replies of one speaker", ".2f"),
+    ("axis.auroc_predicted_three", "the same, predicted", ".2f"),
+    ("axis.auroc_ceiling", "ceiling for unlimited replies", ".2f"),
+    ("axis.auroc_linear", "regularised linear classifier, one reply", ".2f"),
+    ("control.auroc_random", "a random direction, better side", ".2f"),
+    ("axis.home_percentile", "share of roles below home", ".2f"),
+    ("axis.cos_pc1", "cosine of axis and first component", ".2f"),
+    ("judge.balanced_accuracy", "likelihood judge, balanced accuracy on held-out gold", ".2f"),
+    ("cap.lift", "cap under role-play prompts: lift of the text, read un-acted", "+.2f"),
+    ("cap.lift_random", "the same for matched random directions", "+.2f"),
+    ("cap.lift_orthogonal", "matched orthogonal directions", "+.2f"),
+    ("cap.lift_shuffled", "matched label-shuffled axes", "+.2f"),
+    ("cap.price", "price of the cap: log-probability of the right answer, nats", "+.2f"),
+    ("alarm.rate", "any alarm in a fresh home conversation", ".3f"),
+)
+
+
+def figure(f: dict[str, Any] | None, spec: str, why: str = "") -> str:
+    """One figure with its interval, or the reason that there is none."""
+    if f is None or f["value"] is None:
+        return f"not measurable{': ' + why if why else ''}"
+    ends = ["?" if f[k] is None else format(f[k], spec) for k in ("low", "high")]
+    return f"{f['value']:{spec}} [{ends[0]}, {ends[1]}], n={f['n']}"
+
+
+def load(name: str) -> dict[str, Any] | None:
+    """One result, or None where it was not run."""
+    path = RESULTS / name
+    return json.loads(path.read_text()) if path.is_file() else None
+
+
+def table() -> str:
+    """The tables, from whatever results there are."""
+    lines: list[str] = []
+    card = load("card.json")
+    if card is not None:
+        lines += ["| SmolLM2-135M-Instruct, fp32, `standard` preset, seed 0 | figure, 95% interval |", "|---|---|"]
+        why = card["not_measurable"]
+        lines += [f"| {words} | {figure(card.get(k), spec, why.get(k, ''))} |" for k, words, spec in CARD if k in card]
+    drift = load("drift.json")
+    if drift is not None:
+        rate = drift["alarm_rate_home"]
+        lines += [
+            "",
+            "| Drift, 12 scripts a domain, 8 turns | free | neutral twin | free minus twin | held by the cap |",
+            "|---|---|---|---|---|",
+        ]
+        for domain in ("coding", "writing", "emotional", "self_nature"):
+            e = drift["findings"][f"drift.{domain}"]["estimates"]
+            cells = (figure(e.get(k), "+.2f") for k in ("drift", "twin", "excess", "held"))
+            lines.append(f"| {domain.replace('_', ' ')} | {' | '.join(cells)} |")
+        told = drift["findings"]["drift.hypothesis"]
+        lines += ["", f"Hypothesis, written before the run: {told['verdict'] or told['reason']}", ""]
+        lines.append(f"Any alarm in {rate['n']} fresh home conversations: {figure(rate, '.3f')}.")
+    engine = load("engine.json")
+    if engine is not None:
+        lines += ["", f"| Speed, fp32, {engine['threads']} threads, paired | figure, 95% interval |", "|---|---|"]
+        for batch, got in engine.get("steps", {}).items():
+            for arm, f in got.items():
+                if isinstance(f, dict):
+                    ends = f"{f['low'] - 1:+.1%}, {f['high'] - 1:+.1%}"
+                    lines.append(f"| step at batch {batch}, {arm} | {f['value'] - 1:+.1%} [{ends}], n={f['n']} |")
+        for name in ("decode", "ragged", "mapping"):
+            for batch, got in engine.get(name, {}).items():
+                lines.append(f"| {name} at batch {batch}, times the rival | {figure(got['speed'], '.2f')} |")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Write, or check."""
+    readme = ROOT / "README.md"
+    text = readme.read_text()
+    head, _, rest = text.partition(BEGIN)
+    _, _, tail = rest.partition(END)
+    new = f"{head}{BEGIN}\n\n{table()}\n\n{END}{tail}"
+    if "--check" in sys.argv:
+        print(
+            "README.md is true to benchmarks/results"
+            if new == text
+            else "README.md is stale: python benchmarks/readme.py"
+        )
+        return int(new != text)
+    readme.write_text(new)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
