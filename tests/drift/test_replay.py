@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -147,3 +148,29 @@ async def test_without_fresh_replies_there_is_no_drift(model: LocalModel, axis: 
     assert made.fresh == (None, None, None)
     assert told == [1, 1, 1]
     assert await replay_many(model, [], axis=axis) == []
+
+
+async def test_a_held_turn_without_a_reading_has_no_position(model: LocalModel, axis: Axis) -> None:
+    """Neither a reply without text nor a turn that fell out of the context keeps what was read under the hold."""
+    model.register(axis.direction)
+    real_replies, real_read = model.replies, model.read
+
+    async def mute(requests: list[ReplyRequest]) -> list[Reply]:
+        made = await real_replies(requests)
+        return [
+            replace(r, text="") if q.acts and q.conversation.messages[-1].content == "Why?" else r
+            for q, r in zip(requests, made, strict=True)
+        ]
+
+    async def windowed(*args: Any, **more: Any) -> Any:
+        return (await real_read(*args, **more))[2:]  # the example and the first turn are gone
+
+    home = (*HOME, Message("user", "Hi"), Message("assistant", "abc"))
+    whole = await replay_many(model, SCRIPTS[:1], axis=axis, home=home, sampling=SHORT, acts=(push(axis, 30.0),))
+    model.replies, model.read = mute, windowed  # type: ignore[method-assign]
+    (held,) = await replay_many(model, SCRIPTS[:1], axis=axis, home=home, sampling=SHORT, acts=(push(axis, 30.0),))
+    first, second, third = held.trace.turns
+    assert np.isnan([first.position, third.position]).all()
+    assert first.by_token == third.by_token == ()
+    assert second.position == pytest.approx(whole[0].trace.turns[1].position, abs=1e-4)
+    assert np.isnan([held.trace.drifts()[0], held.trace.drifts()[2]]).all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -118,11 +119,14 @@ async def replay_many(
             moved[i].append(by_token)
             traces[i].append(TurnTrace(t, position, len(tokens), at_fresh, tokens, sum(v != 0 for v in by_token)))
     if acts:
+        given = sum(m.role == "assistant" for m in home)
         for i in range(len(scripts)):
-            turn_reads = await model.read(alive[i], reads=(read,))
-            for k, r in enumerate(turn_reads[-len(traces[i]) :]):
-                position, tokens = position_of(r.readings[0], axis)
-                traces[i][k] = replace(traces[i][k], position=position, by_token=tokens, tokens=len(tokens))
+            again = {r.turn - given: r for r in await model.read(alive[i], reads=(read,))}
+            for k, turn in enumerate(traces[i]):
+                # a turn that said nothing, or that no longer fits the context, has no reading: never that of the acts
+                unread = k not in again or not replies[i][k].text
+                position, tokens = (math.nan, ()) if unread else position_of(again[k].readings[0], axis)
+                traces[i][k] = replace(turn, position=position, by_token=tokens, tokens=len(tokens))
     return [
         Replay(
             s.id,
