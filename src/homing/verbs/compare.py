@@ -100,7 +100,8 @@ def compare_identities(a: Identity, b: Identity) -> tuple[Finding, list[dict[str
             min(1.0, cosine.value / ceiling.value), min(1.0, cosine.low / ceiling.high), min(1.0, cosine.high / ceiling.low),
             0.95, n, "", "raw cosine over its ceiling",
         )  # fmt: skip
-    moved = _moved(axis_a, ia, roles_a, roles_b, home_a, home_b, [r for _, _, r in shared])
+    pairs = [(r, pb.data["roles"][j]) for _, j, r in shared]
+    moved = _moved(roles_a, roles_b, home_a, home_b, pairs)
     state = "equivalent" if shift.low > -SHIFT_MARGIN and shift.high < SHIFT_MARGIN else "inconclusive"
     if shift.low > SHIFT_MARGIN or shift.high < -SHIFT_MARGIN:
         state = "different"
@@ -138,8 +139,8 @@ def _ceiling(a: Identity, b: Identity) -> Estimate | None:
 
 
 def _moved(
-    axis: Axis, at: int, ra: NDArray[np.float64], rb: NDArray[np.float64], ha: NDArray[np.float64],
-    hb: NDArray[np.float64], roles: list[dict[str, Any]],
+    ra: NDArray[np.float64], rb: NDArray[np.float64], ha: NDArray[np.float64], hb: NDArray[np.float64],
+    roles: list[tuple[dict[str, Any], dict[str, Any]]],
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Roles whose position moved most, on each identity's own scale; a move over 3 standard errors of the role is marked."""
     a, b = ha - ra.mean(axis=0), hb - rb.mean(axis=0)
@@ -147,17 +148,20 @@ def _moved(
     pos_b = (rb - rb.mean(axis=0)) @ b / (b @ b)
     out: list[dict[str, Any]] = []
     for k in np.argsort(-np.abs(pos_b - pos_a))[:12]:
-        se = float(roles[k].get("se") or 0.0) * math.sqrt(2)
+        one, two = roles[k]
+        known = [float(r["se"]) for r in (one, two) if r.get("se")]
+        # one reply has no spread: the other identity's stands in, and with neither nothing is beyond noise
+        se = math.hypot(*known) * math.sqrt(2 / len(known)) if known else 0.0
         shift = float(pos_b[k] - pos_a[k])
         out.append(
             {
-                "role": roles[k]["id"],
+                "role": one["id"],
                 "shift": {
                     "value": shift,
                     "low": shift - 1.96 * se,
                     "high": shift + 1.96 * se,
                     "level": 0.95,
-                    "n": roles[k]["replies"],
+                    "n": min(one["replies"], two["replies"]),
                 },
                 "beyond_noise": bool(se and abs(shift) > 3 * se),
             }
