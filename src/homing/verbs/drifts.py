@@ -20,7 +20,7 @@ from homing.identity.work import Unit, WorkDir
 from homing.models.base import ChatModel
 from homing.persona.axis import Axis
 from homing.persona.plan import opening
-from homing.stats import bootstrap_mean
+from homing.stats import bootstrap_difference, bootstrap_mean
 from homing.stats.estimate import Estimate, Finding
 from homing.stats.seeds import stable_seed
 from homing.verbs.plan import MapPlan
@@ -245,20 +245,20 @@ def drift_findings(runs: Sequence[DomainRun], seed: int) -> dict[str, Finding]:
 
 
 def _difference(a: Sequence[float], b: Sequence[float], seed: int) -> Estimate:
-    """Mean of ``a`` minus mean of ``b``, scripts resampled within each."""
-    rng = np.random.default_rng(seed)
-    x, y = np.array([v for v in a if math.isfinite(v)]), np.array([v for v in b if math.isfinite(v)])
-    draws = rng.choice(x, (2000, len(x))).mean(axis=1) - rng.choice(y, (2000, len(y))).mean(axis=1)
-    value = float(x.mean() - y.mean())
-    low, high = (float(v) for v in np.percentile(draws, [2.5, 97.5]))
-    return Estimate(value, min(low, value), max(high, value), 0.95, len(x) + len(y), "", "bootstrap over scripts")
+    """Mean of ``a`` minus mean of ``b``, scripts resampled within each, the ends expanded for few scripts."""
+    x, y = ([v for v in many if math.isfinite(v)] for many in (a, b))
+    return bootstrap_difference(x, y, seed=seed)
 
 
 def _hypothesis(runs: Sequence[DomainRun], excess: Mapping[str, Sequence[float]], seed: int) -> Finding:
     """The order of domains as it was written down: each of the expected differences of mean position above zero."""
     stated = load_hypothesis()
     positions = {
-        run.domain: [float(np.nanmean([t.position for t in r.trace.turns])) for r in run.free if r.trace.turns]
+        run.domain: [
+            float(np.mean(known))
+            for r in run.free
+            if (known := [t.position for t in r.trace.turns if math.isfinite(t.position)])
+        ]
         for run in runs
     }
     name = "drift.hypothesis"
@@ -278,7 +278,9 @@ def _hypothesis(runs: Sequence[DomainRun], excess: Mapping[str, Sequence[float]]
     verdict += "The hypothesis held." if held == len(found) else "The hypothesis was not shown."
     pooled = {"value": _difference(above, below, stable_seed(seed, "pooled"))}
     return Finding(
-        name, {**pooled, **found, "drift": _difference(drifts[0], drifts[1], stable_seed(seed, "drift"))}, verdict=verdict
+        name,
+        {**pooled, **found, "drift": _difference(drifts[0], drifts[1], stable_seed(seed, "drift"))},
+        verdict=verdict,
     )
 
 

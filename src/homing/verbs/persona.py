@@ -20,6 +20,7 @@ from homing.persona.plan import opening
 from homing.persona.rollouts import Replies, ask
 from homing.persona.scale import Scale
 from homing.persona.space import fit_axis, pcs, random_splits, role_vectors, split_cosines
+from homing.stats import bootstrap_mean
 from homing.stats.estimate import Estimate, Finding
 from homing.stats.seeds import stable_seed
 from homing.verbs.plan import MapPlan
@@ -159,12 +160,10 @@ def _judge_findings(
         return out
     role_rows = ~replies.home
     share = float(kept[role_rows].mean())
-    n = int(role_rows.sum())
-    from homing.stats import wilson
-
+    n = len(np.unique(replies.role[role_rows]))
     out["judge.kept"] = Finding(
         "judge.kept",
-        {"value": wilson(int(kept[role_rows].sum()), n)},
+        {"value": _kept_share(replies, kept, seed)},
         verdict=f"{share:.0%} of the role replies are in role.",
     )
     layer = replies.layers.index(selection.read_layer)
@@ -189,6 +188,14 @@ def _judge_findings(
         verdict=f"The axis with the filter and the one without have cosine {cos:.2f}.",
     )
     return out
+
+
+def _kept_share(replies: Replies, kept: Bools, seed: int) -> Estimate:
+    """Share of role replies that pass, with roles as the units: some roles are kept whole and others hardly at all."""
+    rows = ~replies.home
+    return bootstrap_mean(
+        kept[rows].astype(np.float64), clusters=replies.role[rows], seed=stable_seed("judge kept", seed)
+    )
 
 
 def persona_section(persona: Persona, plan: MapPlan) -> Section:
