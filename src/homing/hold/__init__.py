@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from homing.lazy import lazy
 
 if TYPE_CHECKING:
     from homing.hold.base import Stabiliser, Turn, collect
@@ -13,17 +14,6 @@ if TYPE_CHECKING:
     from homing.hold.efficacy import Efficacy, Example
     from homing.hold.roleplay import RolePlay, load_roleplay
     from homing.hold.tuning import Candidate, Tuning, tune
-
-_HOMES = {
-    "base": ("Stabiliser", "Turn", "collect"),
-    "cap": ("Cap", "CapStabiliser", "SelfTest"),
-    "chain": ("Sham", "available", "get", "held"),
-    "controls": ("Matched", "control_directions", "match_controls"),
-    "efficacy": ("Efficacy", "Example"),
-    "roleplay": ("RolePlay", "load_roleplay"),
-    "tuning": ("Candidate", "Tuning", "tune"),
-}
-_WHERE = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Candidate",
@@ -48,8 +38,15 @@ __all__ = [
     "tune",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _WHERE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"homing.hold.{_WHERE[name]}"), name)
+__getattr__, __dir__ = lazy(
+    "homing.hold",
+    {
+        "base": ("Stabiliser", "Turn", "collect"),
+        "cap": ("Cap", "CapStabiliser", "SelfTest"),
+        "chain": ("Sham", "available", "get", "held"),
+        "controls": ("Matched", "control_directions", "match_controls"),
+        "efficacy": ("Efficacy", "Example"),
+        "roleplay": ("RolePlay", "load_roleplay"),
+        "tuning": ("Candidate", "Tuning", "tune"),
+    },
+)

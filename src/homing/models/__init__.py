@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from homing.lazy import lazy
 from homing.models.base import (
     Capability,
     ChatModel,
@@ -45,21 +45,12 @@ __all__ = [
     "wrap",
 ]
 
-_LAZY = {
-    "DoctorReport": "doctor",
-    "LocalModel": "local",
-    "ScriptedModel": "scripted",
-    "examine": "doctor",
-    "open_model": "sources",
-    "wrap": "sources",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        return getattr(import_module(f"homing.models.{_LAZY[name]}"), name)
-    raise AttributeError(f"module 'homing.models' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY})
+__getattr__, __dir__ = lazy(
+    "homing.models",
+    {
+        "doctor": ("DoctorReport", "examine"),
+        "local": ("LocalModel",),
+        "scripted": ("ScriptedModel",),
+        "sources": ("open_model", "wrap"),
+    },
+)

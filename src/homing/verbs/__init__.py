@@ -1,1 +1,59 @@
-"""Room to be filled."""
+"""Map, watch, hold: what a person asks for, composed of the rooms below. This is the Python API."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from homing.lazy import lazy
+
+if TYPE_CHECKING:
+    from homing.verbs.api import Identity, Model, open, wrap
+    from homing.verbs.card import card_text
+    from homing.verbs.chat import ChatSession
+    from homing.verbs.compare import compare_identities
+    from homing.verbs.demo import run_demo
+    from homing.verbs.export import export_gguf, import_foreign
+    from homing.verbs.map import map_model, run_map
+    from homing.verbs.plan import MapPlan, plan_map
+    from homing.verbs.progress import Progress, make_progress
+    from homing.verbs.report import report_data, write_report
+    from homing.verbs.watch import watch_file
+
+__all__ = [
+    "ChatSession",
+    "Identity",
+    "MapPlan",
+    "Model",
+    "Progress",
+    "card_text",
+    "compare_identities",
+    "export_gguf",
+    "import_foreign",
+    "make_progress",
+    "map_model",
+    "open",
+    "plan_map",
+    "report_data",
+    "run_demo",
+    "run_map",
+    "watch_file",
+    "wrap",
+    "write_report",
+]
+
+__getattr__, __dir__ = lazy(
+    "homing.verbs",
+    {
+        "api": ("Identity", "Model", "open", "wrap"),
+        "card": ("card_text",),
+        "chat": ("ChatSession",),
+        "compare": ("compare_identities",),
+        "demo": ("run_demo",),
+        "export": ("export_gguf", "import_foreign"),
+        "map": ("map_model", "run_map"),
+        "plan": ("MapPlan", "plan_map"),
+        "progress": ("Progress", "make_progress"),
+        "report": ("report_data", "write_report"),
+        "watch": ("watch_file",),
+    },
+)

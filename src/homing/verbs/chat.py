@@ -39,7 +39,9 @@ class ChatSession:
         HomingError: the identity, the model or the hold cannot be used.
     """
 
-    def __init__(self, model: str | None, identity_dir: Path | str, hold: str | None = None, *, dtype: Dtype = "float32") -> None:
+    def __init__(
+        self, model: str | None, identity_dir: Path | str, hold: str | None = None, *, dtype: Dtype = "float32"
+    ) -> None:
         identity = Identity.load(identity_dir)
         self._home = Home.of(identity)
         self._model: Model = open(model or str(identity.model["name"]), dtype=dtype)
