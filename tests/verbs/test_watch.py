@@ -14,8 +14,11 @@ from tests.verbs.tiny_map import Mapped, save_model
 from homing.conversation import Conversation
 from homing.errors import IdentityError, InputError
 from homing.identity import Identity
+from homing.models.base import Reply, ReplyRequest
+from homing.models.sources import wrap
 from homing.testing.tiny import MARKER, planted_model, tiny_llama
-from homing.verbs.watch import Home, watch_file
+from homing.verbs.transcripts import Transcript
+from homing.verbs.watch import Home, watch_conversation, watch_file
 
 TALK = [
     {"role": "user", "content": "Hello there"},
@@ -194,3 +197,31 @@ def test_a_conversation_of_the_api_and_of_a_file_are_read_alike(mapped: Mapped, 
     wrong = tiny_llama(seed=4)
     with homing.wrap(*wrong) as model, pytest.raises(IdentityError, match="belongs to"):
         identity.watch(Conversation.from_openai(TALK), model=model)
+
+
+async def test_a_fresh_reply_may_be_as_long_as_the_given_one(mapped: Mapped, tmp_path: Path) -> None:
+    """A long mean beside a short one would differ by length alone; lengths never calibrated are said."""
+    home = Home.load(mapped.home)
+    seen: list[ReplyRequest] = []
+    longest = home.calibration.longest
+    talk = Conversation.from_openai([*TALK[:3], {"role": "assistant", "content": "abcdef" * longest}])
+    short = Conversation.from_openai([*TALK[:3], {"role": "assistant", "content": "a" * longest}])
+    planted = planted_model(strength=4.0)
+    model = wrap(planted.model, planted.tokenizer, name="planted")
+    real = model.replies
+
+    async def watched(requests: list[ReplyRequest]) -> list[Reply]:
+        seen.extend(requests)
+        return await real(requests)
+
+    model.replies = watched  # type: ignore[method-assign]
+    try:
+        lines, _ = await watch_conversation(model, home, Transcript("t", talk, "", 1))
+        assert [r.sampling.max_new_tokens for r in seen] == [lines[1]["tokens"]]
+        assert lines[1]["tokens"] > longest
+        assert any("outside the calibrated" in w for w in lines[1]["warnings"])
+        seen.clear()
+        await watch_conversation(model, home, Transcript("t", short, "", 1))
+        assert [r.sampling.max_new_tokens for r in seen] == [home.reply_tokens]
+    finally:
+        await model.close()

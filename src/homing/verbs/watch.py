@@ -30,7 +30,7 @@ __all__ = ["Home", "watch_conversation", "watch_file"]
 
 ERROR_SCHEMA = "homing.watch-error/1"
 LINE_SCHEMA = "homing.watch/1"
-TOGETHER = 8
+LONGEST_FRESH = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,8 +98,12 @@ class Home:
             raise IdentityError("this identity has no cap; run `homing map` again to tune one")
         return self.cap.register(model)
 
-    def warnings(self, conversation: Conversation) -> tuple[str, ...]:
-        """Why the alarms' promise does not cover a conversation; empty where it does."""
+    def warnings(self, conversation: Conversation, lengths: Sequence[int] = ()) -> tuple[str, ...]:
+        """Why the alarms' promise does not cover a conversation; empty where it does.
+
+        Args:
+            lengths: of the replies that were read, in tokens.
+        """
         out: list[str] = []
         home = next((m.content for m in self.opening if m.role == "system"), None)
         if conversation.system != home:
@@ -108,7 +112,7 @@ class Home:
             )
         if conversation.turns > self.calibration.max_turns:
             out.append(f"{conversation.turns} turns, but the alarms were calibrated on {self.calibration.max_turns}")
-        return tuple(out)
+        return (*out, *self.calibration.outside(lengths[: self.calibration.max_turns]))
 
 
 def _line(home: Home, trace: Trace, t: int, alarms: Sequence[Any], warnings: Sequence[str]) -> dict[str, Any]:
@@ -157,7 +161,9 @@ async def trace_given(model: ChatModel, home: Home, item: Transcript) -> Trace:
         if not before:
             continue
         if turn.turn > 0:
-            s = replace(_sampling(home), seed=stable_seed("turn", item.id, turn.turn, 0))
+            # the mean of a long reply lies elsewhere than that of its first words, so the fresh one may be as long
+            most = max(home.reply_tokens, min(turn.tokens, LONGEST_FRESH))
+            s = replace(SAMPLING, max_new_tokens=most, seed=stable_seed("turn", item.id, turn.turn, 0))
             requests.append(ReplyRequest(Conversation((*head, before[-1])), s, (), (read,)))
             asked.append(n)
     made = dict(zip(asked, await model.replies(requests), strict=True)) if requests else {}
@@ -193,7 +199,7 @@ async def watch_conversation(
     else:
         trace = await trace_given(model, home, item)
     alarms = alarms_of(home.calibration, trace)
-    warnings = home.warnings(item.conversation)
+    warnings = home.warnings(item.conversation, trace.lengths())
     if not acts and trace.turns and trace.turns[0].turn > 0:
         warnings += (f"longer than the context: the first {trace.turns[0].turn} replies were left out of the reading",)
     return [_line(home, trace, t, alarms, warnings) for t in range(len(trace.turns))], replay
