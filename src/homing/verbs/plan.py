@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from homing.errors import InputError
+from homing.persona.judge import load_gold
 from homing.persona.plan import PRESETS, Design, Preset, PresetName, design_cells
 from homing.persona.questions import load_questions
 from homing.persona.roles import load_home, load_roles
@@ -84,8 +85,11 @@ class MapPlan:
 
     @property
     def steps(self) -> int:
-        """Steps of the progress bar: replies, and one a judged question."""
-        judged = len({c.question for c in self.design.cells if c.role >= 0}) + 20 if self.judged else 0
+        """Steps of the progress bar: replies made, and replies judged, those of the gold set among them."""
+        judged = 0
+        if self.judged:
+            ids = {r.id for r in self.design.roles}
+            judged = self.split["roles"] + sum(g.role in ids for g in load_gold())
         return sum(self.split.values()) + judged
 
     def describe(self) -> list[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.special import stdtrit  # pyright: ignore[reportMissingTypeStubs]
 
 from homing.drift.calibration import Calibration
 from homing.drift.scripts import load_hypothesis
@@ -205,8 +206,16 @@ def _map(identity: Identity, found: Mapping[str, Finding]) -> PersonaMap | Absen
         if r["position"] is None:
             continue
         se = r["se"] or 0.0
+        # a role has a handful of replies: Student's t, or the interval would hold its position too seldom
+        half = (float(stdtrit(r["replies"] - 1, 0.975)) if r["replies"] > 1 else 0.0) * se
         p = Estimate(
-            r["position"], r["position"] - 1.96 * se, r["position"] + 1.96 * se, 0.95, r["replies"], "", "over replies"
+            r["position"],
+            r["position"] - half,
+            r["position"] + half,
+            0.95,
+            r["replies"],
+            "",
+            "over replies, Student's t",
         )
         roles.append(RolePoint(r["name"], r["kind"], p, r["second"], r["replies"]))
     percentile = _value(found, "axis.home_percentile")
@@ -398,6 +407,15 @@ def _alarms(identity: Identity, found: Mapping[str, Finding]) -> Alarms:
     c = Calibration.from_json(identity.section("drift").data["calibration"])
     f = found["alarm.rate"]
     rate = _value(found, "alarm.rate")
+    longest = max(
+        (len(k["free"]["turns"]) for k in identity.section("drift").data["conversations"] if "free" in k), default=0
+    )
+    beyond = ""
+    if longest > c.max_turns:
+        beyond = (
+            f" The scripted conversations go on for {longest} turns: what is marked after turn {c.max_turns}"
+            " lies outside this promise."
+        )
     return Alarms(
         promise=c.promise.alpha,
         level=c.promise.confidence,
@@ -407,7 +425,7 @@ def _alarms(identity: Identity, found: Mapping[str, Finding]) -> Alarms:
         how="EWMA and CUSUM share one threshold: an order statistic of the largest value in each home conversation.",
         rate=rate,
         verdict="measured" if rate is not None else "not_measurable",
-        conclusion=f.verdict or f"{f.reason[0].upper()}{f.reason[1:]}.",
+        conclusion=(f.verdict or f"{f.reason[0].upper()}{f.reason[1:]}.") + beyond,
         uncalibrated=c.sentence if c.uncalibrated else "",
     )
 
