@@ -15,7 +15,7 @@ from homing.errors import IdentityError, InputError
 from homing.identity import Identity, Section
 from homing.identity.container import LAYER_CONVENTION
 from homing.persona.axis import Axis
-from homing.verbs.compare import compare, compare_identities
+from homing.verbs.compare import _figures, compare, compare_identities
 from homing.verbs.export import export_gguf, import_foreign
 
 
@@ -71,6 +71,7 @@ def test_a_turned_axis_is_said_to_have_turned(mapped: Mapped) -> None:
     )
     finding, _ = compare_identities(mapped.identity, other)
     assert finding.estimates["angle"].value == pytest.approx(45, abs=3)
+    assert finding.verdict.startswith("different")
     assert "turned by more than its noise" in finding.verdict
     assert finding.estimates["cosine"].high < finding.estimates["cosine_ceiling"].low
 
@@ -278,3 +279,21 @@ def test_a_map_without_layer_where_the_other_is_read_is_refused(mapped: Mapped) 
     other = mapped.identity.with_section("persona", Section(1, {**section.data, "axis": part.to_json()}, arrays))
     with pytest.raises(IdentityError, match="has no layer"):
         compare_identities(mapped.identity, other)
+
+
+def test_two_noisy_maps_of_one_space_show_no_shift_of_home() -> None:
+    """Noise of the first axis must not make the second home seem nearer to its roles."""
+    rng = np.random.default_rng(4)
+    shifts: list[float] = []
+    for _ in range(80):
+        space, home = rng.standard_normal((40, 32)), np.zeros(32)
+        home[0] = 3.0
+        (ra, ha), (rb, hb) = (
+            (space + rng.standard_normal(space.shape), home + rng.standard_normal(32) * 0.25) for _ in range(2)
+        )
+        shifts.append(_figures(ra, rb, ha, hb)[2])
+    assert abs(np.mean(shifts)) < 0.04
+    moved = _figures(space, space, home, home + 0.3 * (home - space.mean(axis=0)))
+    assert moved == pytest.approx((1.0, 0.0, 0.3), abs=1e-3)
+    away = _figures(space, space, home, 2 * space.mean(axis=0) - home)
+    assert away == pytest.approx((-1.0, 180.0, 0.0), abs=1e-3)  # as far, on the other side: the angle tells

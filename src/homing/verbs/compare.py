@@ -40,7 +40,7 @@ def compare(a: Path | str, b: Path | str) -> dict[str, Any]:
 
 
 def compare_identities(a: Identity, b: Identity) -> tuple[Finding, list[dict[str, Any]]]:
-    """Angle between the axes with its noise ceiling, shift of home on the first one's scale, and roles that moved.
+    """Angle between the axes with its noise ceiling, change of home's distance, and roles that moved.
 
     The ceiling is the cosine that two maps of one unchanged model would show, from the reliability of each axis
     (square root of the product); the disattenuated cosine is the raw one over it. The first identity's read layer is used.
@@ -105,10 +105,14 @@ def compare_identities(a: Identity, b: Identity) -> tuple[Finding, list[dict[str
     state = "equivalent" if shift.low > -SHIFT_MARGIN and shift.high < SHIFT_MARGIN else "inconclusive"
     if shift.low > SHIFT_MARGIN or shift.high < -SHIFT_MARGIN:
         state = "different"
-    turned = "" if ceiling is None or cosine.high >= ceiling.low else " The axis itself turned by more than its noise."
+    turned = ""
+    if ceiling is not None and cosine.high < ceiling.low:
+        state, turned = "different", " The axis itself turned by more than its noise."
+    elif ceiling is None and state == "equivalent":  # without a reliability a turn cannot be told from noise
+        state = "inconclusive"
     words = {
         "equivalent": f"Home is at the same place (shift {shift.value:+.2f}, margin {SHIFT_MARGIN}).",
-        "different": f"Home moved by {shift.value:+.2f} of the distance from mean role to home.",
+        "different": f"The distance from mean role to home changed by {shift.value:+.2f} of itself.",
         "inconclusive": f"Home shifted by {shift.value:+.2f}; with this much noise neither same nor moved is shown.",
     }
     return Finding("compare", estimates, verdict=f"{state}: {words[state]}{turned}"), moved
@@ -117,10 +121,14 @@ def compare_identities(a: Identity, b: Identity) -> tuple[Finding, list[dict[str
 def _figures(
     ra: NDArray[np.float64], rb: NDArray[np.float64], ha: NDArray[np.float64], hb: NDArray[np.float64]
 ) -> tuple[float, float, float]:
-    """Cosine of the axes, angle in degrees, shift of home along the first axis relative to the mean role."""
+    """Cosine of the axes, angle in degrees, and by how much home's distance from the mean role changed.
+
+    The distance along the first axis would always come out shorter: the first map's noise lengthens that axis and is no
+    part of the second map. As lengths the two are alike in noise, and the angle tells of direction on its own.
+    """
     a, b = ha - ra.mean(axis=0), hb - rb.mean(axis=0)
     cos = float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
-    return cos, math.degrees(math.acos(max(-1.0, min(1.0, cos)))), float(b @ a / (a @ a)) - 1.0
+    return cos, math.degrees(math.acos(max(-1.0, min(1.0, cos)))), float(np.linalg.norm(b) / np.linalg.norm(a)) - 1.0
 
 
 def _ceiling(a: Identity, b: Identity) -> Estimate | None:
