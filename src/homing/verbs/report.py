@@ -159,7 +159,7 @@ def _headlines(identity: Identity, found: Mapping[str, Finding]) -> tuple[Headli
         out.append(
             Headline(
                 "One axis",
-                f"Home and {rel.n} roles lie on one axis that two disjoint halves of the data agree on.",
+                f"How far disjoint halves of the data agree on the axis between {rel.n} roles and home; 1 is wholly.",
                 rel,
             )
         )
