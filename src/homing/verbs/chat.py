@@ -87,12 +87,14 @@ class ChatSession:
             readings = turns[-1].readings[0] if turns else np.zeros((0, 1), np.float32)
         position, tokens = position_of(readings, home.axis)
         fresh = position
+        # as long as the reply may be: the mean of a long one lies elsewhere than that of its first words
+        beside = replace(sampling, max_new_tokens=max(home.reply_tokens, len(tokens)))
         if self._turn > 0:
             alone = Conversation((*home.opening, asked[-1]))
-            again = model.reply(alone, sampling=replace(sampling, max_new_tokens=home.reply_tokens), reads=(read,))
+            again = model.reply(alone, sampling=beside, reads=(read,))
             fresh = position_of(again.readings[0], home.axis)[0]
         elif stabilisers:
-            again = model.reply(asked, sampling=replace(sampling, max_new_tokens=home.reply_tokens), reads=(read,))
+            again = model.reply(asked, sampling=beside, reads=(read,))
             fresh = position_of(again.readings[0], home.axis)[0]
         drift = position - fresh
         self._state, _, alarms = home.calibration.observe(self._state, drift, len(tokens), turn=self._turn)
