@@ -47,7 +47,9 @@ def test_the_card_of_a_planted_home(mapped: Mapped) -> None:
     found = findings_of(mapped.identity)
     assert found["axis.split_half_raw"].estimates["value"].low > 0.95
     assert found["axis.auroc_one"].estimates["value"].value > 0.95
-    assert "refused" not in found["axis.home_percentile"].verdict
+    above = found["axis.home_percentile"]
+    assert above.estimates["value"].value == 1.0
+    assert "refused" in above.verdict  # above all of twelve roles is not yet above nine in ten of all roles
     figures = card(mapped.home)
     for name in CONTRACT:
         assert (figures[name] is None) == (name in figures["not_measurable"])
