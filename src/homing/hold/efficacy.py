@@ -199,7 +199,7 @@ def judge_arms(
         controls[kind] = Finding(
             f"{name}.lift_{kind}",
             {"lift": own, "cap_over_it": gap},
-            verdict=f"{kind.capitalize()} pushes of the same size move the text by {own.value:+.2f}; the cap moves it"
+            verdict=f"{kind.capitalize()} directions tried at the same size move the text by {own.value:+.2f}; the cap moves it"
             f" {gap.value:+.2f} more [{gap.low:+.2f}, {gap.high:+.2f}].",
         )
     clear = lift.low > 0 and bool(kinds) and not level_with
@@ -220,10 +220,10 @@ def _verdict(lift: Estimate, beaten: Sequence[str], level_with: Sequence[str], l
     if not beaten and not level_with:
         text += "; no control stands beside it, so this proves nothing about the direction"
     elif level_with:
-        text += f"; it is not clear of {', '.join(level_with)} pushes of the same size"
+        text += f"; it is not clear of the {', '.join(level_with)} directions tried at the same size"
         text += f", though of {', '.join(beaten)}" if beaten else ""
     else:
-        text += f", clear of {', '.join(beaten)} pushes of the same size"
+        text += f", clear of the {', '.join(beaten)} directions tried at the same size"
     return text + (f". {lost} pushes without an answer in some arm are left out." if lost else ".")
 
 

@@ -81,6 +81,7 @@ def select_layer(replies: Replies, tune: Bools, *, seed: int) -> Selection:
             for i in range(len(replies.layers))
         ]
     )
+    areas = np.nan_to_num(areas, nan=0.5)  # a layer that could not be scored is worth a guess
     smooth = np.array([areas[max(0, i - 1) : i + 2].mean() for i in range(len(areas))])
     stable = cosines >= cosines.max() - 0.10
     best = int(np.argmax(np.where(stable, smooth, -np.inf)))

@@ -98,6 +98,12 @@ class Home:
             raise IdentityError("this identity has no cap; run `homing map` again to tune one")
         return self.cap.register(model)
 
+    def fresh_opening(self, conversation: Conversation) -> tuple[Message, ...]:
+        """What stands before a message asked afresh: home's opening under home's own system prompt, else the given one."""
+        if conversation.system == next((m.content for m in self.opening if m.role == "system"), None):
+            return self.opening
+        return conversation.messages[:1] if conversation.system is not None else ()
+
     def warnings(self, conversation: Conversation, lengths: Sequence[int] = ()) -> tuple[str, ...]:
         """Why the alarms' promise does not cover a conversation; empty where it does.
 
@@ -153,7 +159,7 @@ async def trace_given(model: ChatModel, home: Home, item: Transcript) -> Trace:
     read = home.axis.read()
     turns = await model.read(item.conversation, reads=(read,))
     messages = item.conversation.messages
-    head = messages[:1] if item.conversation.system is not None else ()
+    head = home.fresh_opening(item.conversation)
     requests: list[ReplyRequest] = []
     asked: list[int] = []
     for n, turn in enumerate(turns):
@@ -191,7 +197,7 @@ async def watch_conversation(
         users = tuple(m.content for m in item.conversation if m.role == "user")
         if not users:
             raise InputError("the conversation has no user message to reply to")
-        head = item.conversation.messages[:1] if item.conversation.system is not None else ()
+        head = home.fresh_opening(item.conversation)
         replays = await replay_many(
             model, [_Turns(item.id, users)], axis=home.axis, home=head, sampling=_sampling(home), acts=acts
         )
