@@ -139,7 +139,7 @@ def _judge_findings(
     replies: Replies, selection: Selection, tune: Bools, judged: JudgeGate | None, kept: Bools | None, seed: int
 ) -> dict[str, Finding]:
     if judged is None:
-        reason = "the likelihood judge was not run in this preset, so nothing is filtered"
+        reason = "the likelihood judge was not run, so nothing is filtered"
         return {"judge.balanced_accuracy": Finding("judge.balanced_accuracy", {}, "not_measurable", reason)}
     out = {
         "judge.balanced_accuracy": Finding(

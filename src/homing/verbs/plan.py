@@ -19,8 +19,8 @@ JudgeName = Literal["auto", "likelihood", "none"]
 
 # Seconds on two cores for the embedded model in fp32, measured by the benchmarks; only the estimate before the start
 # uses them, the remaining time on screen comes from the run itself.
-SECONDS_PER_NEW_TOKEN = 1 / 170
-SECONDS_PER_PROMPT_TOKEN = 1 / 600
+SECONDS_PER_NEW_TOKEN = 1 / 120
+SECONDS_PER_PROMPT_TOKEN = 1 / 500
 PROMPT_TOKENS = 60
 MATCHING_REPLIES = 2 + 6 * (3 + 1)
 """Of one push when controls are matched: the cap and nothing, then six directions in a first round and three more."""
@@ -77,7 +77,7 @@ class MapPlan:
         """About how long it takes on two cores with the embedded model."""
         replies = sum(self.split.values())
         new = replies * self.preset.reply_tokens
-        prompt = replies * PROMPT_TOKENS + 2 * self.preset.price_items * 60
+        prompt = replies * PROMPT_TOKENS + 2 * self.preset.price_items * 150
         judge = 0
         if self.judged:
             judge = (self.split["roles"] + 200) * 17 * self.preset.reply_tokens
