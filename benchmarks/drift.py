@@ -1,6 +1,6 @@
 """Evidence on one identity: drift in all scripts of the four domains, held and not, and alarms in every fresh home conversation.
 
-    python benchmarks/drift.py IDENTITY [--scripts 12] [--check 156]
+    python benchmarks/drift.py IDENTITY [--scripts 12] [--check 228]
 
 Unfinished work lies beside the identity and is gone on with. Writes benchmarks/results/drift.json and prints a table.
 """
@@ -22,8 +22,8 @@ from homing.models.sources import open_model
 from homing.persona.plan import opening
 from homing.stats import wilson
 from homing.verbs.capping import untimed
-from homing.verbs.drifts import _sampling, drift_findings, play, run_domains
-from homing.verbs.plan import plan_map
+from homing.verbs.drifts import drift_findings, play, run_domains, sampling_of
+from homing.verbs.plan import SCRIPT_REPLIES, plan_map
 from homing.verbs.progress import make_progress
 from homing.verbs.watch import Home
 
@@ -42,10 +42,12 @@ async def run(directory: Path, scripts: int, fresh: int) -> dict[str, object]:
         identity.require_model(model.info.fingerprint)
         key = {"identity": identity.digest, "scripts": scripts, "check": fresh}
         with WorkDir(directory / "evidence", key) as work:
-            progress.start(4 * scripts * 46 + fresh * (2 * plan.preset.turns - 1), "replies", "evidence of drift")
+            progress.start(
+                4 * scripts * SCRIPT_REPLIES + fresh * (2 * plan.preset.turns - 1), "replies", "evidence of drift"
+            )
             talks = load_home_conversations("check", fresh)
             played = await play(
-                model, talks, axis=home.axis, home=opening(plan.design.homes[0]), sampling=_sampling(plan), work=work,
+                model, talks, axis=home.axis, home=opening(plan.design.homes[0]), sampling=sampling_of(plan), work=work,
                 name="check", turns=plan.preset.turns, progress=progress,
             )  # fmt: skip
             rate = check(home.calibration, [r.trace.drifts() for r in played], [r.trace.lengths() for r in played])
@@ -75,7 +77,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("identity", type=Path)
     parser.add_argument("--scripts", type=int, default=12)
-    parser.add_argument("--check", type=int, default=156)
+    parser.add_argument("--check", type=int, default=228)
     args = parser.parse_args()
     out = asyncio.run(run(args.identity, args.scripts, args.check))
     RESULTS.mkdir(exist_ok=True)

@@ -200,7 +200,7 @@ def test_the_stabiliser_of_the_pages_holds(tiny_directory: Path) -> None:
     assert [e.hold for e in seen if isinstance(e, Intervention)] == ["patience"]
 
 
-SMALL = Preset(12, 12, 4, 48, 12, False, 8, 0, 2, 0, 4, 40)
+SMALL = Preset(12, 12, 4, 48, 12, False, 8, 0, 2, 0, 4, 2, 40)
 
 
 def run_example(model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, preset: Preset) -> str:

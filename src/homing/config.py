@@ -8,18 +8,20 @@ import tomllib
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from homing.errors import InputError
 
 if TYPE_CHECKING:
     from pydantic_settings import BaseSettings
 
-__all__ = ["FILE", "Settings", "default_cache_dir", "load", "no_telemetry"]
+__all__ = ["FILE", "LOG_LEVELS", "Settings", "default_cache_dir", "load", "log_level", "no_telemetry"]
 
 FILE = "homing.toml"
 PREFIX = "HOMING_"
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+LogLevel = Literal["debug", "info", "warning", "error"]
+LOG_LEVELS: tuple[LogLevel, ...] = get_args(LogLevel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ def _schema() -> type[BaseSettings]:
         identity: Path | None = None
         preset: Literal["smoke", "standard", "full"] = "standard"
         seed: int = Field(default=0, ge=0)
-        log_level: Literal["debug", "info", "warning", "error"] = "warning"
+        log_level: LogLevel = "warning"
 
     return Schema
 
@@ -109,6 +111,21 @@ def _read_file(path: Path, known: Mapping[str, Any]) -> dict[str, Any]:
 def _line(text: str, key: str) -> int:
     pattern = re.compile(rf"\s*(\[+\s*)?[\"']?{re.escape(key)}[\"']?\s*[=.\]]")
     return next((i for i, line in enumerate(text.splitlines(), 1) if pattern.match(line)), 1)
+
+
+def log_level(flag: str | None = None, *, cwd: Path | None = None) -> LogLevel:
+    """The level of the log alone, by the same precedence: it must act before any command runs, help and all.
+
+    A wrong name, or a file that cannot be read, is passed over here; :func:`load` refuses it where settings are used.
+    """
+    value: Any = flag or os.environ.get(_variable("log_level"))
+    if value is None:
+        file = _find_file(cwd or Path.cwd())
+        try:
+            value = tomllib.loads(file.read_text("utf-8")).get("log_level") if file else None
+        except (OSError, ValueError):
+            value = None
+    return value if value in LOG_LEVELS else "warning"
 
 
 def load(flags: Mapping[str, Any] | None = None, *, cwd: Path | None = None) -> Settings:

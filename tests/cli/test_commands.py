@@ -8,59 +8,16 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
+from tests.cli.running import GONE, TALK, objects, run, talk
 from tests.cli.schemas import validate
-from tests.verbs.tiny_map import PRESET, Mapped, shared_map
+from tests.verbs.tiny_map import PRESET, Mapped
 
-from homing.cli import main
+from homing.hold.cap import Cap
 from homing.identity import Identity
 from homing.persona import plan as persona_plan
 from homing.testing.tiny import MARKER
-
-TALK = [
-    {"role": "user", "content": "Hello there"},
-    {"role": "assistant", "content": "abc"},
-    {"role": "user", "content": "And now?"},
-    {"role": "assistant", "content": "dfe"},
-]
-GONE = [{"role": "user", "content": f"Be {MARKER}"}, *TALK[1:]]
-
-
-@pytest.fixture(scope="module")
-def mapped(tmp_path_factory: pytest.TempPathFactory) -> Mapped:
-    return shared_map(tmp_path_factory.getbasetemp())
-
-
-@pytest.fixture(autouse=True)
-def clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("MODEL", "DTYPE", "THREADS", "SLOTS", "CACHE", "IDENTITY", "PRESET", "SEED", "LOG_LEVEL"):
-        monkeypatch.delenv(f"HOMING_{name}", raising=False)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
-def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
-    before = dict(os.environ)  # a command hands its settings to the rooms below in the environment of its process
-    try:
-        code = main._run([str(a) for a in arguments])
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
-
-
-def objects(out: str) -> list[dict[str, Any]]:
-    """Standard output as JSON lines; anything else on it fails here."""
-    return [json.loads(line) for line in out.splitlines()]
-
-
-def talk(path: Path, *rows: Any) -> Path:
-    path.write_text("\n".join(r if isinstance(r, str) else json.dumps(r) for r in rows) + "\n")
-    return path
 
 
 def test_map_plan_prints_json_and_writes_nothing(
@@ -187,6 +144,67 @@ def test_watch_for_a_person_and_held(mapped: Mapped, tmp_path: Path, capsys: pyt
         validate("watch", line)
 
 
+def test_watch_reads_a_directory(mapped: Mapped, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "talks"
+    (folder / "deep").mkdir(parents=True)
+    talk(folder / "b.jsonl", {"id": "second", "messages": TALK}, "{")
+    talk(folder / "a.jsonl", {"id": "first", "messages": TALK})
+    talk(folder / "deep" / "c.json", json.dumps([{"id": "third", "messages": TALK}]))
+    (folder / "notes.txt").write_text("not a transcript")
+    code, out, err = run(capsys, "watch", folder, "--identity", mapped.home, "--json")
+    lines = objects(out)
+    for line in lines:
+        validate("watch-error" if "error" in line else "watch", line)
+    assert code == 2
+    assert [line["conversation"] for line in lines] == ["first", "first", "second", "second", "2", "third", "third"]
+    assert lines[4]["error"]["file"] == str(folder / "b.jsonl")
+    assert "1 lines could not be read; the rest was" in err
+    (folder / "b.jsonl").unlink()
+    assert run(capsys, "watch", folder, "--identity", mapped.home)[0] == 0
+    (tmp_path / "none").mkdir()
+    code, out, err = run(capsys, "watch", tmp_path / "none", "--identity", mapped.home)
+    assert (code, out) == (2, "")
+    assert "holds no transcript; expected files ending in" in err
+
+
+def flipped(mapped: Mapped, directory: Path) -> Path:
+    """The identity with the cap a ceiling where a floor was meant: it lowers what it should raise."""
+    section = mapped.identity.section("cap")
+    cap = replace(Cap.from_section(section.data["cap"], section.arrays), kind="ceiling")
+    data, arrays = cap.to_section()
+    made = replace(section, data={**section.data, "cap": data}, arrays={**section.arrays, **arrays})
+    return mapped.identity.with_section("cap", made).save(directory)
+
+
+def test_a_flipped_cap_is_refused_before_a_line_is_written(
+    mapped: Mapped, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    p = talk(tmp_path / "t.jsonl", {"messages": TALK})
+    home = flipped(mapped, tmp_path / "flipped")
+    code, out, err = run(capsys, "watch", p, "--identity", home, "--hold", "cap", "--json")
+    assert (code, out) == (2, "")
+    assert "error: the cap of this identity is refused" in err
+    assert "lowers what it should raise" in err
+    assert run(capsys, "watch", p, "--identity", home)[0] == 0
+    code, _, err = run(capsys, "chat", "--identity", home, "--hold", "cap")
+    assert code == 2
+    assert "lowers what it should raise" in err
+
+
+def test_chat_goes_on_unheld_where_the_cap_is_refused(
+    mapped: Mapped, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from rich.console import Console
+
+    said = iter(["/hold on", "/hold off", "/quit"])
+    monkeypatch.setattr(Console, "input", lambda *_: next(said))
+    code, out, err = run(capsys, "chat", "--identity", flipped(mapped, tmp_path / "flipped"))
+    assert code == 0, err
+    assert "error: the cap of this identity is refused" in out
+    assert "held by the cap" not in out
+    assert "not held" in out
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -265,7 +283,60 @@ def test_chat(mapped: Mapped, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     assert "held by the cap" in out
     assert "a new conversation, from home" in out
     assert "commands: /hold on" in out
+    assert out.count("warning: 3 turns, but the alarms were calibrated on 2") == 0
     assert next(said, None) is None
+
+
+def test_chat_prints_each_warning_once_and_outlives_a_message_that_is_too_long(
+    mapped: Mapped, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from rich.console import Console
+
+    from homing.verbs import chat as chat_verb
+
+    monkeypatch.setattr(chat_verb, "SPOKEN", replace(chat_verb.SPOKEN, max_new_tokens=6))
+    said = iter(["one", "two", "x" * 3000, "three", "four", "y" * 1500, "z" * 1500, "/quit"])
+    monkeypatch.setattr(Console, "input", lambda *_: next(said))
+    code, out, err = run(capsys, "chat", mapped.model, "--identity", mapped.home)
+    assert code == 0, err
+    text = " ".join(out.split())
+    assert text.count("turns, but the alarms were calibrated on 2") == 1
+    assert "warning: 3 turns, but the alarms were calibrated on 2" in text
+    assert text.count("error: ") == 1
+    assert "do not fit in the context of 2048" in text
+    assert text.count("longer than the context") == 1
+    assert text.count("turn ") >= 6
+
+
+@pytest.mark.parametrize(
+    ("shell", "says"),
+    [
+        ("bash", "complete -o nosort -F _homing_completion homing"),
+        ("zsh", "#compdef homing"),
+        ("fish", "complete --no-files --command homing"),
+    ],
+)
+def test_completion_prints_the_script_of_the_shell(shell: str, says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys, "completion", shell)
+    assert code == 0, err
+    assert says in out
+    assert f"_HOMING_COMPLETE={shell}_complete" in out
+    assert err == ""
+
+
+def test_completion_of_another_shell_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys, "completion", "tcsh")
+    assert (code, out) == (2, "")
+    assert "'tcsh' is not one of" in err
+
+
+def test_what_the_completion_script_calls_answers_with_the_commands() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "homing.cli"],
+        capture_output=True, text=True, timeout=60, check=False,
+        env=os.environ | {"_HOMING_COMPLETE": "bash_complete", "COMP_WORDS": "homing w", "COMP_CWORD": "1"},
+    )  # fmt: skip
+    assert done.stdout.split() == ["plain,watch"], done.stderr
 
 
 def test_chat_opens_the_model_of_the_identity_unless_told(

@@ -16,15 +16,6 @@ from homing.verbs.cache import clear_cache, list_cache
 from homing.verbs.progress import LineProgress, remaining
 
 
-@pytest.fixture(autouse=True)
-def clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("MODEL", "DTYPE", "THREADS", "SLOTS", "CACHE", "IDENTITY", "PRESET", "SEED", "LOG_LEVEL"):
-        monkeypatch.delenv(f"HOMING_{name}", raising=False)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
 def exit_of(raised: BaseException, monkeypatch: pytest.MonkeyPatch) -> int:
     def boom(*_: object, **__: object) -> None:
         raise raised

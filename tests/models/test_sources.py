@@ -4,18 +4,22 @@ import importlib.util
 import json
 import multiprocessing
 import os
+import resource
 import shutil
 import signal
+import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from homing.errors import MissingExtra, ModelError, TemplateError
+from homing.errors import InputError, MissingExtra, ModelError, TemplateError
 from homing.models import sources
 from homing.models.sources import converted, fingerprint, load_hf, open_model, resolve, wrap
 from homing.testing.tiny import tiny_llama, tiny_tokenizer
@@ -139,8 +143,92 @@ def test_foreign_code_is_refused(directory):
     refused(lambda: load(directory), "auto_map", "no foreign code")
 
 
+# the hub: in a process of its own, since its client reads the environment once, when it is imported
+
+HUB = """
+import sys, time
+from homing.errors import HomingError
+from homing.models.sources import _hf, fingerprint, load_hf, resolve
+_, transformers = _hf()
+transformers.AutoConfig, transformers.AutoTokenizer, transformers.AutoModelForCausalLM  # imported before the clock starts
+for name in sys.argv[1:]:
+    start = time.monotonic()
+    try:
+        said = fingerprint(*load_hf(resolve(name)))
+    except HomingError as e:
+        said = str(e)
+    print(f"{time.monotonic() - start:.2f} {said}")
+"""
+
+
+@pytest.fixture(scope="module", params=[{"HF_HUB_OFFLINE": "1"}, {}], ids=["offline", "refused"])
+def from_hub(request, saved, tmp_path_factory):
+    """By hub id, what loading it says and the seconds that took; the hub's cache is laid out as its client does."""
+    home = tmp_path_factory.mktemp("hf")
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    for name in ("tiny", "half"):
+        folder = home / "hub" / f"models--someone--{name}"
+        shutil.copytree(saved, folder / "snapshots" / commit)
+        (folder / "refs").mkdir()
+        (folder / "refs" / "main").write_text(commit)
+    (folder / "snapshots" / commit / "model.safetensors").unlink()
+    drop = {"HF_HUB_OFFLINE", "HF_HUB_CACHE", "HF_ENDPOINT", "TRANSFORMERS_OFFLINE"}
+    kept = {k: v for k, v in os.environ.items() if k not in drop and not k.lower().endswith("_proxy")}
+    names = ("someone/else", "someone/half", "someone/tiny")
+    with socket.socket() as closed:  # bound and never listening: a connection to it is refused
+        closed.bind(("127.0.0.1", 0))
+        endpoint = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", HUB, *names],
+            env={**kept, "HF_HOME": str(home), "HF_ENDPOINT": endpoint, **request.param},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+    assert done.returncode == 0, done.stderr
+    assert "Retrying" not in done.stderr
+    lines = [line.split(" ", 1) for line in done.stdout.splitlines()]
+    return {name: (said, float(seconds)) for name, (seconds, said) in zip(names, lines, strict=True)}
+
+
+def test_a_hub_id_is_loaded_from_the_hubs_own_cache(from_hub):
+    assert from_hub["someone/tiny"][0] == fingerprint(*tiny_llama())
+
+
+def test_a_hub_id_that_is_not_in_the_cache_says_so_at_once(from_hub):
+    for name in ("someone/else", "someone/half"):
+        assert from_hub[name][0].startswith(f"model {name} is not whole in the hub's cache on this machine")
+        assert "the hub cannot be reached; mend the network" in from_hub[name][0]
+    assert from_hub["someone/else"][1] < 5
+
+
 def test_a_hub_id_offline_says_so():
     refused(lambda: load_hf(resolve("nobody/nothing-at-all")), "nobody/nothing-at-all", "network")
+
+
+def test_whether_the_hub_answers(monkeypatch):
+    from huggingface_hub import constants
+
+    for name in [n for n in os.environ if n.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
+    assert not sources._hub_answers()  # the tests run offline
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{s.getsockname()[1]}")
+        assert not sources._hub_answers()
+        s.listen()
+        assert sources._hub_answers()
+    monkeypatch.setattr(constants, "ENDPOINT", "http://name.invalid")
+
+    def unknown(*_args, **_more):
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    assert not sources._hub_answers()
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    assert sources._hub_answers()  # behind a proxy only the client knows
 
 
 def test_not_a_gguf(tmp_path):
@@ -230,14 +318,74 @@ def test_a_kill_in_the_middle_leaves_no_half_model(saved, tmp_path):
     assert len(log.read_text().split()) == 2
 
 
-def test_a_converter_that_fails_leaves_nothing(tmp_path):
+DISK_FULL = (
+    OSError(28, "No space left on device"),
+    SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),
+)
+
+
+@pytest.mark.parametrize("error", DISK_FULL, ids=lambda e: type(e).__name__)
+def test_a_full_disk_leaves_nothing_and_says_what_to_do(tmp_path, error):
     def fails(_file, out):
         (out / "half").write_text("half")
-        raise OSError(28, "No space left on device")
+        raise error
 
-    with pytest.raises(OSError, match="No space"):
-        converted(a_gguf(tmp_path), tmp_path / "cache", convert=fails)
-    assert not [p for p in (tmp_path / "cache" / "models").iterdir() if p.is_dir()]
+    cache = tmp_path / "cache"
+    refused(
+        lambda: converted(a_gguf(tmp_path), cache, convert=fails),
+        "some.gguf",
+        str(cache / "models"),
+        "No space left on device",
+        "free space",
+        "set HOMING_CACHE (cache_dir in homing.toml)",
+        kind=InputError,
+    )
+    assert not [p for p in (cache / "models").iterdir() if p.is_dir()]
+
+
+def test_weights_that_do_not_fit_on_the_disk(tmp_path):
+    """The same with a limit of the system, so that the error is the one that safetensors really raises."""
+    model, _ = tiny_llama()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fails(_file, out):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, before[1]))
+        try:
+            model.save_pretrained(out)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    cache = tmp_path / "cache"
+    call = lambda: converted(a_gguf(tmp_path), cache, convert=fails)  # noqa: E731
+    refused(call, "cannot be converted into", "HOMING_CACHE", kind=InputError)
+    assert not [p for p in (cache / "models").iterdir() if p.is_dir()]
+
+
+def test_a_cache_that_cannot_be_written(saved, tmp_path, monkeypatch):
+    file = a_gguf(tmp_path)
+    (tmp_path / "file").write_text("not a folder")
+    refused(lambda: converted(file, tmp_path / "file"), "Not a directory", "HOMING_CACHE", kind=InputError)
+
+    def read_only(*_args, **_more):
+        raise OSError(30, "Read-only file system")
+
+    whole = converted(file, tmp_path / "full", convert=lambda _f, out: shutil.copytree(saved, out, dirs_exist_ok=True))
+    monkeypatch.setattr(tempfile, "mkdtemp", read_only)
+    monkeypatch.setattr(type(tmp_path), "mkdir", read_only)
+    refused(lambda: converted(file, tmp_path / "none"), "Read-only file system", "HOMING_CACHE", kind=InputError)
+    assert converted(file, tmp_path / "full") == whole  # what is there already needs no writing
+
+
+def test_a_gguf_that_cannot_be_read(tmp_path, monkeypatch):
+    file, opened = a_gguf(tmp_path), type(tmp_path).open
+
+    def denied(self, *args, **more):
+        if self == file:
+            raise PermissionError(13, "Permission denied")
+        return opened(self, *args, **more)
+
+    monkeypatch.setattr(type(tmp_path), "open", denied)
+    refused(lambda: converted(file, tmp_path / "cache"), str(file), "Permission denied", "mend its permissions")
 
 
 def test_other_content_is_another_conversion(tmp_path):

@@ -25,6 +25,45 @@ def test_halves_share_nothing() -> None:
             assert not ((weights[0] > 0) & (weights[1] > 0)).any()
 
 
+def test_blocks_cut_into_halves_that_share_nothing_and_lose_no_reply() -> None:
+    replies, _ = planted_replies(blocks=8, questions=48, roles=48, prompts=16)
+    tune = tuning_rows(replies, seed=0)
+    for column in (replies.role[~replies.home & tune], replies.question[tune], replies.block[tune]):
+        assert len(column)
+    for name in ("question", "block"):
+        assert not set(getattr(replies, name)[tune]) & set(getattr(replies, name)[~tune])
+    assert not set(replies.prompt[tune & replies.home]) & set(replies.prompt[~tune & replies.home])
+    for s in random_splits(replies, 20, seed=1):
+        for weights in (s.roles, s.questions, s.prompts):
+            assert ((weights > 0).sum(axis=0) == 1).all()
+        own = (
+            np.where(replies.home, s.prompts[:, replies.prompt], s.roles[:, replies.role])
+            * s.questions[:, replies.question]
+        )
+        assert (own.sum(axis=0) == 1).all()  # every reply stands in one half
+    for s in random_splits(replies, 20, seed=1, bootstrap=True):
+        for weights in (s.roles, s.questions, s.prompts):
+            assert not ((weights[0] > 0) & (weights[1] > 0)).any()
+
+
+def test_blocks_find_the_same_axis_with_half_the_noise() -> None:
+    """The same number of replies: crossed halves use a quarter of them each, halves of blocks use a half."""
+    raw = []
+    for blocks in (1, 8):
+        values = [
+            np.median(split_cosines(r, random_splits(r, 30, seed=0)))
+            for r, _ in (planted_replies(blocks=blocks, questions=48, prompts=16, seed=k) for k in range(6))
+        ]
+        raw.append(float(np.mean(values)))
+    crossed, blocked = (1 / c - 1 for c in raw)
+    assert blocked < 0.7 * crossed
+    null = [
+        np.median(split_cosines(r, random_splits(r, 30, seed=0)))
+        for r, _ in (planted_replies(gap=0.0, blocks=8, questions=48, prompts=16, seed=k) for k in range(6))
+    ]
+    assert abs(float(np.mean(null))) < 0.15
+
+
 def test_split_half_is_high_where_planted_and_near_zero_where_not() -> None:
     planted, _ = planted_replies(gap=6.0)
     null, _ = planted_replies(gap=0.0)

@@ -19,7 +19,7 @@ from homing.persona.roles import load_home, load_roles
 from homing.persona.rollouts import Replies, ask
 from homing.testing.tiny import tiny_llama
 
-SMALL = Preset(10, 8, 3, 24, 6, False, 60, 0, 2, 0, 2, 16)
+SMALL = Preset(10, 8, 3, 24, 6, False, 60, 0, 2, 0, 2, 2, 16)
 
 
 def design(preset: Preset = SMALL, seed: int = 0) -> Design:
@@ -38,7 +38,11 @@ def test_questions_prompts_and_kinds_are_used_about_equally(name: str) -> None:
     assert set(Counter(c.role for c in roles).values()) == {PRESETS[name].replies_per_role}
     assert {c.prompt for c in roles} == {0, 1, 2}
     assert {c.prompt for c in home} == set(range(len(made.homes)))
-    assert len({(c.role, c.question, c.prompt) for c in made.cells}) == len(made.cells)
+    asked = Counter((c.block, c.role, c.question, c.prompt) for c in made.cells)
+    assert all(n == 1 for (_, role, *_), n in asked.items() if role >= 0)
+    for b in {c.block for c in made.cells}:  # at home no pair is asked again before every pair of its block was
+        home_pairs = [n for (block, role, *_), n in asked.items() if block == b and role < 0]
+        assert max(home_pairs) - min(home_pairs) <= 1
     assert len({c.seed for c in made.cells}) == len(made.cells)
     assert [c.index for c in made.cells] == list(range(len(made.cells)))
     kinds = Counter(q.kind for q in made.questions)
@@ -130,7 +134,7 @@ def test_rows_are_taken_by_mask_and_by_index() -> None:
     n = 5
     rows = Replies(
         np.arange(n * 2, dtype=np.float32).reshape(n, 1, 2), np.array([-1, 0, 0, 1, -1]), np.arange(n), np.arange(n),
-        np.arange(n), tuple("abcde"), ("stop",) * n, (3,), 9, 9,
+        np.arange(n), tuple("abcde"), ("stop",) * n, (3,), 9, 9, np.arange(n),
     )  # fmt: skip
     assert rows.home.tolist() == [True, False, False, False, True]
     by_mask, by_index = rows.take(rows.home), rows.take(np.array([0, 4]))

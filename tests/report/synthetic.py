@@ -32,6 +32,8 @@ from homing.report.model import (
     ReportData,
     RolePoint,
     Row,
+    TestRow,
+    Tests,
     Threshold,
     TokenMark,
     TurnPoint,
@@ -275,6 +277,13 @@ def full(roles: int = 160) -> ReportData:
         talks,
         cap,
         alarms,
+        Tests(
+            (
+                TestRow("cap.lift: lift", est(0.8, 0.3, 30), 0.0002, 0.0008, "shown"),
+                TestRow("drift.coding: excess", est(-0.1, 0.3, 12), 0.4, 0.4, "not_shown"),
+            ),
+            0.05,
+        ),
         provenance,
     )
 
@@ -282,7 +291,16 @@ def full(roles: int = 160) -> ReportData:
 def bare() -> ReportData:
     why = Absent("this run stopped after the map; run the command again to go on")
     return replace(
-        full(), persona_map=why, layers=why, card=why, drift=why, conversations=why, cap=why, alarms=why, provenance=why
+        full(),
+        persona_map=why,
+        layers=why,
+        card=why,
+        drift=why,
+        conversations=why,
+        cap=why,
+        alarms=why,
+        tests=why,
+        provenance=why,
     )
 
 

@@ -120,7 +120,7 @@ def test_an_empty_tuning_half_never_stops_the_sampling() -> None:
     n = len(role)
     few = Replies(
         rng.standard_normal((n, 4, 8)).astype(np.float32), role, np.arange(n), np.zeros(n, np.int64), np.full(n, 3),
-        ("x",) * n, ("length",) * n, (0, 1, 2, 3), 27, 27,
+        ("x",) * n, ("length",) * n, (0, 1, 2, 3), 27, 27, np.zeros(n, np.int64),
     )  # fmt: skip
     assert stop(few) is False
 

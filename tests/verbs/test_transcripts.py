@@ -124,6 +124,52 @@ def test_inspect_logs_as_json_and_as_eval(tmp_path: Path):
         assert good.conversation.to_openai() == TALK
 
 
+def packed_as(path: Path, method: int, *names: str) -> None:
+    """Say in both headers of some members that they are packed with another method."""
+    data = bytearray(path.read_bytes())
+    for signature, at, name_at in ((b"PK\x03\x04", 8, 30), (b"PK\x01\x02", 10, 46)):
+        start = 0
+        while (start := data.find(signature, start)) >= 0:
+            if any(data[start + name_at :].startswith(n.encode()) for n in names):
+                data[start + at : start + at + 2] = method.to_bytes(2, "little")
+            start += 4
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize(("method", "called"), [(93, "zstd"), (98, "ppmd"), (77, "zip method 77")])
+def test_a_packing_that_python_lacks_says_how_to_convert(tmp_path: Path, method: int, called: str):
+    log = tmp_path / "my log.eval"
+    names = [f"samples/{i}_epoch_1.json" for i in (1, 2, 3)]
+    with zipfile.ZipFile(log, "w", zipfile.ZIP_DEFLATED) as z:
+        for name in names:
+            z.writestr(name, json.dumps({"id": name, "messages": TALK}))
+    packed_as(log, method, *names[:2])
+    bad, good = read_transcripts(log)  # said once for the two
+    assert isinstance(bad, BadLine)
+    assert f"packed with {called}, which this Python cannot unpack" in bad.problem
+    assert f"inspect log convert --to json --output-dir converted '{log}'" in bad.problem
+    assert "copy the log again" not in bad.problem
+    assert isinstance(good, Transcript)
+    assert good.id == names[2]
+
+
+@pytest.mark.parametrize("packing", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_sample_that_is_damaged_does_not_stop_the_rest(tmp_path: Path, packing: int):
+    log, body = tmp_path / "x.eval", json.dumps({"id": "a", "messages": TALK})
+    with zipfile.ZipFile(log, "w", packing) as z:
+        for i in (1, 2):
+            z.writestr(f"samples/{i}_epoch_1.json", body)
+        at = z.infolist()[0].header_offset + 30 + len("samples/1_epoch_1.json")
+        size = z.infolist()[0].compress_size
+    data = bytearray(log.read_bytes())
+    data[at + 4 : at + size] = b"\xff" * (size - 4)
+    log.write_bytes(data)
+    bad, good = read_transcripts(log)
+    assert isinstance(bad, BadLine)
+    assert "copy the log again" in bad.problem
+    assert isinstance(good, Transcript)
+
+
 @pytest.mark.parametrize("data", [b"", b"PK\x03\x04rubbish", b"no zip at all"])
 def test_a_broken_eval_is_a_bad_line(tmp_path: Path, data: bytes):
     (tmp_path / "x.eval").write_bytes(data)

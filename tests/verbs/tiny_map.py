@@ -15,7 +15,7 @@ from homing.testing.tiny import MARKER, Planted, planted_model
 from homing.verbs.map import run_map
 from homing.verbs.plan import MapPlan
 
-PRESET = Preset(16, 16, 4, 96, 6, False, 60, 10, 2, 1, 3, 16)
+PRESET = Preset(16, 16, 4, 96, 6, False, 60, 10, 2, 1, 3, 2, 16)
 SHORT = replace(PRESET, replies_per_role=3, home_replies=48, check=0, scripts_per_domain=0, cap_prompts=2)
 STRENGTH = 4.0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from homing.cli.output import json_option, stdout_for
+from homing.cli.settings import load_settings
 
 
 @click.group(name="cache")
@@ -20,10 +21,9 @@ def _text(size_bytes: int) -> str:
 @json_option
 def list_(as_json: bool) -> None:
     """List what the cache holds."""
-    from homing import config
     from homing.verbs.cache import list_cache, to_json
 
-    root = config.load()["cache_dir"]
+    root = load_settings()["cache_dir"]
     entries = list_cache(root)
     with stdout_for(as_json) as out:
         lines = [f"{_text(e.size_bytes):>12}  {e.name}" for e in entries] or [f"{root} is empty"]
@@ -35,10 +35,9 @@ def list_(as_json: bool) -> None:
 @json_option
 def clear(name: str | None, as_json: bool) -> None:
     """Remove the entry NAME, or everything."""
-    from homing import config
     from homing.verbs.cache import clear_cache, to_json
 
-    root = config.load()["cache_dir"]
+    root = load_settings()["cache_dir"]
     entries = clear_cache(root, name=name)
     with stdout_for(as_json) as out:
         total = _text(sum(e.size_bytes for e in entries))

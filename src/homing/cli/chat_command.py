@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,9 +10,21 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from homing.cli.output import need_identity, plain
+from homing.cli.settings import (
+    chosen_model,
+    dtype_option,
+    layers_option,
+    load_settings,
+    opening,
+    slots_option,
+    threads_option,
+)
+from homing.errors import HomingError
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from homing.verbs.chat import ChatSession
 
 WIDTH = 41
 REACH = 2.0
@@ -37,7 +50,7 @@ def _cell(value: float) -> int:
 
 
 def show_reply(console: Console, events: Iterable[Mapping[str, Any]]) -> None:
-    """Print one reply as it comes, with the meter of each token below it, then the turn's own line and alarms."""
+    """Print one reply as it comes, with the meter of each token below it, then the turn's own line, alarms and warnings."""
     from rich.console import Group
     from rich.live import Live
     from rich.text import Text
@@ -60,46 +73,67 @@ def show_reply(console: Console, events: Iterable[Mapping[str, Any]]) -> None:
     for alarm in turn.get("alarms", ()):
         told = f"alarm: {alarm['detector']}, {alarm['statistic']:.2f} past {alarm['threshold']:.2f}"
         console.print(Text(told, style="bold red"))
+    for sentence in turn.get("warnings", ()):
+        console.print(Text(f"warning: {sentence}", style="yellow"))
+
+
+def _step(console: Console, session: ChatSession, said: str) -> None:
+    """One line of the user: a command, or something said."""
+    from rich.text import Text
+
+    if said in ("/hold on", "/hold off"):
+        session.hold = "cap" if said.endswith("on") else None
+        console.print(Text("held by the cap" if session.hold else "not held", style="dim"))
+    elif said == "/home":
+        session.home()
+        console.print(Text("a new conversation, from home", style="dim"))
+    elif said.startswith("/"):
+        console.print(Text("commands: /hold on, /hold off, /home, /quit", style="dim"))
+    else:
+        with contextlib.closing(session.send(said)) as events:
+            show_reply(console, events)
 
 
 @click.command(name="chat")
 @click.argument("model", required=False)
 @click.option("--identity", type=click.Path(path_type=Path), help="Directory written by homing map.")
 @click.option("--hold", type=click.Choice(["cap"]), help="Start held.")
-def command(model: str | None, identity: Path | None, hold: str | None) -> None:
+@dtype_option
+@threads_option
+@slots_option
+@layers_option
+def command(
+    model: str | None,
+    identity: Path | None,
+    hold: str | None,
+    dtype: str | None,
+    threads: int | None,
+    slots: int | None,
+    layers: str | None,
+) -> None:
     """Talk to MODEL with a live meter a token and a turn.
 
-    Inside: /hold on, /hold off, /home starts again from home, /quit.
+    Inside: /hold on, /hold off, /home starts again from home, /quit. Nothing is saved.
     """
     from rich.console import Console
     from rich.text import Text
 
-    from homing import config
     from homing.verbs.chat import ChatSession
 
-    settings = config.load({"model": model, "identity": identity})
-    settings.export()
-    # Unless someone chose a model, the one that the identity was made on is opened, not the default.
-    chosen = None if settings.sources["model"] == "default" else settings["model"]
-    session = ChatSession(chosen, need_identity(settings["identity"]), hold)
+    settings = load_settings(model=model, identity=identity, dtype=dtype, threads=threads, slots=slots)
+    directory = need_identity(settings["identity"])
     console = Console()
-    console.print(Text("⌂ is home (1), ┼ the mean role (0). /hold on|off, /home, /quit", style="dim"))
-    while True:
-        try:
-            said = console.input("you> ").strip()
-        except EOFError:
-            return
-        if not said:
-            continue
-        if said == "/quit":
-            return
-        if said in ("/hold on", "/hold off"):
-            session.hold = "cap" if said.endswith("on") else None
-            console.print(Text("held by the cap" if session.hold else "not held", style="dim"))
-        elif said == "/home":
-            session.home()
-            console.print(Text("a new conversation, from home", style="dim"))
-        elif said.startswith("/"):
-            console.print(Text("commands: /hold on, /hold off, /home, /quit", style="dim"))
-        else:
-            show_reply(console, session.send(said))
+    with ChatSession(chosen_model(settings), directory, hold, **opening(settings, layers)) as session:
+        console.print(Text("⌂ is home (1), ┼ the mean role (0). /hold on|off, /home, /quit", style="dim"))
+        while True:
+            try:
+                said = console.input("you> ").strip()
+            except EOFError:
+                return
+            if said == "/quit":
+                return
+            try:
+                if said:
+                    _step(console, session, said)
+            except HomingError as e:  # of this line alone: what was said before it still stands
+                console.print(Text(f"error: {plain(str(e))}", style="bold red"))

@@ -7,15 +7,14 @@ from pathlib import Path
 import click
 
 from homing.cli.output import json_option, stdout_for
+from homing.cli.settings import load_settings
 
 
 @click.command(name="config")
 @json_option
 def command(as_json: bool) -> None:
     """Print every setting, its value, and where the value comes from."""
-    from homing import config
-
-    settings = config.load()
+    settings = load_settings()
     rows = {
         name: {"value": str(v) if isinstance(v, Path) else v, "source": settings.sources[name]}
         for name, v in settings.values.items()

@@ -6,18 +6,19 @@ from pathlib import Path
 
 import click
 
+from homing.cli.settings import load_settings, refuse_half
+
 
 @click.command(name="demo")
 @click.option("--model", help="The model; the embedded one unless set.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("homing-demo"), show_default=True)
 def command(model: str | None, out: Path) -> None:
     """Map, watch and hold a model, and leave one self-contained HTML report."""
-    from homing import config
     from homing.verbs.demo import run_demo
     from homing.verbs.progress import make_progress
 
-    settings = config.load({"model": model})
-    settings.export()
+    settings = load_settings(model=model)
+    refuse_half(settings)
     progress = make_progress()
     try:
         page = run_demo(

@@ -8,11 +8,12 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import Any
 
 import click
 
 from homing import __version__
-from homing.config import no_telemetry
+from homing.config import LOG_LEVELS, log_level, no_telemetry
 from homing.errors import HomingError, Interrupted
 
 __all__ = ["COMMANDS", "cli", "main"]
@@ -34,8 +35,25 @@ COMMANDS: dict[str, str] = {
 }
 
 
+# Name -> what is true when the command was stopped by Ctrl-C; a stage that knows more raises Interrupted itself.
+STOPPED: dict[str, str] = {
+    "chat": "the conversation is not saved; run the same command again for a new one",
+    "demo": "what was finished is saved; run the same command again to go on",
+    "map": "what was finished is saved; run the same command again to go on",
+    "watch": "the lines printed so far stand, and nothing else is saved; run the same command again to read from the start",
+}
+
+
 class LazyGroup(click.Group):
     """A group whose commands live one a file and are imported when used."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; stopped, it says what is true of this very command."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            told = STOPPED.get(ctx.invoked_subcommand or "", "nothing is saved; run the same command again")
+            raise Interrupted(told) from None
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(COMMANDS)
@@ -53,19 +71,11 @@ class LazyGroup(click.Group):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="homing")
-@click.option(
-    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), help="How much to log to stderr."
-)
-def cli(log_level: str | None) -> None:
+@click.option("--log-level", "level", type=click.Choice(LOG_LEVELS), help="How much to log to stderr.")
+def cli(level: str | None) -> None:
     """Give a language model a stable identity to return to: map it, watch it, hold it, prove it."""
-    if log_level is None:
-        log_level = os.environ.get("HOMING_LOG_LEVEL", "warning")
-    else:
-        os.environ["HOMING_LOG_LEVEL"] = log_level
     logging.basicConfig(stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
-    level = logging.getLevelNamesMapping().get(log_level.upper())
-    if level is not None:  # a wrong name in the environment is refused, with its source, where settings are loaded
-        logging.getLogger("homing").setLevel(level)
+    logging.getLogger("homing").setLevel(log_level(level).upper())
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -88,7 +98,7 @@ def _run(args: Sequence[str] | None) -> int:
         e.show()
         return e.exit_code
     except (KeyboardInterrupt, click.exceptions.Abort):
-        click.echo("interrupted: what was finished is saved; run the same command again to go on", err=True)
+        click.echo("interrupted: run the same command again", err=True)
         return 130
     except BrokenPipeError:
         # The reader went away (for example `| head`): not an error, and flushing again at exit would raise.

@@ -7,7 +7,14 @@ from pathlib import Path
 import click
 
 from homing.cli.output import json_option, stdout_for
-from homing.errors import InputError
+from homing.cli.settings import (
+    dtype_option,
+    layers_option,
+    load_settings,
+    refuse_half,
+    slots_option,
+    threads_option,
+)
 
 
 @click.command(name="map")
@@ -21,9 +28,10 @@ from homing.errors import InputError
 @click.option(
     "--roles", type=click.Path(path_type=Path), help="A directory of role files, used beside the built-in ones."
 )
-@click.option("--dtype", type=click.Choice(["auto", "float32", "bfloat16", "float16"]))
-@click.option("--threads", type=click.IntRange(min=1))
-@click.option("--slots", type=click.IntRange(min=1), help="Replies made at once.")
+@dtype_option
+@threads_option
+@slots_option
+@layers_option
 @click.option("--plan", "only_plan", is_flag=True, help="Print the plan and its time, and stop.")
 @json_option
 def command(
@@ -38,6 +46,7 @@ def command(
     dtype: str | None,
     threads: int | None,
     slots: int | None,
+    layers: str | None,
     only_plan: bool,
     as_json: bool,
 ) -> None:
@@ -46,15 +55,11 @@ def command(
     MODEL is smollm2 (embedded, the default), a local directory, a hub id, or a GGUF file. Stopped at any moment, the
     same command goes on where it stopped.
     """
-    from homing import config
     from homing.verbs.map import plan_map, run_map
     from homing.verbs.progress import make_progress
 
-    flags = {"model": model, "preset": preset, "seed": seed, "dtype": dtype, "threads": threads, "slots": slots}
-    settings = config.load(flags)
-    settings.export()
-    if dtype in ("bfloat16", "float16"):
-        raise InputError(f"--dtype {dtype}: maps are made in float32 alone, so that they repeat; leave the option out")
+    settings = load_settings(model=model, preset=preset, seed=seed, dtype=dtype, threads=threads, slots=slots)
+    refuse_half(settings)
     with stdout_for(as_json) as result:
         plan = plan_map(
             settings["model"],
@@ -75,7 +80,9 @@ def command(
             click.echo(line, err=True)
         progress = make_progress()
         try:
-            identity = run_map(plan, progress=progress, threads=settings["threads"], slots=settings["slots"])
+            identity = run_map(
+                plan, progress=progress, threads=settings["threads"], slots=settings["slots"], layers=layers
+            )
         finally:
             progress.close()
         result.emit({**summary, "digest": identity.digest}, f"{out}  {identity.digest[:12]}\nsee: homing card {out}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,15 @@ from typing import Any
 import click
 
 from homing.cli.output import json_option, need_identity, plain, stdout_for
+from homing.cli.settings import (
+    chosen_model,
+    dtype_option,
+    layers_option,
+    load_settings,
+    opening,
+    slots_option,
+    threads_option,
+)
 
 
 def _text(line: Mapping[str, Any]) -> str:
@@ -32,33 +42,48 @@ def _text(line: Mapping[str, Any]) -> str:
 @click.option("--model", help="The model; the identity's own unless set.")
 @click.option("--hold", type=click.Choice(["cap"]), help="Replay the conversations held.")
 @click.option("--fail-on", type=click.Choice(["alarm"]), help="Exit 1 when this happened.")
+@dtype_option
+@threads_option
+@slots_option
+@layers_option
 @json_option
 def command(
-    transcripts: Path, identity: Path | None, model: str | None, hold: str | None, fail_on: str | None, as_json: bool
+    transcripts: Path,
+    identity: Path | None,
+    model: str | None,
+    hold: str | None,
+    fail_on: str | None,
+    dtype: str | None,
+    threads: int | None,
+    slots: int | None,
+    layers: str | None,
+    as_json: bool,
 ) -> None:
     """Read TRANSCRIPTS (a JSONL file or a directory) and say, a line a turn, where the model stands.
 
     A bad line is reported and passed over, and the exit code is 2.
     """
-    from homing import config
     from homing.verbs.progress import make_progress
     from homing.verbs.watch import watch_file
 
-    settings = config.load({"model": model, "identity": identity})
-    settings.export()
+    settings = load_settings(model=model, identity=identity, dtype=dtype, threads=threads, slots=slots)
     directory = need_identity(settings["identity"])
-    # Unless someone chose a model, the one that the identity was made on is opened, not the default.
-    chosen = None if settings.sources["model"] == "default" else settings["model"]
     progress = make_progress()
     bad = alarms = 0
-    with stdout_for(as_json) as out:
-        try:
-            for line in watch_file(transcripts, directory, model=chosen, hold=hold, progress=progress):
-                bad += "error" in line
-                alarms += bool(line.get("alarms"))
-                out.emit(line, _text(line))
-        finally:
-            progress.close()
+    lines = watch_file(
+        transcripts,
+        directory,
+        model=chosen_model(settings),
+        hold=hold,
+        progress=progress,
+        **opening(settings, layers),
+    )
+    # closed here, also when stopped in mid-line: the model is its own
+    with stdout_for(as_json) as out, contextlib.closing(progress), contextlib.closing(lines):
+        for line in lines:
+            bad += "error" in line
+            alarms += bool(line.get("alarms"))
+            out.emit(line, _text(line))
     if bad:
         click.echo(f"{bad} lines could not be read; the rest was", err=True)
         raise click.exceptions.Exit(2)

@@ -16,7 +16,7 @@ from homing.models.base import ChatModel, Reply, ReplyRequest
 from homing.persona.axis import Axis
 from homing.stats.seeds import stable_seed
 
-__all__ = ["SAMPLING", "Playable", "Replay", "replay_many"]
+__all__ = ["SAMPLING", "Playable", "Replay", "after_histories", "replay_many"]
 
 SAMPLING = Sampling(max_new_tokens=32, temperature=0.7, top_p=0.9)
 EMPTY_REPLY = "..."
@@ -139,6 +139,45 @@ async def replay_many(
         )
         for i, s in enumerate(scripts)
     ]
+
+
+async def after_histories(
+    model: ChatModel,
+    scripts: Sequence[Playable],
+    histories: Sequence[Replay],
+    *,
+    axis: Axis,
+    sampling: Sampling = SAMPLING,
+) -> list[list[float | None]]:
+    """Position of a reply to each user message of a script, after another conversation's turns in place of its own.
+
+    The history of turn ``t`` is the opening and the first ``t`` exchanges of the conversation given; seeds are those of
+    :func:`replay_many`, so that a reply differs from the script's own by its history alone. The first turn has none.
+
+    Args:
+        histories: one a script, with at least as many turns (its neutral twin).
+
+    Returns:
+        one list a script, one position a turn in calibrated units; None where nothing was said, and at the first turn.
+    """
+    model.register(axis.direction)
+    requests: list[ReplyRequest] = []
+    at: list[tuple[int, int]] = []
+    for i, (script, history) in enumerate(zip(scripts, histories, strict=True)):
+        messages = history.conversation.messages
+        users = [k for k, m in enumerate(messages) if m.role == "user"]
+        # examples of home may hold user messages of their own, before those of the script
+        users = users[len(users) - len(history.trace.turns) :]
+        for t in range(1, min(len(script.turns), len(users))):
+            s = replace(sampling, seed=stable_seed("turn", script.id, t, sampling.seed))
+            asked = Conversation((*messages[: users[t]], Message("user", script.turns[t])))
+            requests.append(ReplyRequest(asked, s, (), (axis.read(),)))
+            at.append((i, t))
+    out: list[list[float | None]] = [[None] * len(s.turns) for s in scripts]
+    for (i, t), reply in zip(at, await model.replies(requests), strict=True):
+        position = position_of(reply.readings[0], axis)[0]
+        out[i][t] = position if math.isfinite(position) else None
+    return out
 
 
 def _moved(reply: Reply) -> tuple[float, ...]:

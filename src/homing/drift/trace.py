@@ -30,6 +30,8 @@ class TurnTrace:
         fresh: position of a reply to the same user message in a fresh context; None where none was made.
         by_token: position of each reply token.
         engaged: how many reply tokens a hold changed.
+        neutral: position of a reply to the same user message after a neutral history of as many turns; None where none
+            was made.
     """
 
     turn: int
@@ -38,6 +40,7 @@ class TurnTrace:
     fresh: float | None = None
     by_token: tuple[float, ...] = ()
     engaged: int = 0
+    neutral: float | None = None
 
     @property
     def drift(self) -> float | None:
@@ -55,6 +58,10 @@ class Trace:
     def drifts(self) -> tuple[float, ...]:
         """Drift by turn, NaN where there is none."""
         return tuple(float("nan") if t.drift is None else t.drift for t in self.turns)
+
+    def over_neutral(self) -> tuple[float, ...]:
+        """Position minus that of the same message after a neutral history, by turn; NaN where there is none."""
+        return tuple(float("nan") if t.neutral is None else t.position - t.neutral for t in self.turns)
 
     def lengths(self) -> tuple[int, ...]:
         """Reply tokens by turn."""

@@ -38,7 +38,11 @@ class Arm:
 
     def acts(self, item: int) -> tuple[Act, ...]:
         """The acts of one item."""
-        return self.sets[item % len(self.sets)] if self.sets else ()
+        return self.sets[self.which(item)] if self.sets else ()
+
+    def which(self, item: int) -> int:
+        """Which set one item gets."""
+        return item % max(1, len(self.sets))
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -52,6 +56,7 @@ class ArmRun:
         logprob: ``(items,)`` mean log-probability a token of the same text under the uncapped model, nats.
         engaged: ``(items,)`` share of tokens and layers at which an act fired.
         edit: ``(items,)`` mean size of the change over tokens and layers, raw. Both are logs, never a lift.
+        which: which of the arm's sets of acts each item had.
     """
 
     name: str
@@ -61,6 +66,7 @@ class ArmRun:
     logprob: F64
     engaged: F64
     edit: F64
+    which: tuple[int, ...] = ()
 
 
 def _mean(parts: Sequence[float]) -> float:
@@ -144,6 +150,7 @@ async def run_arms(
             np.asarray([lp for _, lp in mine]),
             np.asarray([float(f.mean()) if f.size else 0.0 for f, _ in logs]),
             np.asarray([float(e.mean()) if e.size else 0.0 for _, e in logs]),
+            tuple(arm.which(k) for k in range(len(items))),
         )
     return out
 

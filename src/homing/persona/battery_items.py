@@ -270,22 +270,33 @@ def _format(rng: Rng, level: int, template: int) -> Made:
 
 
 def _lookup(rng: Rng, level: int, template: int) -> Made:
+    """The answer repeats the key: a small model finds what followed it before, where a bare value would be at the floor."""
     n = (4, 5, 6, 8)[level]
     names, things = _pick(rng, _NAMES, n), _pick(rng, _THINGS, n)
-    table = ", ".join(f"{a}: {b}" for a, b in zip(names, things, strict=True))
-    at = int(rng.integers(0, n))
+    table = zip(names, things, strict=True)
     kind = template % 3
     if kind == 0:
-        prompt = ("{}. What has {}?", "{}. {}?")[template // 3].format(table, names[at])
+        at = int(rng.integers(0, n))
+        facts = " ".join(f"{a} has {b}." for a, b in table)
+        prompt = ("{} What does {} have?", "{} Which thing has {}?")[template // 3].format(facts, names[at])
         right, others = things[at], [t for i, t in enumerate(things) if i != at]
+        form = "{} has {}"
     elif kind == 1:
-        prompt = ("{}. Who has {}?", "{}. Name for {}?")[template // 3].format(table, things[at])
-        right, others = names[at], [a for i, a in enumerate(names) if i != at]
+        at = int(rng.integers(0, n))
+        facts = "\n".join(f"{a}: {b}" for a, b in table)
+        prompt = ("{}\nWhich line is that of {}?", "{}\nGive the line of {}.")[template // 3].format(facts, names[at])
+        right, others = things[at], [t for i, t in enumerate(things) if i != at]
+        form = "{}: {}"
     else:
         at = int(rng.integers(0, n - 1))
-        prompt = ("{}. Who comes after {}?", "{}. Next name after {}?")[template // 3].format(table, names[at])
-        right, others = names[at + 1], [a for i, a in enumerate(names) if i != at + 1]
-    return prompt, right, _pick(rng, others, 3)
+        prompt = ("{}. Who comes after {}?", "{}. Next name after {}?")[template // 3].format(
+            ", ".join(names), names[at]
+        )
+        right, others = names[at + 1], [a for i, a in enumerate(names) if i not in (at, at + 1)]
+        if len(others) < 3:
+            others.append(next(a for a in _NAMES if a not in names))
+        form = "{}, {}"
+    return prompt, form.format(names[at], right), [form.format(names[at], o) for o in _pick(rng, others, 3)]
 
 
 _MAKERS: Mapping[Family, Callable[[Rng, int, int], Made]] = {

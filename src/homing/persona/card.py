@@ -16,7 +16,7 @@ from scipy.special import ndtr  # pyright: ignore[reportMissingTypeStubs]
 
 from homing.persona.resample import LEVEL, Draw, percentiles, recentred, sign_free
 from homing.persona.rollouts import Replies
-from homing.persona.space import axis_weights, cross_scores, pcs, random_splits, role_vectors, split_cosines
+from homing.persona.space import axis_weights, blocks_of, cross_scores, pcs, random_splits, role_vectors, split_cosines
 from homing.stats import wilson
 from homing.stats.estimate import Estimate, Finding
 from homing.stats.seeds import stable_seed
@@ -52,8 +52,17 @@ class Selection:
 
 
 def tuning_rows(replies: Replies, *, seed: int, share: float = 0.25) -> Bools:
-    """Replies that may choose but not report: a quarter of the roles, and home replies to a quarter of the questions."""
+    """Replies that may choose but not report.
+
+    A quarter of the blocks, so that tuning and report share no role, question or home prompt. Without blocks: a quarter
+    of the roles, and home replies to a quarter of the questions.
+    """
     rng = np.random.default_rng(stable_seed("tuning", seed))
+    blocks = blocks_of(replies)
+    if len(blocks):
+        tuning = round(share * len(blocks))
+        tuning += (len(blocks) - tuning) % 2  # the rest is cut in two equal halves
+        return np.isin(replies.block, rng.permutation(blocks)[:tuning])
     n_r, n_q = int(replies.role.max()) + 1, int(replies.question.max()) + 1
     roles = rng.permutation(n_r)[: max(4, round(share * n_r))]
     questions = rng.permutation(n_q)[: max(2, round(share * n_q))]

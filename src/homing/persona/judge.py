@@ -26,7 +26,16 @@ from homing.persona.roles import Role
 from homing.stats.estimate import Estimate
 from homing.stats.seeds import stable_seed
 
-__all__ = ["CONTRASTS", "GoldReply", "JudgeGate", "gate", "in_role_scores", "load_gold"]
+__all__ = [
+    "CONTRASTS",
+    "JUDGED_TOKENS",
+    "GoldReply",
+    "JudgeGate",
+    "gate",
+    "in_role_scores",
+    "load_gold",
+    "log_mean_exp",
+]
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -122,7 +131,8 @@ def _masked_mean(logprobs: F32, pieces: Sequence[str], words: Sequence[str]) -> 
     return float(np.mean(chosen)) if len(chosen) else float("nan")
 
 
-def _log_mean_exp(x: F64) -> float:
+def log_mean_exp(x: F64) -> float:
+    """Log of the mean of exponentials, without overflow."""
     top = float(x.max())
     return top + float(np.log(np.mean(np.exp(x - top))))
 
@@ -189,7 +199,7 @@ async def _score_question(
             :CONTRASTS
         ]
         others.append(_masked_mean(scored[len(drawn)][i], pieces, g.role.words))
-        value = mine - _log_mean_exp(np.asarray(others, np.float64))
+        value = mine - log_mean_exp(np.asarray(others, np.float64))
         out.append(value if np.isfinite(value) else None)
     return out
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -13,12 +12,13 @@ from homing.conversation import Conversation, Message
 from homing.engine.base import Sampling
 from homing.errors import InputError
 from homing.persona.questions import Question
-from homing.persona.roles import Home, Role
+from homing.persona.roles import Home, Role, content_digest
 from homing.stats.seeds import stable_seed
 
 __all__ = ["PRESETS", "Cell", "Design", "Preset", "PresetName", "design_cells", "opening"]
 
 PresetName = Literal["smoke", "standard", "full"]
+MOST_BLOCKS, FEWEST_BLOCKS = 16, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,8 @@ class Preset:
         reply_tokens: longest reply. ``judge``: whether the likelihood judge runs.
         calibration, check: home conversations for calibrating alarms and for checking them on fresh ones.
         turns: user turns of each. ``scripts_per_domain``: drift scripts replayed in each domain (0: none).
-        cap_prompts: role-play prompts a half, for tuning and for the report. ``price_items``: of the exact battery.
+        cap_prompts: role-play prompts a half, for tuning and for the report. ``control_draws``: meaningless directions of
+            each kind beside the cap. ``price_items``: of the exact battery.
     """
 
     roles: int
@@ -44,13 +45,14 @@ class Preset:
     turns: int
     scripts_per_domain: int
     cap_prompts: int
+    control_draws: int
     price_items: int
 
 
 PRESETS: dict[PresetName, Preset] = {
-    "smoke": Preset(40, 24, 6, 144, 24, False, 60, 0, 4, 2, 6, 120),
-    "standard": Preset(160, 80, 7, 560, 32, True, 100, 100, 4, 2, 30, 1000),
-    "full": Preset(10_000, 10_000, 24, 2400, 48, True, 120, 120, 6, 12, 30, 2000),
+    "smoke": Preset(40, 48, 6, 144, 24, False, 60, 0, 4, 2, 6, 3, 120),
+    "standard": Preset(160, 160, 5, 640, 32, True, 100, 100, 4, 2, 30, 8, 1360),
+    "full": Preset(10_000, 10_000, 24, 2400, 48, True, 120, 120, 6, 12, 30, 10, 2000),
 }
 
 
@@ -61,7 +63,7 @@ class Cell:
     Attributes:
         index: position in the plan. ``role``: index into the design's roles, -1 at home. ``question``: index.
         prompt: which phrasing of the role, or which home prompt. ``round``: adaptive sampling stops between rounds.
-        seed: of this reply.
+        seed: of this reply. ``block``: roles, questions and home prompts of one block meet no others.
     """
 
     index: int
@@ -70,6 +72,7 @@ class Cell:
     prompt: int
     round: int
     seed: int
+    block: int = 0
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -95,10 +98,9 @@ class Design:
             "roles": [r.id for r in self.roles],
             "questions": [q.id for q in self.questions],
             "homes": [h.digest for h in self.homes],
-            "content": hashlib.sha256(
-                "\x00".join([p for r in self.roles for p in r.prompts] + [q.text for q in self.questions]).encode()
-            ).hexdigest(),
+            "content": content_digest(self.roles, self.questions, self.homes),
             "cells": len(self.cells),
+            "blocks": 1 + max(c.block for c in self.cells),
             "sampling": {
                 "temperature": self.sampling.temperature,
                 "top_p": self.sampling.top_p,
@@ -123,6 +125,28 @@ def _spread(items: Sequence[Any], n: int, kinds: Sequence[str], rng: np.random.G
     return sorted(order[:n])
 
 
+def _deal(kinds: Sequence[str], blocks: int, rng: np.random.Generator) -> list[list[int]]:
+    """All indices dealt out to blocks kind by kind, so that each block has about its share of every kind."""
+    order = sorted((int(i) for i in rng.permutation(len(kinds))), key=lambda i: kinds[i])
+    return [order[b::blocks] for b in range(blocks)]
+
+
+def _blocks(roles: int, questions: int, homes: int) -> int:
+    """How many blocks a design is cut into; 1 where there is too little to cut.
+
+    Halves that share no role, question or home prompt waste half of a crossed design: the replies of one half's roles
+    to the other half's questions belong to neither. In blocks that never cross, any half of the blocks is such a half
+    and every reply is in one, so that the whole is really twice a half, as Spearman-Brown takes it to be.
+    """
+    most = min(MOST_BLOCKS, roles // 2, questions // 2, homes if homes > 1 else MOST_BLOCKS)
+    return most - most % 2 if most >= FEWEST_BLOCKS else 1
+
+
+def _stride(n: int) -> int:
+    """A step that shares no factor with ``n`` visits each of ``n`` questions once before any twice."""
+    return next(s for s in range(max(1, round(n * 0.382)), n + 1) if np.gcd(s, n) == 1) if n > 1 else 1
+
+
 def design_cells(
     roles: Sequence[Role],
     questions: Sequence[Question],
@@ -132,6 +156,8 @@ def design_cells(
     seed: int,
 ) -> Design:
     """Spread replies over roles, questions and prompts, each question and each phrasing used about equally often.
+
+    Roles, questions and home prompts are dealt out to blocks that do not cross (:func:`_blocks` says why).
 
     The order is by round: one reply of every role and the same share of home replies, so that sampling can stop
     between rounds with a balanced sample.
@@ -146,29 +172,38 @@ def design_cells(
     rng = np.random.default_rng(stable_seed("design", seed))
     chosen_roles = [roles[i] for i in _spread(roles, preset.roles, [r.kind for r in roles], rng)]
     chosen_questions = [questions[i] for i in _spread(questions, preset.questions, [q.kind for q in questions], rng)]
-    n_q, rounds = len(chosen_questions), min(preset.replies_per_role, len(chosen_questions))
-    # A stride that shares no factor with the number of questions visits each question once before any twice.
-    stride = next(s for s in range(max(1, round(n_q * 0.382)), n_q + 1) if np.gcd(s, n_q) == 1) if n_q > 1 else 1
-    order = [int(i) for i in rng.permutation(n_q)]
+    blocks = _blocks(len(chosen_roles), len(chosen_questions), len(homes))
+    role_blocks = _deal([r.kind for r in chosen_roles], blocks, rng)
+    question_blocks = [
+        [q[int(i)] for i in rng.permutation(len(q))] for q in _deal([q.kind for q in chosen_questions], blocks, rng)
+    ]
+    home_blocks = [list(range(len(homes)))[b::blocks] if len(homes) > 1 else [0] for b in range(blocks)]
+    rounds = preset.replies_per_role
     home_per_round = -(-preset.home_replies // rounds)
     cells: list[Cell] = []
+    asked: dict[tuple[int, int, int], int] = {}
 
-    def add(role: int, question: int, prompt: int, round_: int) -> None:
-        i = len(cells)
-        cells.append(Cell(i, role, question, prompt, round_, stable_seed(seed, "reply", role, question, prompt)))
+    def add(role: int, question: int, prompt: int, round_: int, block: int) -> None:
+        key = (role, question, prompt)
+        again = asked.get(key, 0)
+        asked[key] = again + 1
+        # a cell that is asked again is another sample of the same thing
+        reply_seed = stable_seed(seed, "reply", *key, *([again] if again else []))
+        cells.append(Cell(len(cells), role, question, prompt, round_, reply_seed, block))
 
     h = 0
     for r in range(rounds):
-        for k in range(len(chosen_roles)):
-            add(k, order[(k + r * stride) % n_q], (k + r) % len(chosen_roles[k].prompts), r)
+        for b in range(blocks):
+            order, stride = question_blocks[b], _stride(len(question_blocks[b]))
+            for place, k in enumerate(role_blocks[b]):
+                # as below: once a role has answered every question, its phrasings shift by one
+                phrasing = (place + r + r // len(order)) % len(chosen_roles[k].prompts)
+                add(k, order[(place + r * stride) % len(order)], phrasing, r, b)
         for _ in range(min(home_per_round, preset.home_replies - h)):
+            b, turn = h % blocks, h // blocks
+            order, prompts = question_blocks[b], home_blocks[b]
             # each walk over the questions shifts the prompts by one, so no pair repeats before all are used
-            add(-1, order[h % n_q], (h % n_q + h // n_q) % len(homes), r)
+            add(-1, order[turn % len(order)], prompts[(turn + turn // len(order)) % len(prompts)], r, b)
             h += 1
-    unique = {(c.role, c.question, c.prompt) for c in cells}
-    if len(unique) < len(cells):
-        cells = list({(c.role, c.question, c.prompt): c for c in reversed(cells)}.values())
-        cells.sort(key=lambda c: c.index)
-        cells = [Cell(i, c.role, c.question, c.prompt, c.round, c.seed) for i, c in enumerate(cells)]
     sampling = Sampling(max_new_tokens=preset.reply_tokens, temperature=0.7, top_p=0.9)
     return Design(tuple(chosen_roles), tuple(chosen_questions), tuple(homes), tuple(cells), sampling)

@@ -29,6 +29,7 @@ class Replies:
     Attributes:
         means: ``(replies, layers, hidden)`` float32, the mean residual vector over reply tokens.
         role: ``(replies,)``, -1 at home. ``question``, ``prompt``, ``length``: ``(replies,)``; length in tokens.
+        block: ``(replies,)``, which block of the design; roles, questions and home prompts of two blocks never meet.
         texts: the replies. ``finish``: why each ended. ``layers``: the layers of ``means``.
         new_tokens, prompt_tokens: totals.
     """
@@ -43,6 +44,7 @@ class Replies:
     layers: tuple[int, ...]
     new_tokens: int
     prompt_tokens: int
+    block: Ints
 
     @property
     def home(self) -> Bools:
@@ -62,6 +64,7 @@ class Replies:
             question=self.question[index],
             prompt=self.prompt[index],
             length=self.length[index],
+            block=self.block[index],
             texts=tuple(self.texts[i] for i in index),
             finish=tuple(self.finish[i] for i in index),
         )
@@ -136,4 +139,5 @@ def _collect(done: list[tuple[Cell, Unit, int]], layers: tuple[int, ...], prompt
         layers=layers,
         new_tokens=sum(u.data[i][2] for _, u, i in done),
         prompt_tokens=prompt_tokens,
+        block=np.array([c.block for c, _, _ in spoken], np.int64),
     )

@@ -20,6 +20,7 @@ from homing.persona.rollouts import Replies
 __all__ = [
     "Split",
     "axis_weights",
+    "blocks_of",
     "cross_scores",
     "fit_axis",
     "pcs",
@@ -51,22 +52,53 @@ def _halves(n: int, rng: np.random.Generator, draws: bool) -> F64:
     return out
 
 
+MIN_BLOCKS = 4
+"""Fewer blocks than this are no design in blocks: roles, questions and prompts are then cut each on its own."""
+
+
+def blocks_of(replies: Replies) -> NDArray[np.int64]:
+    """The blocks that are there, ``(blocks,)``; empty where there are too few of them to cut."""
+    found = np.unique(replies.block)
+    return found if len(found) >= MIN_BLOCKS else found[:0]
+
+
 def random_splits(replies: Replies, n: int, *, seed: int, bootstrap: bool = False) -> list[Split]:
     """``n`` random splits into disjoint halves; with ``bootstrap``, each half is resampled, roles and questions crossed.
 
-    A map with one home prompt cannot split prompts: both halves then share it, and the card says so.
+    Where the design is in blocks, a half is a half of the blocks. A map with one home prompt cannot split prompts: both
+    halves then share it, and the card says so.
     """
     rng = np.random.default_rng(seed)
     n_r, n_q = int(replies.role.max()) + 1, int(replies.question.max()) + 1
-    n_p = int(replies.prompt[replies.home].max()) + 1
-    return [
-        Split(
-            _halves(n_r, rng, bootstrap),
-            _halves(n_q, rng, bootstrap),
-            _halves(n_p, rng, bootstrap) if n_p > 1 else np.ones((2, 1)),
-        )
-        for _ in range(n)
-    ]
+    home = replies.home
+    n_p = int(replies.prompt[home].max()) + 1
+    blocks = blocks_of(replies)
+    if not len(blocks):
+        return [
+            Split(
+                _halves(n_r, rng, bootstrap),
+                _halves(n_q, rng, bootstrap),
+                _halves(n_p, rng, bootstrap) if n_p > 1 else np.ones((2, 1)),
+            )
+            for _ in range(n)
+        ]
+    members = [
+        (np.unique(replies.role[(replies.block == b) & ~home]), np.unique(replies.question[replies.block == b]),
+         np.unique(replies.prompt[(replies.block == b) & home]))
+        for b in blocks
+    ]  # fmt: skip
+    out: list[Split] = []
+    for _ in range(n):
+        order = rng.permutation(len(blocks))
+        weights = [np.zeros((2, k)) for k in (n_r, n_q, n_p)]
+        for h, part in enumerate((order[: len(order) // 2], order[len(order) // 2 :])):
+            for factor, w in enumerate(weights):
+                own = np.unique(np.concatenate([members[int(i)][factor] for i in part]))
+                np.add.at(w[h], rng.choice(own, len(own)) if bootstrap and len(own) else own, 1.0)
+        if n_p == 1:
+            weights[2] = np.ones((2, 1))
+        out.append(Split(*weights))
+    return out
 
 
 def axis_weights(replies: Replies, roles: F64, questions: F64, prompts: F64, kept: Bools | None = None) -> F64:

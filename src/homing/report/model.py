@@ -205,7 +205,8 @@ class DomainDrift:
     Args:
         name: in words. ``scripts``: how many conversations.
         free, held: mean by turn, without and with the cap. ``twin``: of the neutral twins (same number of turns).
-        mean: over the turns, without the cap. ``mean_held``: with it.
+        mean: over the turns, without the cap. ``mean_held``: with it. ``over_neutral``: without it, against the same
+            messages after a neutral history of equal length.
     """
 
     name: str
@@ -215,6 +216,7 @@ class DomainDrift:
     held: tuple[TurnPoint, ...] = ()
     mean: Estimate | None = None
     mean_held: Estimate | None = None
+    over_neutral: Estimate | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -384,6 +386,29 @@ class Alarms:
 
 
 @dataclass(frozen=True, slots=True)
+class TestRow:
+    """One test against zero: its figure, the p-value alone, and adjusted for all tests of the page."""
+
+    __test__ = False  # the name begins as pytest's classes do
+
+    label: str
+    estimate: Estimate
+    p_value: float
+    adjusted: float
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Tests:
+    """Every primary test of the page. ``rate``: false discovery rate under which one counts as shown."""
+
+    __test__ = False
+
+    rows: tuple[TestRow, ...]
+    rate: float
+
+
+@dataclass(frozen=True, slots=True)
 class Provenance:
     """Where the figures come from.
 
@@ -420,6 +445,7 @@ class ReportData:
     conversations: tuple[ConversationView, ...] | Absent
     cap: CapEffect | Absent
     alarms: Alarms | Absent
+    tests: Tests | Absent
     provenance: Provenance | Absent
 
     SCHEMA: ClassVar[str] = "homing.report/1"

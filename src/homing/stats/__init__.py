@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         exact_binomial,
         mcnemar_exact,
         permutation_paired,
+        permutation_two_sample,
         tost_mean,
         tost_proportion,
     )
@@ -80,6 +81,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "exact_binomial",
         "mcnemar_exact",
         "permutation_paired",
+        "permutation_two_sample",
         "tost_mean",
         "tost_proportion",
     ),
@@ -118,6 +120,7 @@ __all__ = [
     "parallel_analysis",
     "pcs_for_share",
     "permutation_paired",
+    "permutation_two_sample",
     "predicted_auroc",
     "predicted_auroc_intervals",
     "quantile_interval",

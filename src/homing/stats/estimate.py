@@ -97,6 +97,8 @@ class Finding:
         verdict: one plain sentence.
         cost: calls, tokens and seconds spent.
         held_by: what would hold it, in words; may be empty.
+        p_values: two-sided, against 0, of those estimates that are a primary test of a report; a report adjusts them
+            together (Benjamini-Hochberg).
     """
 
     name: str
@@ -106,12 +108,18 @@ class Finding:
     verdict: str = ""
     cost: Cost = Cost()
     held_by: str = ""
+    p_values: dict[str, float] = field(default_factory=dict[str, float])
 
     SCHEMA: ClassVar[str] = "homing.finding/1"
 
     def __post_init__(self) -> None:
         if self.regime == "not_measurable" and not self.reason:
             raise InputError(f"finding {self.name} is not measurable and gives no reason; say why")
+        stray = [k for k, p in self.p_values.items() if k not in self.estimates or not 0 <= p <= 1]
+        if stray:
+            raise InputError(
+                f"finding {self.name} has p-values for {', '.join(stray)}; each needs an estimate and 0 to 1"
+            )
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object with a schema version."""
@@ -124,6 +132,7 @@ class Finding:
             "verdict": self.verdict,
             "cost": asdict(self.cost),
             "held_by": self.held_by,
+            "p_values": dict(self.p_values),
         }
 
     @classmethod
@@ -139,4 +148,5 @@ class Finding:
             verdict=raw["verdict"],
             cost=Cost(**raw["cost"]),
             held_by=raw["held_by"],
+            p_values={k: float(v) for k, v in raw.get("p_values", {}).items()},
         )

@@ -26,6 +26,7 @@ __all__ = [
     "exact_binomial",
     "mcnemar_exact",
     "permutation_paired",
+    "permutation_two_sample",
     "tost_mean",
     "tost_proportion",
 ]
@@ -119,6 +120,29 @@ def permutation_paired(
         signs = rng.integers(0, 2, (size, m), dtype=np.int8) * 2 - 1
         extreme += int(np.sum(np.abs(signs @ sums) >= edge))
     return TestResult(float(x.mean()), (extreme + 1) / (draws + 1), m, f"sign flips, {draws} draws")
+
+
+def permutation_two_sample(a: npt.ArrayLike, b: npt.ArrayLike, *, seed: int, draws: int = 10000) -> TestResult:
+    """Permutation test of a difference of means of independent units, studentised as Welch's t (Janssen 1997).
+
+    Args:
+        a: ``(n_a,)``. ``b``: ``(n_b,)``; at least two of each.
+        seed: of the relabellings. ``draws``: how many, with the data themselves counted among them.
+    """
+    x, y = finite(a, "a", 2), finite(b, "b", 2)
+    both, n = np.concatenate([x, y]), x.size
+
+    def statistic(rows: F64) -> F64:
+        left, right = rows[:, :n], rows[:, n:]
+        gap = np.abs(left.mean(axis=1) - right.mean(axis=1))
+        error = np.sqrt(left.var(axis=1, ddof=1) / n + right.var(axis=1, ddof=1) / y.size)
+        return np.where(error > 0, gap / np.where(error > 0, error, 1.0), np.where(gap > 0, np.inf, 0.0))
+
+    observed = float(statistic(both[None])[0])
+    rng = np.random.default_rng(seed)
+    drawn = statistic(rng.permuted(np.tile(both, (draws, 1)), axis=1))
+    p = (int(np.sum(drawn >= observed * (1 - 1e-12))) + 1) / (draws + 1)
+    return TestResult(float(x.mean() - y.mean()), p, both.size, f"studentised permutation, {draws} draws")
 
 
 def _margin(margin: float, alpha: float) -> None:

@@ -14,10 +14,10 @@ from homing.hold.base import Stabiliser, Turn
 from homing.hold.chain import held
 from homing.identity import container
 from homing.models import sync
-from homing.models.base import Event
+from homing.models.base import ChatModel, Event
 from homing.models.sources import Dtype
 from homing.verbs.map import map_model
-from homing.verbs.plan import plan_map
+from homing.verbs.plan import JudgeName, plan_map
 from homing.verbs.progress import Progress, Silent
 from homing.verbs.transcripts import Transcript
 from homing.verbs.watch import Home, watch_conversation
@@ -27,6 +27,22 @@ __all__ = ["Identity", "Model", "open", "wrap"]
 
 class Model(sync.Model):
     """A model to talk to, with holds."""
+
+    def __init__(self, aio: ChatModel) -> None:
+        super().__init__(aio)
+        self._proved: set[tuple[str, tuple[Act, ...]]] = set()
+
+    def prove(self, home: Home, hold: str | None) -> None:
+        """Prove on this model that a hold of an identity raises what it should raise; the same hold is tried once.
+
+        Raises:
+            InputError: an unknown hold. IdentityError: the identity has no cap, or its cap does not do that.
+        """
+        acts = home.acts(self.aio, hold)
+        key = (home.axis.direction.id, acts)
+        if acts and key not in self._proved:
+            self.run(home.prove(self.aio, hold))
+            self._proved.add(key)
 
     def stream(
         self,
@@ -79,14 +95,38 @@ class Identity(container.Identity):
         preset: str = "standard",
         home: Path | str | None = None,
         seed: int = 0,
+        precision: float | None = None,
+        judge: JudgeName = "auto",
+        roles: Path | str | None = None,
         progress: Progress | None = None,
     ) -> Identity:
         """Map a model and write its identity to ``out``; finished work there is gone on with.
 
         Args:
             model: in float32. ``home``: a file that says what home is; None: the plain Assistant.
+            precision: stop at this half width of the axis' split-half cosine; None: all rounds are sampled.
+            judge: ``auto`` runs the likelihood judge where the preset has it.
+            roles: a folder of role files, used beside the built-in ones.
+
+        Raises:
+            InputError: the model is not in float32, or what was given cannot be used.
         """
-        plan = plan_map(model.name, preset=preset, home=None if home is None else Path(home), seed=seed, out=Path(out))
+        dtype = model.aio.info.dtype
+        if dtype != "float32":
+            raise InputError(
+                f"{model.name} is open in {dtype}, and maps are made in float32 alone, so that they repeat; open it with"
+                " dtype='float32'"
+            )
+        plan = plan_map(
+            model.name,
+            preset=preset,
+            home=None if home is None else Path(home),
+            seed=seed,
+            out=Path(out),
+            precision=precision,
+            judge=judge,
+            roles=None if roles is None else Path(roles),
+        )
         made = model.run(map_model(model.aio, plan, progress=progress or Silent()))
         return cls(made.model, made.sections, made.volatile)
 
@@ -104,10 +144,12 @@ class Identity(container.Identity):
         """
         if len(hold) > 1:
             raise InputError(f"watch takes one hold, got {', '.join(hold)}")
+        home, held_by = Home.of(self), hold[0] if hold else None
         if model is None:
-            with open(str(self.model["name"])) as opened:
+            with open(str(self.model["name"]), layers=home.layers_path) as opened:
                 return self.watch(conversation, model=opened, hold=hold)
         self.require_model(model.aio.info.fingerprint, what=model.name)
+        model.prove(home, held_by)
         item = Transcript("conversation", conversation, "", 1)
-        lines, _ = model.run(watch_conversation(model.aio, Home.of(self), item, hold=hold[0] if hold else None))
+        lines, _ = model.run(watch_conversation(model.aio, home, item, hold=held_by))
         return lines

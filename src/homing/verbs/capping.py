@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
 
 from homing.conversation import Conversation
 from homing.hold.cap import Cap
 from homing.hold.controls import control_directions, match_controls
-from homing.hold.efficacy import efficacy
+from homing.hold.efficacy import efficacy, harmless
 from homing.hold.roleplay import load_roleplay
 from homing.hold.tuning import candidates, tune
 from homing.identity import Section
+from homing.identity.container import plain
 from homing.identity.work import Unit, WorkDir
 from homing.models.base import ChatModel
 from homing.persona.battery import Difficulty, calibrate, price
+from homing.persona.questions import load_questions
 from homing.persona.space import role_vectors
 from homing.stats.estimate import Finding
 from homing.stats.seeds import stable_seed
 from homing.verbs.persona import Persona
-from homing.verbs.plan import MapPlan
+from homing.verbs.plan import MATCHING_PUSHES, MATCHING_ROUNDS, MapPlan
 from homing.verbs.progress import Progress
 
 __all__ = ["Held", "hold_home", "untimed"]
@@ -30,8 +29,6 @@ __all__ = ["Held", "hold_home", "untimed"]
 TUNING_PUSHES = 12
 TUNING_TOKENS = 24
 FULL_PRICE = 1000
-MATCHING_PUSHES = 6
-MATCHING_ROUNDS = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,8 +79,9 @@ async def hold_home(model: ChatModel, persona: Persona, plan: MapPlan, work: Wor
     async def prove() -> Unit:
         _, roles, counts = role_vectors(replies)
         directions = control_directions(
-            axis, seed=seed, residuals=replies.means, role_vectors=roles[counts > 0], home=replies.home
-        )
+            axis, seed=seed, residuals=replies.means, role_vectors=roles[counts > 0], home=replies.home,
+            draws=preset.control_draws,
+        )  # fmt: skip
         prompts = [Conversation.of(p.push) for p in pushes[:MATCHING_PUSHES]]
         matched = await match_controls(
             model,
@@ -110,15 +108,25 @@ async def hold_home(model: ChatModel, persona: Persona, plan: MapPlan, work: Wor
                 "controls": {k: untimed(f) for k, f in found.controls.items()},
                 "engaged": {k: list(v) for k, v in found.engaged.items()},
                 "matched": {k: [m.to_json() for m in v] for k, v in matched.items()},
-                "examples": [_finite(e.to_json()) for e in found.examples],
+                "examples": [plain(e.to_json()) for e in found.examples],
                 "clear": found.clear,
                 "items": list(found.items),
+                "harmless": untimed(
+                    await harmless(
+                        model,
+                        axis,
+                        cap,
+                        _ordinary(plan, preset.cap_prompts),
+                        max_new_tokens=preset.reply_tokens,
+                        seed=seed,
+                    )
+                ),
             }
         )
 
     progress.stage("what the cap does, beside matched controls")
     proof = await work.do("cap/efficacy", prove)
-    progress.advance(10 * preset.cap_prompts)
+    progress.advance(plan.split["cap matching"] + plan.split["cap report"])
 
     async def cost() -> Unit:
         acts = cap.register(model)
@@ -141,11 +149,8 @@ async def hold_home(model: ChatModel, persona: Persona, plan: MapPlan, work: Wor
     return Held(cap, section)
 
 
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if np.isfinite(value) else None
-    if isinstance(value, dict):
-        return {str(k): _finite(v) for k, v in value.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_finite(v) for v in value]  # pyright: ignore[reportUnknownVariableType]
-    return value
+def _ordinary(plan: MapPlan, n: int) -> list[str]:
+    """Everyday and task questions, those that the map did not ask first."""
+    asked = {q.id for q in plan.design.questions}
+    kinds = [q for q in load_questions() if q.kind in ("everyday", "task")]
+    return [q.text for q in sorted(kinds, key=lambda q: (q.id in asked, q.id))[:n]]

@@ -40,6 +40,7 @@ def findings_of(identity: Identity) -> dict[str, Finding]:
         data = identity.section("cap").data
         out["cap.lift"] = Finding.from_json(data["proof"]["lift"])
         out |= {f"cap.lift_{k}": Finding.from_json(v) for k, v in data["proof"]["controls"].items()}
+        out["cap.harmless"] = Finding.from_json(data["proof"]["harmless"])
         out |= {k: Finding.from_json(v) for k, v in data["price"].items()}
     return out
 

@@ -4,29 +4,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, cast
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, cast
 
 import numpy as np
 
 from homing.conversation import Conversation, Message
 from homing.drift.calibration import Calibration, calibrate, check
-from homing.drift.replay import Playable, Replay, replay_many
+from homing.drift.replay import Playable, Replay, after_histories, replay_many
 from homing.drift.scripts import Script, load_home_conversations, load_hypothesis, load_scripts
 from homing.drift.trace import Trace, TurnTrace, alarms_of
 from homing.engine.base import Act, Sampling
 from homing.identity import Section
+from homing.identity.container import plain
 from homing.identity.work import Unit, WorkDir
 from homing.models.base import ChatModel
 from homing.persona.axis import Axis
 from homing.persona.plan import opening
-from homing.stats import bootstrap_difference, bootstrap_mean
+from homing.stats import bootstrap_difference, bootstrap_mean, permutation_paired, permutation_two_sample
 from homing.stats.estimate import Estimate, Finding
 from homing.stats.seeds import stable_seed
 from homing.verbs.plan import MapPlan
 from homing.verbs.progress import Progress
 
-__all__ = ["Alarming", "DomainRun", "calibrate_alarms", "drift_section", "run_domains"]
+__all__ = ["Alarming", "DomainRun", "calibrate_alarms", "drift_section", "play", "run_domains", "sampling_of"]
 
 TOGETHER = 20
 MIN_SCRIPTS = 4
@@ -59,7 +60,8 @@ def context_label(plan: MapPlan) -> str:
     )
 
 
-def _sampling(plan: MapPlan) -> Sampling:
+def sampling_of(plan: MapPlan) -> Sampling:
+    """How every reply of a map is sampled."""
     return Sampling(max_new_tokens=plan.preset.reply_tokens, temperature=0.7, top_p=0.9, seed=plan.seed)
 
 
@@ -84,7 +86,15 @@ def _unpack(data: Any) -> list[Replay]:
     out: list[Replay] = []
     for r in cast("list[dict[str, Any]]", data):
         turns = tuple(
-            TurnTrace(t["turn"], number(t["position"]), t["tokens"], t["fresh"], tuple(t["by_token"]), t["engaged"])
+            TurnTrace(
+                t["turn"],
+                number(t["position"]),
+                t["tokens"],
+                t["fresh"],
+                tuple(t["by_token"]),
+                t["engaged"],
+                t["neutral"],
+            )
             for t in r["turns"]
         )
         moved = tuple(tuple(m) for m in r["moved"])
@@ -92,17 +102,6 @@ def _unpack(data: Any) -> list[Replay]:
         pieces = tuple(tuple(m) for m in r["pieces"])
         out.append(Replay(r["id"], conversation, Trace(r["id"], turns), tuple(r["fresh"]), moved, pieces, ()))
     return out
-
-
-def _plain(value: Any) -> Any:
-    """NaN as null, so that units and identities are strict JSON."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {k: _plain(v) for k, v in cast("dict[str, Any]", value).items()}
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in cast("list[Any]", value)]
-    return value
 
 
 async def play(
@@ -127,7 +126,7 @@ async def play(
             replays = await replay_many(
                 model, some, axis=axis, home=home, sampling=sampling, turns=turns, acts=acts, keep=f"{name}/{start}"
             )
-            return Unit(_plain(_pack(replays)))
+            return Unit(plain(_pack(replays)))
 
         unit = await work.do(f"{name}/{start // TOGETHER:03d}", compute)
         out += _unpack(unit.data)
@@ -139,7 +138,7 @@ async def play(
 
 async def calibrate_alarms(model: ChatModel, axis: Axis, plan: MapPlan, work: WorkDir, progress: Progress) -> Alarming:
     """Calibrate on home conversations, and count alarms on others that share no user turn with them."""
-    home, sampling, p = opening(plan.design.homes[0]), _sampling(plan), plan.preset
+    home, sampling, p = opening(plan.design.homes[0]), sampling_of(plan), plan.preset
     progress.stage("playing home conversations to calibrate the alarms")
     calibration_set = load_home_conversations("calibration", p.calibration)
     replays = await play(
@@ -173,7 +172,7 @@ async def run_domains(
     acts: Sequence[Act],
 ) -> list[DomainRun]:
     """Replay the drift scripts of every domain: free, their neutral twins, and held by the cap, paired on user turns."""
-    home, sampling = opening(plan.design.homes[0]), _sampling(plan)
+    home, sampling = opening(plan.design.homes[0]), sampling_of(plan)
     chosen: dict[str, tuple[Script, ...]] = {}
     for domain in DOMAINS:
         ordered = sorted(load_scripts(domain), key=lambda s: s.half != "report")
@@ -191,6 +190,10 @@ async def run_domains(
             model, some, axis=axis, home=home, sampling=sampling, work=work, name=f"scripts/{arm}", turns=None, acts=on,
             progress=progress,
         )  # fmt: skip
+    progress.stage("asking the same messages after their neutral twins")
+    arms["free"] = await _beside_neutral(
+        model, scripts, arms["free"], arms["twin"], axis=axis, sampling=sampling, work=work, progress=progress
+    )
     at = {s.id: i for i, s in enumerate(scripts)}
     return [
         DomainRun(domain, many, *(tuple(arms[arm][at[s.id]] for s in many) for arm in ("free", "twin", "held")))
@@ -198,11 +201,40 @@ async def run_domains(
     ]
 
 
-def _means(replays: Sequence[Replay]) -> list[float]:
-    """Mean drift of each conversation over its turns after the first."""
+async def _beside_neutral(
+    model: ChatModel,
+    scripts: Sequence[Script],
+    free: Sequence[Replay],
+    twins: Sequence[Replay],
+    *,
+    axis: Axis,
+    sampling: Sampling,
+    work: WorkDir,
+    progress: Progress,
+) -> list[Replay]:
+    """Each user message of a script asked again after the twin's history of the same length, in a fork thrown away."""
+    out: list[Replay] = []
+    for start in range(0, len(scripts), TOGETHER):
+        some = slice(start, start + TOGETHER)
+
+        async def compute(some: slice = some) -> Unit:
+            rows = await after_histories(model, scripts[some], twins[some], axis=axis, sampling=sampling)
+            return Unit(plain(rows))
+
+        unit = await work.do(f"scripts/neutral/{start // TOGETHER:03d}", compute)
+        for replay, row in zip(free[some], unit.data, strict=True):
+            turns = tuple(replace(t, neutral=row[t.turn]) for t in replay.trace.turns)
+            out.append(replace(replay, trace=replace(replay.trace, turns=turns)))
+            progress.advance(len(turns) - 1)
+    return out
+
+
+def _means(replays: Sequence[Replay], beside: Literal["fresh", "neutral"] = "fresh") -> list[float]:
+    """Mean drift of each conversation over its turns after the first: against a fresh reply, or a neutral history."""
     out: list[float] = []
     for r in replays:
-        values = [d for d in r.trace.drifts()[1:] if math.isfinite(d)]
+        drifts = r.trace.drifts() if beside == "fresh" else r.trace.over_neutral()
+        values = [d for d in drifts[1:] if math.isfinite(d)]
         out.append(float(np.mean(values)) if values else math.nan)
     return out
 
@@ -222,7 +254,7 @@ def drift_findings(runs: Sequence[DomainRun], seed: int) -> dict[str, Finding]:
         excess[run.domain] = diff
         values = {
             "drift": _estimate(free, seed), "twin": _estimate(twin, seed), "excess": _estimate(diff, seed),
-            "held": _estimate(held, seed),
+            "held": _estimate(held, seed), "over_neutral": _estimate(_means(run.free, "neutral"), seed),
         }  # fmt: skip
         known = {k: v for k, v in values.items() if v is not None}
         name = f"drift.{run.domain}"
@@ -235,11 +267,11 @@ def drift_findings(runs: Sequence[DomainRun], seed: int) -> dict[str, Finding]:
         verdict = (
             "moves away from home" if e.high < 0 else "moves towards home" if e.low > 0 else "is not shown to move"
         )
-        out[name] = Finding(
-            name,
-            known,
-            verdict=f"{run.domain.replace('_', ' ')}: {e.value:+.2f} against its neutral twin; it {verdict}.",
-        )
+        test = permutation_paired([d for d in diff if math.isfinite(d)], seed=stable_seed(seed, name))
+        sentence = f"{run.domain.replace('_', ' ')}: {e.value:+.2f} against its neutral twin; it {verdict}."
+        if "over_neutral" in known:
+            sentence += f" The same messages after a neutral history of equal length: {known['over_neutral']:+.2f}."
+        out[name] = Finding(name, known, verdict=sentence, p_values={"excess": test.p_value})
     out["drift.hypothesis"] = _hypothesis(runs, excess, seed)
     return out
 
@@ -268,6 +300,10 @@ def _hypothesis(runs: Sequence[DomainRun], excess: Mapping[str, Sequence[float]]
             name, {}, "not_measurable", f"a domain has fewer than {MIN_SCRIPTS} scripts; the evidence run has 12"
         )
     found = {f"{a}_over_{b}": _difference(positions[a], positions[b], stable_seed(seed, a, b)) for a, b in pairs}
+    tests = {
+        f"{a}_over_{b}": permutation_two_sample(positions[a], positions[b], seed=stable_seed(seed, a, b)).p_value
+        for a, b in pairs
+    }
     above = [v for d in stated.above for v in positions[d]]
     below = [v for d in stated.below for v in positions[d]]
     drifts = [[v for d in many for v in excess[d]] for many in (stated.above, stated.below)]
@@ -281,6 +317,7 @@ def _hypothesis(runs: Sequence[DomainRun], excess: Mapping[str, Sequence[float]]
         name,
         {**pooled, **found, "drift": _difference(drifts[0], drifts[1], stable_seed(seed, "drift"))},
         verdict=verdict,
+        p_values=tests,
     )
 
 
@@ -310,4 +347,4 @@ def drift_section(alarming: Alarming, runs: Sequence[DomainRun], plan: MapPlan) 
         "findings": {k: f.to_json() for k, f in findings.items()},
         "conversations": conversations,
     }
-    return Section(1, _plain(data))
+    return Section(1, plain(data))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import struct
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +17,18 @@ from homing.identity import Identity
 from homing.identity.container import LAYER_CONVENTION
 from homing.persona.axis import Axis
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 __all__ = ["Imported", "export_gguf", "import_foreign"]
 
 F32 = NDArray[np.float32]
 GGUF_ARCH = "controlvector"
 LOCAL = "pip install 'homing[local]'"
 MAX_FOREIGN_BYTES = 4 * 2**30
+MAX_KEYS_NAMED = 12
+Sign = Literal["towards home", "away from home", "unknown"]
+_BY_LAYER = re.compile(r"(?:.*/)?layer_([0-9]{1,6})/(.+)", re.DOTALL)
 
 
 def export_gguf(identity_dir: Path | str, out: Path | str, *, layers: Sequence[int] | None = None) -> Path:
@@ -86,22 +94,33 @@ class Imported:
 
     Attributes:
         layers: decoder layers, in our convention. ``vectors``: ``(layers, hidden)`` float32, as stored, not made unit.
-        sign: ``towards home`` or ``unknown``. ``source``: the format. ``note``: what could not be known.
+        sign: ``towards home``, ``away from home`` (negated: its cap is a ceiling with a negative threshold, ours a floor on
+            the vector turned round), or ``unknown``.
+        source: the format. ``note``: what could not be known. ``key``: what was taken of a file that holds several.
     """
 
-    def __init__(self, layers: tuple[int, ...], vectors: F32, sign: str, source: str, note: str) -> None:
+    def __init__(
+        self, layers: tuple[int, ...], vectors: F32, sign: Sign, source: str, note: str, key: str = ""
+    ) -> None:
         self.layers, self.vectors, self.sign, self.source, self.note = layers, vectors, sign, source, note
+        self.key = key
 
 
-def import_foreign(path: Path | str) -> Imported:
-    """Read an assistant-axis ``.pt`` (a tensor of all layers) or a repeng / llama.cpp GGUF control vector.
+def import_foreign(path: Path | str, *, key: str | None = None) -> Imported:
+    """Read an assistant-axis ``.pt`` or a repeng / llama.cpp GGUF control vector.
 
-    A ``.pt`` is opened with ``weights_only=True``: anything in it but plain tensors is refused and nothing is run. Its
-    layer ``i`` is the output of decoder layer ``i``, as ours; its sign is default minus roles, as ours, but the files
-    its capping uses hold negated vectors, so check with a cosine before capping (arXiv 2601.10387, released code).
+    A ``.pt`` is opened with ``weights_only=True``: anything in it but plain tensors is refused and nothing is run. It may be
+    one tensor ``(layers, hidden)``, or a dictionary, nested or not, of such tensors (roles, traits) or of one vector a layer
+    under ``layer_<L>/<name>``, as in the published capping files. Its layer ``i`` is the output of decoder layer ``i``, as
+    ours. The axis is default minus roles, as ours; the vectors of capping files are negated (arXiv 2601.10387, released
+    code), and those of a role or trait are places, with no sign. ``sign`` says which it is.
+
+    Args:
+        key: which of several; for vectors by layer the name without its layer. Keys of nested dictionaries are joined by
+            ``/``, and the end of one is enough where no other ends so.
 
     Raises:
-        InputError: not such a file, not plain tensors, or of the wrong shape.
+        InputError: not such a file, not plain tensors, of the wrong shape, or several are there and ``key`` names none.
     """
     path = Path(path)
     if not path.is_file():
@@ -111,9 +130,13 @@ def import_foreign(path: Path | str) -> Imported:
             f"{path} has {path.stat().st_size} bytes; a file of directions has at most {MAX_FOREIGN_BYTES}"
         )
     if path.suffix == ".gguf":
+        if key is not None:
+            raise InputError(
+                f"{path} is a control vector, which holds one direction a layer; leave out the key {key!r}"
+            )
         return _gguf(path)
     if path.suffix == ".pt":
-        return _pt(path)
+        return _pt(path, key)
     raise InputError(f"{path} ends in {path.suffix!r}; give an assistant-axis .pt or a control-vector .gguf")
 
 
@@ -143,7 +166,7 @@ def _gguf(path: Path) -> Imported:
     return Imported(layers, vectors, "towards home" if known else "unknown", "gguf control vector", note)
 
 
-def _pt(path: Path) -> Imported:
+def _pt(path: Path, key: str | None) -> Imported:
     try:
         import torch
     except ImportError:
@@ -155,19 +178,73 @@ def _pt(path: Path) -> Imported:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about pickle protocols; what cannot be read is refused below
             raw: Any = torch.load(path, map_location="cpu", weights_only=True)  # pyright: ignore[reportUnknownMemberType]
-    except (UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError, OSError):
+    except (
+        UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, AttributeError, TypeError, OSError,
+        AssertionError, ArithmeticError, MemoryError, struct.error,
+    ):  # fmt: skip
         raise refused from None
-    if isinstance(raw, dict):
-        tensors = [v for v in raw.values() if isinstance(v, torch.Tensor)]  # pyright: ignore[reportUnknownVariableType]
-        if len(tensors) != 1:
-            raise InputError(f"{path} holds {len(tensors)} tensors; give a file with one, of shape (layers, hidden)")
-        raw = tensors[0]
-    if not isinstance(raw, torch.Tensor) or raw.ndim != 2:
-        raise InputError(f"{path} does not hold one tensor of shape (layers, hidden); give the axis file")
-    vectors = raw.detach().to(torch.float32).numpy()
-    if not np.isfinite(vectors).all():
-        raise InputError(f"{path} holds values that are not finite; download it again")
-    return Imported(
-        tuple(range(len(vectors))), vectors, "towards home", "assistant-axis .pt",
-        "published as default minus roles; files meant for its capping are negated",
-    )  # fmt: skip
+    found = _directions(raw)
+    name = _choose(path, tuple(found), key)
+    rows = found[name]
+    parts = list(rows.values()) if isinstance(rows, dict) else [rows]
+    if 4 * sum(p.numel() for p in parts) > MAX_FOREIGN_BYTES:  # a view may claim more than the file holds
+        raise InputError(f"{path} claims more than {MAX_FOREIGN_BYTES} bytes of directions; download it again")
+    if len({p.shape for p in parts}) != 1:
+        raise InputError(f"{path} holds vectors of several widths under {name!r}; download it again")
+    parts = [p.detach().to(torch.float32) for p in parts]
+    vectors = cast(F32, (torch.stack(parts) if isinstance(rows, dict) else parts[0]).numpy())
+    if not vectors.size or not np.isfinite(vectors).all():
+        raise InputError(f"{path} holds values that are not finite, or none; download it again")
+    layers = tuple(rows) if isinstance(rows, dict) else tuple(range(len(vectors)))
+    sign, note = _sign(path, name, by_layer=isinstance(rows, dict))
+    return Imported(layers, vectors, sign, "assistant-axis .pt", note, name)
+
+
+def _sign(path: Path, name: str, *, by_layer: bool) -> tuple[Sign, str]:
+    last = name.rsplit("/", 1)[-1]
+    if by_layer and last.startswith("contrast_role"):
+        return "away from home", (
+            "published for capping: role minus default, so its cap is a ceiling with a negative threshold; "
+            "turn vectors and thresholds round for a floor"
+        )
+    if not by_layer and "axis" in (last or path.stem):
+        return "towards home", "published as default minus roles; files meant for its capping are negated"
+    return "unknown", "the file does not say which way its vectors point; compare with an axis of your own"
+
+
+def _directions(raw: Any) -> dict[str, Tensor | dict[int, Tensor]]:
+    """By name: tables ``(layers, hidden)``, and vectors by layer where keys name the layer. Other values are passed over."""
+    import torch
+
+    tables: dict[str, Tensor | dict[int, Tensor]] = {}
+    by_layer: dict[str, dict[int, Tensor]] = {}
+    waiting: list[tuple[str, Any]] = [("", raw)]
+    seen: set[int] = set()  # a dictionary may hold itself
+    while waiting:
+        name, value = waiting.pop()
+        if isinstance(value, dict) and id(cast(object, value)) not in seen:
+            seen.add(id(cast(object, value)))
+            inner = cast("dict[Any, Any]", value)
+            waiting += [(f"{name}/{k}" if name else k, v) for k, v in inner.items() if isinstance(k, str)]
+        elif isinstance(value, torch.Tensor) and value.is_floating_point() and value.layout == torch.strided:
+            layer = _BY_LAYER.fullmatch(name)
+            if value.ndim == 2:
+                tables[name] = value
+            elif value.ndim == 1 and layer:
+                by_layer.setdefault(layer[2].removesuffix("/vector"), {})[int(layer[1])] = value
+    tables |= {n: {i: rows[i] for i in sorted(rows)} for n, rows in by_layer.items()}
+    return {n: tables[n] for n in sorted(tables)}
+
+
+def _choose(path: Path, names: Sequence[str], key: str | None) -> str:
+    if not names:
+        raise InputError(
+            f"{path} holds no tensor of shape (layers, hidden) and no vectors under layer_<L>/<name>; give the axis file"
+        )
+    fits = [n for n in names if key is None or n == key] or [n for n in names if n.endswith(f"/{key}")]
+    if len(fits) == 1:
+        return fits[0]
+    more = f" and {len(names) - MAX_KEYS_NAMED} more" if len(names) > MAX_KEYS_NAMED else ""
+    listed = ", ".join(repr(n) for n in names[:MAX_KEYS_NAMED]) + more
+    asked = "no key was given" if key is None else f"the key {key!r} fits {len(fits) or 'none'} of them"
+    raise InputError(f"{path} holds {len(names)} directions and {asked}; choose one by key: {listed}")

@@ -30,22 +30,30 @@ SLOTS = 32
 
 
 def run_map(
-    plan: MapPlan, *, progress: Progress | None = None, threads: int | None = None, slots: int | None = None
+    plan: MapPlan,
+    *,
+    progress: Progress | None = None,
+    threads: int | None = None,
+    slots: int | None = None,
+    layers: str | None = None,
 ) -> Identity:
     """Carry out a plan; finished work in ``plan.out`` is gone on with.
+
+    Args:
+        layers: dotted name of the decoder layers, where they are not found by structure; the identity remembers it.
 
     Raises:
         Interrupted: Ctrl-C; everything finished is kept.
         HomingError: whatever the stages refuse.
     """
     try:
-        return asyncio.run(_run(plan, progress or Silent(), threads, slots or SLOTS))
+        return asyncio.run(_run(plan, progress or Silent(), threads, slots or SLOTS, layers))
     except KeyboardInterrupt:
         raise Interrupted(f"stopped; what is finished is kept in {plan.out}: run the same command to go on") from None
 
 
-async def _run(plan: MapPlan, progress: Progress, threads: int | None, slots: int) -> Identity:
-    model = open_model(plan.model, dtype="float32", threads=threads, slots=slots)
+async def _run(plan: MapPlan, progress: Progress, threads: int | None, slots: int, layers: str | None) -> Identity:
+    model = open_model(plan.model, dtype="float32", threads=threads, slots=slots, layers=layers)
     try:
         return await map_model(model, plan, progress=progress)
     finally:
@@ -53,7 +61,10 @@ async def _run(plan: MapPlan, progress: Progress, threads: int | None, slots: in
 
 
 def _facts(info: EngineInfo, name: str) -> dict[str, Any]:
+    # only where the user named them: watch and chat must open the same layers without being told again
+    named = {"layers_path": info.details["layers_path"]} if info.details.get("layers_found") == "named" else {}
     return {
+        **named,
         "fingerprint": info.fingerprint,
         "name": name,
         "engine": info.engine,
@@ -73,8 +84,13 @@ async def map_model(model: ChatModel, plan: MapPlan, *, progress: Progress) -> I
         "homing": homing.__version__,
         "python": platform.python_version(),
         "numpy": np.__version__,
-        **{k: str(v) for k, v in info.details.items() if k in ("torch", "transformers", "threads", "device")},
+        **{
+            k: str(v)
+            for k, v in info.details.items()
+            if k in ("torch", "transformers", "threads", "device", "max_tokens")
+        },
         "safetensors": version("safetensors"),
+        "slots": info.slots,
     }
     times: dict[str, float] = {}
 

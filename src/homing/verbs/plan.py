@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
+from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,10 +26,11 @@ JudgeName = Literal["auto", "likelihood", "none"]
 SECONDS_PER_NEW_TOKEN = 1 / 120
 SECONDS_PER_PROMPT_TOKEN = 1 / 500
 PROMPT_TOKENS = 60
-MATCHING_REPLIES = 2 + 6 * (3 + 1)
-"""Of one push when controls are matched: the cap and nothing, then six directions in a first round and three more."""
-SCRIPT_REPLIES = 15 + 15 + 16
-"""Of one script of eight turns: free and twin with fresh replies, the first turn being its own, and held with all."""
+MATCHING_PUSHES = 3
+MATCHING_ROUNDS = 2
+SCRIPT_REPLIES = 15 + 15 + 7 + 16
+"""Of one script of eight turns: free and twin with fresh replies, the first turn being its own, the same messages after
+the twin's history, and held with all."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,8 +72,9 @@ class MapPlan:
             "calibration": p.calibration * later,
             "check": p.check * later,
             "cap tuning": 7 * min(12, p.cap_prompts),
-            "cap matching": MATCHING_REPLIES * min(6, p.cap_prompts),
-            "cap report": 5 * 2 * p.cap_prompts,
+            # the cap and nothing, then every direction of three kinds in a first round and in those that correct it
+            "cap matching": min(MATCHING_PUSHES, p.cap_prompts) * (2 + 3 * p.control_draws * (1 + MATCHING_ROUNDS)),
+            "cap report": 5 * 2 * p.cap_prompts + 2 * p.cap_prompts,
             "drift scripts": 4 * p.scripts_per_domain * SCRIPT_REPLIES,
         }
 
@@ -119,11 +125,30 @@ class MapPlan:
             "seed": self.seed,
             "precision": self.precision,
             "design": self.design.to_json(),
+            "content": shipped_digest(),
         }
 
     def to_json(self) -> dict[str, Any]:
         """Everything the bytes of the result depend on, beside the model itself."""
         return {**self.units_json(), "judge": self.judged}
+
+
+@cache
+def shipped_digest() -> str:
+    """SHA-256 over every data file of the rooms that a map asks, plays or judges with: an edited file is another plan."""
+    h = hashlib.sha256()
+    for room in ("persona", "drift", "hold"):
+        for name, raw in _files(files(f"homing.{room}") / "data"):
+            h.update(f"{room}/{name}\0".encode() + hashlib.sha256(raw).digest())
+    return h.hexdigest()
+
+
+def _files(folder: Traversable, under: str = "") -> Iterator[tuple[str, bytes]]:
+    for item in sorted(folder.iterdir(), key=lambda f: f.name):
+        if item.is_dir():
+            yield from _files(item, f"{under}{item.name}/")
+        else:
+            yield f"{under}{item.name}", item.read_bytes()
 
 
 def plan_map(

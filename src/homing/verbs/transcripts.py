@@ -7,6 +7,8 @@ is read in the memory of its longest line, and a line past the limit is skipped 
 from __future__ import annotations
 
 import json
+import lzma
+import shlex
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -25,6 +27,9 @@ MAX_LINE_BYTES = 4 * MAX_TEXT_BYTES
 MAX_LOG_BYTES = 500_000_000
 """An Inspect log in one JSON file has no lines to stream by."""
 MAX_SAMPLE_BYTES = 200_000_000
+
+_PACKINGS = {9: "deflate64", 93: "zstd", 95: "xz", 98: "ppmd"}
+"""Zip methods that the standard library lacks (zstd, which newer versions of Inspect write: before Python 3.14)."""
 
 _SUFFIXES = (".jsonl", ".ndjson", ".json", ".eval")
 
@@ -192,6 +197,7 @@ def _eval(path: Path) -> Iterator[Transcript | BadLine]:
             )
             if not members:
                 yield BadLine("1", name, 1, "an Inspect log without samples; write it again with samples logged")
+            packings: set[int] = set()
             for i, m in enumerate(members, 1):
                 label = Path(m.filename).stem
                 try:
@@ -201,7 +207,12 @@ def _eval(path: Path) -> Iterator[Transcript | BadLine]:
                         )
                     with z.open(m) as f:
                         raw = _decode(_bounded(f, label))
-                except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as e:
+                except NotImplementedError:  # the sample is whole, and this Python cannot read its packing
+                    if m.compress_type not in packings:  # said once, not for each of a thousand samples
+                        packings.add(m.compress_type)
+                        yield BadLine(label, name, i, _packed(label, name, m.compress_type))
+                    continue
+                except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError) as e:
                     yield BadLine(label, name, i, f"sample {label} cannot be unpacked ({e}); copy the log again")
                     continue
                 except InputError as e:
@@ -210,6 +221,14 @@ def _eval(path: Path) -> Iterator[Transcript | BadLine]:
                 yield _sample(raw, name, i)
     except (zipfile.BadZipFile, EOFError, NotImplementedError, ValueError) as e:
         yield BadLine("1", name, 1, f"not a readable Inspect log ({e}); expected the zip that Inspect writes")
+
+
+def _packed(label: str, log: str, method: int) -> str:
+    packing = _PACKINGS.get(method, f"zip method {method}")
+    return (
+        f"sample {label}, and each like it, is packed with {packing}, which this Python cannot unpack; convert the log: "
+        f"inspect log convert --to json --output-dir converted {shlex.quote(log)}"
+    )
 
 
 def _bounded(f: IO[bytes], label: str) -> bytes:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,7 +20,7 @@ from homing.errors import IdentityError, InputError, TemplateError, TooLong
 from homing.hold.cap import Cap
 from homing.identity import Identity
 from homing.models.base import ChatModel, ReplyRequest
-from homing.models.sources import open_model
+from homing.models.sources import Dtype, open_model
 from homing.persona.axis import Axis
 from homing.persona.scale import Scale
 from homing.stats.seeds import stable_seed
@@ -98,19 +99,45 @@ class Home:
             raise IdentityError("this identity has no cap; run `homing map` again to tune one")
         return self.cap.register(model)
 
+    async def prove(self, model: ChatModel, hold: str | None) -> None:
+        """Prove on the opened model that a hold raises what it should raise; once a model, before anything is held.
+
+        Raises:
+            InputError: an unknown hold. IdentityError: this identity has no cap, or its cap does not do that.
+        """
+        if not self.acts(model, hold) or self.cap is None:
+            return
+        try:
+            await self.cap.self_test(model, self.axis)
+        except InputError as e:
+            raise IdentityError(f"the cap of this identity is refused: {e}; run `homing map` again to tune one") from e
+
+    @property
+    def layers_path(self) -> str | None:
+        """Dotted name of the decoder layers, where the user named them for the map."""
+        path = self.identity.model.get("layers_path")
+        return None if path is None else str(path)
+
     def fresh_opening(self, conversation: Conversation) -> tuple[Message, ...]:
         """What stands before a message asked afresh: home's opening under home's own system prompt, else the given one."""
         if conversation.system == next((m.content for m in self.opening if m.role == "system"), None):
             return self.opening
         return conversation.messages[:1] if conversation.system is not None else ()
 
-    def warnings(self, conversation: Conversation, lengths: Sequence[int] = ()) -> tuple[str, ...]:
+    def warnings(
+        self, conversation: Conversation, lengths: Sequence[int] = (), *, dtype: str | None = None
+    ) -> tuple[str, ...]:
         """Why the alarms' promise does not cover a conversation; empty where it does.
 
         Args:
-            lengths: of the replies that were read, in tokens.
+            lengths: of the replies that were read, in tokens. dtype: of the weights that read them; None: not compared.
         """
         out: list[str] = []
+        mapped = self.identity.model.get("dtype")
+        if dtype is not None and mapped is not None and dtype != mapped:
+            out.append(
+                f"the weights are in {dtype}, and the alarms were calibrated in {mapped}; their promise does not cover this"
+            )
         home = next((m.content for m in self.opening if m.role == "system"), None)
         if conversation.system != home:
             out.append(
@@ -205,7 +232,7 @@ async def watch_conversation(
     else:
         trace = await trace_given(model, home, item)
     alarms = alarms_of(home.calibration, trace)
-    warnings = home.warnings(item.conversation, trace.lengths())
+    warnings = home.warnings(item.conversation, trace.lengths(), dtype=model.info.dtype)
     if not acts and trace.turns and trace.turns[0].turn > 0:
         warnings += (f"longer than the context: the first {trace.turns[0].turn} replies were left out of the reading",)
     return [_line(home, trace, t, alarms, warnings) for t in range(len(trace.turns))], replay
@@ -220,12 +247,12 @@ def _error(bad: BadLine) -> dict[str, Any]:
 
 
 @contextmanager
-def _opened(model: str | None, home: Home) -> Generator[tuple[ChatModel, asyncio.Runner], None, None]:
+def _opened(home: Home, opener: Callable[[], ChatModel]) -> Generator[tuple[ChatModel, asyncio.Runner], None, None]:
     runner = asyncio.Runner()
     try:
 
         async def open_() -> ChatModel:
-            return open_model(model or str(home.identity.model["name"]), dtype="float32")
+            return opener()
 
         chat = runner.run(open_())
         try:
@@ -243,16 +270,24 @@ def watch_file(
     *,
     model: str | None = None,
     hold: str | None = None,
+    dtype: Dtype = "float32",
+    threads: int | None = None,
+    slots: int = 32,
+    layers: str | None = None,
     progress: Progress | None = None,
-) -> Iterator[dict[str, Any]]:
+) -> Generator[dict[str, Any], None, None]:
     """Lines of ``homing watch``: one an assistant turn, and an error object for each line that cannot be read.
 
     Args:
         path: see :func:`homing.verbs.transcripts.read_transcripts`. ``identity_dir``: of the model's home.
         model: name; default: the one the identity was made on. ``hold``: ``cap``, or None.
+        dtype: of the weights; ``auto`` is float32, since figures that follow the machine could not be compared.
+        threads: of torch. slots: most rows at once. layers: dotted name of the decoder layers; the identity's own unless
+            given.
 
     Raises:
-        HomingError: the path, the identity or the model cannot be used; errors inside a transcript are lines instead.
+        HomingError: the path, the identity, its cap or the model cannot be used; errors inside a transcript are lines
+            instead.
     """
     shown = progress or Silent()
     home = Home.load(identity_dir)
@@ -262,7 +297,16 @@ def watch_file(
         if hold != "cap" or home_has is None:
             home.acts(cast(ChatModel, None), hold)
     shown.start(total=0, unit="conversations", title=f"watching {path}")
-    with _opened(model, home) as (chat, runner):
+    opener = partial(
+        open_model,
+        model or str(home.identity.model["name"]),
+        dtype="float32" if dtype == "auto" else dtype,
+        threads=threads,
+        slots=slots,
+        layers=layers or home.layers_path,
+    )
+    with _opened(home, opener) as (chat, runner):
+        runner.run(home.prove(chat, hold))
         for item in items:
             if isinstance(item, BadLine):
                 yield _error(item)

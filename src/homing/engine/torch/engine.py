@@ -37,7 +37,8 @@ class TorchEngine:
         model: a causal language model of transformers, on one device.
         tokenizer: its tokenizer.
         slots: most rows decoded at once.
-        max_tokens: most rows times columns of keys and values; None: a quarter of the free memory.
+        max_tokens: most rows times columns of keys and values; None: what all slots can use, a quarter of the free
+            memory at most.
         dtype_note: shown by doctor. fingerprint: of model and weights.
         layers: dotted name of the decoder layers, where structure is not enough.
         queue: most rows that may wait for a slot. prefix_bytes: memory for stored prefixes.
@@ -79,7 +80,10 @@ class TorchEngine:
         proof = prove(runner)
         context = int(getattr(config, "max_position_embeddings", None) or 2048)
         if max_tokens is None:
-            max_tokens = max(4 * context, _free_bytes(device) // 4 // max(proof.bytes_per_token, 1))
+            # Never more than the slots can use: where memory is ample the figure then does not depend on what else runs,
+            # and neither does the company that a row of a seeded run decodes in.
+            room = _free_bytes(device) // 4 // max(proof.bytes_per_token, 1)
+            max_tokens = max(4 * context, min(room, slots * min(context, 2048)))
         self._stops = _stop_ids(model, tokenizer)
         self._info = EngineInfo(
             engine="torch",

@@ -1,0 +1,69 @@
+"""Settings on the command line: the options that several commands share, and how what was resolved reaches the verbs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from homing.errors import InputError
+
+if TYPE_CHECKING:
+    from homing.config import Settings
+
+__all__ = [
+    "chosen_model",
+    "dtype_option",
+    "layers_option",
+    "load_settings",
+    "opening",
+    "refuse_half",
+    "slots_option",
+    "threads_option",
+]
+
+dtype_option = click.option(
+    "--dtype", type=click.Choice(["auto", "float32", "bfloat16", "float16"]), help="Of the weights; float32 for maps."
+)
+threads_option = click.option("--threads", type=click.IntRange(min=1, max=1024), help="CPU threads.")
+slots_option = click.option("--slots", type=click.IntRange(min=1, max=4096), help="Replies made at once.")
+layers_option = click.option(
+    "--layers",
+    metavar="PATH",
+    help="Where the decoder layers are in the model, as model.layers, if they are not found by structure.",
+)
+
+
+def load_settings(**flags: Any) -> Settings:
+    """Resolve every setting for one command, the group's own flags among them, and let rooms below see the same."""
+    from homing import config
+
+    level = click.get_current_context().find_root().params.get("level")
+    settings = config.load({**flags, "log_level": level})
+    settings.export()
+    return settings
+
+
+def chosen_model(settings: Settings) -> str | None:
+    """The model that someone chose; None where nobody did, so that an identity's own is opened, not the default."""
+    return None if settings.sources["model"] == "default" else settings["model"]
+
+
+def opening(settings: Settings, layers: str | None) -> dict[str, Any]:
+    """How a model is opened, for the verbs that open one; what nobody set is left to them."""
+    wanted = {"dtype": settings["dtype"], "threads": settings["threads"], "slots": settings["slots"], "layers": layers}
+    return {k: v for k, v in wanted.items() if v is not None}
+
+
+def refuse_half(settings: Settings) -> None:
+    """Refuse a map in anything but float32.
+
+    Raises:
+        InputError: a half was asked for, by whatever source.
+    """
+    dtype, source = settings["dtype"], settings.sources["dtype"]
+    if dtype not in ("auto", "float32"):
+        where = "--dtype" if source == "flag" else source
+        raise InputError(
+            f"dtype is {dtype} ({where}), and maps are made in float32 alone, so that they repeat; set it to float32"
+        )
