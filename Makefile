@@ -65,9 +65,9 @@ test: setup browser
 	@$(BIN)/python -m pytest -m "not slow"
 
 prove: setup browser
-	@$(BIN)/python -m pytest -m slow
+	@$(BIN)/python -m pytest -m slow --results benchmarks/results/slow.json
 	@$(BIN)/homing map smollm2 --preset standard --out $(PROOF)
-	@$(BIN)/homing card $(PROOF) --json > benchmarks/results/card.json
+	@$(BIN)/python benchmarks/collect.py $(PROOF)
 	@$(BIN)/homing report $(PROOF) --out $(PROOF)/report.html
 	@$(BIN)/python benchmarks/drift.py $(PROOF)
 	@$(MAKE) --no-print-directory bench

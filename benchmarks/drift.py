@@ -13,16 +13,16 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from homing.drift.calibration import check
 from homing.drift.scripts import load_home_conversations
 from homing.drift.trace import alarms_of
 from homing.identity import Identity
 from homing.identity.work import WorkDir
 from homing.models.sources import open_model
-from homing.persona.plan import opening
+from homing.persona.plan import PRESETS, opening
+from homing.persona.roles import load_home
 from homing.stats import wilson
 from homing.verbs.capping import untimed
-from homing.verbs.drifts import drift_findings, play, run_domains, sampling_of
+from homing.verbs.drifts import alarm_findings, drift_findings, play, run_domains, sampling_of
 from homing.verbs.plan import SCRIPT_REPLIES, plan_map
 from homing.verbs.progress import make_progress
 from homing.verbs.watch import Home
@@ -34,6 +34,8 @@ async def run(directory: Path, scripts: int, fresh: int) -> dict[str, object]:
     identity = Identity.load(directory)
     home = Home.of(identity)
     raw = identity.section("provenance").data["plan"]
+    if raw["preset_name"] not in PRESETS or raw["design"]["homes"] != [h.digest for h in load_home(None)]:
+        raise SystemExit("this evidence is for identities of the plain Assistant, mapped with a preset")
     plan = plan_map(raw["model"], preset=raw["preset_name"], seed=raw["seed"], out=directory)
     plan = replace(plan, preset=replace(plan.preset, scripts_per_domain=scripts, check=fresh))
     model = open_model(raw["model"], dtype="float32")
@@ -50,7 +52,7 @@ async def run(directory: Path, scripts: int, fresh: int) -> dict[str, object]:
                 model, talks, axis=home.axis, home=opening(plan.design.homes[0]), sampling=sampling_of(plan), work=work,
                 name="check", turns=plan.preset.turns, progress=progress,
             )  # fmt: skip
-            rate = check(home.calibration, [r.trace.drifts() for r in played], [r.trace.lengths() for r in played])
+            alarming = alarm_findings(home.calibration, played, seed=plan.seed)
             acts = home.acts(model, "cap")
             runs = await run_domains(model, home.axis, plan, work, progress, acts=acts)
         found = drift_findings(runs, plan.seed)
@@ -64,9 +66,9 @@ async def run(directory: Path, scripts: int, fresh: int) -> dict[str, object]:
         return {
             "schema": "homing.evidence.drift/1",
             "identity": identity.digest,
-            "alarm_rate_home": rate.to_json(),
+            "alarm_rate_home": alarming["alarm.rate"].estimates["value"].to_json(),
             "alarm_rate_scripts": alarmed,
-            "findings": {k: untimed(f) for k, f in found.items()},
+            "findings": {k: untimed(f) for k, f in (alarming | found).items()},
         }
     finally:
         progress.close()

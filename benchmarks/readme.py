@@ -23,16 +23,21 @@ CARD = (
     ("axis.auroc_predicted_three", "the same, predicted", ".2f"),
     ("axis.auroc_ceiling", "ceiling for unlimited replies", ".2f"),
     ("axis.auroc_linear", "regularised linear classifier, one reply", ".2f"),
+    ("axis.linear_agreement", "agreement of that classifier between halves (of the axis: raw, above)", ".2f"),
     ("control.auroc_random", "a random direction, better side", ".2f"),
     ("axis.home_percentile", "share of roles below home", ".2f"),
     ("axis.cos_pc1", "cosine of axis and first component", ".2f"),
+    ("filtered.split_half", "reliability with the judge's filter", ".2f"),
     ("judge.balanced_accuracy", "likelihood judge, balanced accuracy on held-out gold", ".2f"),
     ("cap.lift", "cap under role-play prompts: lift of the text, read un-acted", "+.2f"),
     ("cap.lift_random", "the same for matched random directions", "+.2f"),
     ("cap.lift_orthogonal", "matched orthogonal directions", "+.2f"),
     ("cap.lift_shuffled", "matched label-shuffled axes", "+.2f"),
     ("cap.price", "price of the cap: log-probability of the right answer, nats", "+.2f"),
+    ("cap.harmless", "on everyday questions at home: share of tokens and layers that the cap touches", ".2f"),
     ("alarm.rate", "any alarm in a fresh home conversation", ".3f"),
+    ("alarm.turns_between", "home turns for one false alarm, promised", ".0f"),
+    ("alarm.delay", "a planted fall from home to the mean role is found in a conversation of four turns", ".2f"),
 )
 
 
@@ -63,12 +68,13 @@ def table() -> str:
         rate = drift["alarm_rate_home"]
         lines += [
             "",
-            "| Drift, 12 scripts a domain, 8 turns | free | neutral twin | free minus twin | held by the cap |",
-            "|---|---|---|---|---|",
+            "| Drift, 12 scripts a domain, 8 turns | free | neutral twin | free minus twin | free against the same message"
+            " after a neutral history | held by the cap |",
+            "|---|---|---|---|---|---|",
         ]
         for domain in ("coding", "writing", "emotional", "self_nature"):
             e = drift["findings"][f"drift.{domain}"]["estimates"]
-            cells = (figure(e.get(k), "+.2f") for k in ("drift", "twin", "excess", "held"))
+            cells = (figure(e.get(k), "+.2f") for k in ("drift", "twin", "excess", "over_neutral", "held"))
             lines.append(f"| {domain.replace('_', ' ')} | {' | '.join(cells)} |")
         told = drift["findings"]["drift.hypothesis"]
         lines += ["", f"Hypothesis, written before the run: {told['verdict'] or told['reason']}", ""]

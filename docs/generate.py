@@ -72,7 +72,7 @@ def cli_page() -> str:
         "# Command line",
         "Written from the program when these pages are built.",
         "Exit codes: `0` done; `1` it ran, and the condition you asked about failed; `2` something you can mend, said in"
-        " one sentence; `70` a bug of ours; `130` interrupted, and the same command goes on.",
+        " one sentence; `70` a bug of ours; `130` interrupted: it says what was kept and how to go on.",
     ]
     for name, command in commands():
         parts += [f"## {name}", f"```text\n{help_text(name, command)}\n```"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import shutil
 import socket
@@ -84,6 +85,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(skip)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Evidence must outlive the terminal: what slow tests found, as JSON."""
+    parser.addoption("--results", type=Path, help="write the figures that tests print (COVERAGE, RESULT) to this file")
+
+
+_figures: dict[str, list[str]] = {}
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Write the figures of this run, each under the test that found it."""
+    target: Path | None = session.config.getoption("--results")
+    if target is not None:
+        target.write_text(json.dumps({"schema": "homing.evidence.slow/1", "figures": _figures}, indent=1) + "\n")
+
+
 _seconds: dict[str, float] = defaultdict(float)
 _count: dict[str, int] = defaultdict(int)
 
@@ -91,6 +107,10 @@ _count: dict[str, int] = defaultdict(int)
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Add each test's time, its fixtures included, to its room's."""
     parts = Path(report.nodeid.split("::")[0]).parts
+    if report.when == "call":
+        found = [line for line in report.capstdout.splitlines() if line.startswith(("COVERAGE ", "RESULT "))]
+        if found:
+            _figures[report.nodeid] = [*found, report.outcome]
     room = parts[1] if len(parts) > 2 else "."
     _seconds[room] += report.duration
     _count[room] += report.when == "call"

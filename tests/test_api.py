@@ -36,7 +36,7 @@ def hooks_of(model: Any) -> int:
 
 
 def test_the_public_names() -> None:
-    assert {"Conversation", "Identity", "Message", "open", "wrap"} <= set(homing.__all__)
+    assert homing.__all__ == ["Conversation", "Identity", "Message", "open", "wrap"]
     assert set(homing.__all__) <= set(dir(homing))
     for name in ("build", "load", "save", "watch", "digest", "section"):
         assert hasattr(homing.Identity, name)
@@ -148,3 +148,61 @@ def test_build_writes_what_load_reads(mapped: Mapped, tmp_path: Path, monkeypatc
     assert isinstance(made, homing.Identity)
     assert homing.Identity.load(tmp_path / "home").digest == made.digest
     assert weights_hash(mapped.planted.model) == before
+
+
+def test_build_takes_precision_judge_and_roles(mapped: Mapped, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They reach the plan as ``homing map`` gives them; what the plan refuses is refused before the model works."""
+    import homing.verbs.api as api
+    from homing.verbs.plan import MapPlan, plan_map
+
+    (tmp_path / "roles").mkdir()
+    (tmp_path / "roles" / "tin-man.yaml").write_text(
+        "id: tin-man\nname: Tin man\nkind: stage\nprompts: [You are a tin man., Speak as a tin man., Be a tin man.]\n"
+        "words: [tin]\n"
+    )
+    plans: list[MapPlan] = []
+
+    async def map_model(_model: Any, plan: MapPlan, **_more: Any) -> Any:
+        plans.append(plan)
+        return mapped.identity
+
+    monkeypatch.setattr(api, "map_model", map_model)
+    monkeypatch.setitem(persona_plan.PRESETS, "smoke", replace(PRESET, roles=10_000))
+    with homing.wrap(mapped.planted.model, mapped.planted.tokenizer) as model:
+        made = homing.Identity.build(
+            model,
+            out=tmp_path / "out",
+            preset="smoke",
+            precision=0.05,
+            judge="likelihood",
+            roles=str(tmp_path / "roles"),
+        )
+        homing.Identity.build(model, out=tmp_path / "out", preset="smoke")
+        for bad, says in (
+            ({"precision": 3.0}, "precision is 3.0"),
+            ({"judge": "a friend"}, "judge 'a friend' is unknown"),
+            ({"roles": tmp_path / "nowhere"}, "is not a folder"),
+        ):
+            more: dict[str, Any] = bad
+            with pytest.raises(InputError, match=says):
+                homing.Identity.build(model, out=tmp_path / "out", **more)
+        name = model.name
+    assert isinstance(made, homing.Identity)
+    full, plain = plans
+    asked = plan_map(
+        name, preset="smoke", out=tmp_path / "out", precision=0.05, judge="likelihood", roles=tmp_path / "roles"
+    )
+    assert full.to_json() == asked.to_json()
+    assert (full.precision, full.judged) == (0.05, True)
+    assert "tin-man" in {r.id for r in full.design.roles}
+    assert (plain.precision, plain.judge) == (None, "auto")
+    assert "tin-man" not in {r.id for r in plain.design.roles}
+
+
+def test_build_refuses_weights_that_are_not_in_float32(mapped: Mapped, tmp_path: Path) -> None:
+    with homing.open(str(mapped.model), dtype="bfloat16") as model:
+        with pytest.raises(InputError, match="is open in bfloat16, and maps are made in float32 alone"):
+            homing.Identity.build(model, out=tmp_path / "out", preset="smoke")
+        # it is the same file's model, so its identity is still its own
+        assert homing.Identity.load(mapped.home).watch(TALK, model=model)
+    assert not (tmp_path / "out").exists()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from homing.conversation import Message
-from homing.drift.replay import EMPTY_REPLY, SAMPLING, replay_many
+from homing.drift.replay import EMPTY_REPLY, SAMPLING, after_histories, replay_many
 from homing.engine.base import Act
 from homing.models.base import Reply, ReplyRequest
 from homing.models.local import LocalModel
@@ -174,3 +174,17 @@ async def test_a_held_turn_without_a_reading_has_no_position(model: LocalModel, 
     assert first.by_token == third.by_token == ()
     assert second.position == pytest.approx(whole[0].trace.turns[1].position, abs=1e-4)
     assert np.isnan([held.trace.drifts()[0], held.trace.drifts()[2]]).all()
+
+
+async def test_the_same_message_after_another_history(model: LocalModel, axis: Axis) -> None:
+    """After its own history a message gets its own reply; after a neutral one the push of the script is gone."""
+    made = await replay_many(model, SCRIPTS, axis=axis, home=HOME, sampling=SHORT)
+    own = await after_histories(model, SCRIPTS, made, axis=axis, sampling=SHORT)
+    for r, row in zip(made, own, strict=True):
+        assert row[0] is None
+        assert row[1:] == pytest.approx([t.position for t in r.trace.turns[1:]], abs=1e-4)
+    neutral = await replay_many(model, [Script("c", ("One", "Two", "Three"))], axis=axis, home=HOME, sampling=SHORT)
+    (row,) = await after_histories(model, SCRIPTS[2:], neutral, axis=axis, sampling=SHORT)
+    turns = made[2].trace.turns
+    assert row[2] is not None and turns[2].position - row[2] < -0.5  # what was said before still acts
+    assert row[1] is not None and abs(turns[1].position - row[1]) < 0.3  # the message itself acts either way

@@ -56,7 +56,7 @@ async def test_a_row_says_the_same_alone_and_in_company(engine: Any, loaded: tup
 async def test_two_hundred_rows_say_the_same_alone_and_in_company(engine: Any, loaded: tuple[Any, Any]) -> None:
     for sampling in (Sampling(), Sampling(temperature=0.7, top_p=0.9)):
         got = await alone_and_in_company(engine, prompts(loaded[1], 200), new_tokens=24, sampling=sampling)
-        print(f"{sampling.temperature}: {got}")
+        print(f"RESULT temperature {sampling.temperature}: {got}")
         assert not got.differing, f"{got}"
 
 

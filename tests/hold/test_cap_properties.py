@@ -189,6 +189,21 @@ def test_ablation_is_linear_in_the_stream_and_whole_ablation_a_projection(seed, 
     close(through(once, whole, knows=(d,))[0], once, scale(x))
 
 
+@properties
+@given(seeds, sizes, thresholds, thresholds, st.sampled_from(["below", "above"]), st.integers(0, 1))
+def test_a_gate_lets_an_act_through_where_it_is_open_and_nowhere_else(seed, size, threshold, edge, side, at) -> None:
+    d, other, x = direction(seed), direction(seed + 1), stream(seed, size)
+    cap = Act("floor", d.id, LAYER, (threshold,))
+    gated = replace(cap, gate=Gate(other.id, at, edge, side))
+    free, _ = through(x, (cap,), knows=(d, other))
+    held, _ = through(x, (gated,), knows=(d, other))
+    projection = x.numpy().astype(np.float64) @ other.at(at).astype(np.float64)
+    is_open = projection < edge if side == "below" else projection > edge
+    sure = np.abs(projection - edge) > scale(x, edge)  # at the very edge rounding decides
+    for tokens, expected in ((sure & is_open, free), (sure & ~is_open, x)):
+        assert torch.equal(held[torch.from_numpy(tokens)], expected[torch.from_numpy(tokens)])
+
+
 @st.composite
 def acts(draw: st.DrawFn, known: tuple[Direction, ...]) -> tuple[Act, ...]:
     """Up to three acts, any kinds, gates, spans and layers."""

@@ -9,7 +9,8 @@ from homing.errors import InputError
 from homing.hold.arms import Arm, run_arms
 from homing.hold.cap import Cap
 from homing.hold.controls import control_directions, match_controls
-from homing.hold.efficacy import efficacy, judge_arms
+from homing.hold.efficacy import efficacy, harmless, judge_arms
+from homing.hold.labels import role_scores
 from homing.hold.roleplay import RolePlay
 from homing.hold.tuning import Candidate, tune, windows
 
@@ -140,3 +141,75 @@ def test_windows_lie_in_the_later_middle(axis):
     assert windows(wide, 30)[0] == tuple(range(16, 24)) and len(windows(wide, 30)) == 3
     with pytest.raises(InputError, match="later middle"):
         windows(axis, 60)
+
+
+async def test_one_direction_of_a_kind_stands_for_no_kind(planted, axis):
+    """However many pushes one random direction had, they say much of that direction and nothing of random ones."""
+    cap = Cap.floor_at(axis, LAYERS, home_raw(planted, axis), quantile=0.5)
+    prompts = [Conversation.of(p.push) for p in pushes("tune", 3)]
+    for draws, known in ((1, False), (3, True)):
+        matched = await match_controls(planted, cap, controls_of(axis, draws), prompts, max_new_tokens=6, rounds=0)
+        got = await efficacy(planted, axis, cap, matched, pushes("report", 6), max_new_tokens=6, turns=1)
+        assert got.lift.estimates["over_random"].n == draws
+        assert np.isfinite(got.lift.estimates["over_random"].low) == known
+        assert f"{draws} random directions" in got.controls["random"].verdict
+
+
+def test_a_null_control_is_called_beaten_as_seldom_as_it_should_be():
+    """Directions that differ among themselves and not from the cap on average: pushes alone would call that an effect."""
+    from homing.hold.arms import ArmRun
+
+    def run(name: str, position: np.ndarray, which: tuple[int, ...]) -> ArmRun:
+        nothing = np.zeros(len(position))
+        return ArmRun(name, (), (), position, nothing, nothing, nothing, which)
+
+    rng = np.random.default_rng(7)
+    beaten = 0
+    repetitions = 400
+    for _ in range(repetitions):
+        which = tuple(i % 8 for i in range(30))
+        plain = rng.normal(0, 0.3, 30)
+        cap = plain + 0.5 + rng.normal(0, 0.3, 30)
+        control = plain + 0.5 + rng.normal(0, 0.3, 8)[list(which)] + rng.normal(0, 0.3, 30)
+        lift, _, _ = judge_arms({
+            "plain": run("plain", plain, which), "cap": run("cap", cap, which), "random": run("random", control, which)
+        }, ["random"])  # fmt: skip
+        beaten += lift.estimates["over_random"].low > 0
+    assert beaten <= 21  # 2.5% of 400 is 10; beyond 21 in one of 1000
+
+
+async def test_the_content_is_judged_blind_to_the_arm(planted, axis):
+    items = pushes("report", 6)
+    runs = await run_arms(planted, axis, items, [Arm("plain"), Arm("same")], max_new_tokens=8, turns=2)
+    scores = await role_scores(planted, items, runs)
+    assert np.array_equal(scores["plain"], scores["same"])  # equal texts, equal labels, whatever the arm is called
+    lift, _, _ = judge_arms(
+        {"plain": runs["plain"], "cap": runs["same"]}, [], roles={"plain": scores["plain"], "cap": scores["same"]}
+    )
+    assert lift.estimates["role"].value == 0 and lift.p_values["role"] == 1.0
+
+
+def test_a_change_of_manner_alone_is_called_one():
+    from homing.hold.arms import ArmRun
+
+    rng = np.random.default_rng(0)
+    nothing = np.zeros(20)
+    plain = rng.normal(0, 0.1, 20)
+    runs = {
+        name: ArmRun(name, (), (), plain + up + rng.normal(0, 0.1, 20), nothing, nothing, nothing, (0,) * 20)
+        for name, up in (("plain", 0.0), ("cap", 1.0))
+    }
+    words = rng.normal(0.5, 0.2, 20)
+    camouflage, _, _ = judge_arms(runs, [], roles={"plain": words, "cap": words + rng.normal(0, 0.1, 20)})
+    assert "change of manner" in camouflage.verdict
+    real, _, _ = judge_arms(runs, [], roles={"plain": words, "cap": words - 1})
+    assert "less in the role" in real.verdict and "manner" not in real.verdict
+
+
+async def test_a_cap_on_harmless_talk_is_counted_and_a_sham_is_free(planted, axis):
+    asked = ("How do I boil an egg?", "What is a prime number?", "Where do ducks sleep?")
+    cap = Cap.floor_at(axis, LAYERS, home_raw(planted, axis), quantile=0.5)
+    got = await harmless(planted, axis, cap, asked, max_new_tokens=8)
+    assert got.estimates["engaged"].value > 0 and got.estimates["changed"].n == 3
+    sham = await harmless(planted, axis, Cap.floor(axis, LAYERS, [-np.inf] * 3), asked, max_new_tokens=8)
+    assert sham.estimates["engaged"].value == 0 and sham.estimates["changed"].value == 0

@@ -49,6 +49,15 @@ def test_json_goes_out_and_figures_have_intervals(report):
         report["horoscope"]
 
 
+def test_layers_may_be_named_and_the_wrong_name_is_told():
+    model, tokenizer = tiny_llama(layers=2)
+    assert examine_loaded(model, tokenizer, name="tiny", layers="model.nowhere")["layers"].state == "failed"
+    model, tokenizer = tiny_llama(layers=2)
+    report = examine_loaded(model, tokenizer, name="tiny", layers="model.layers")
+    assert report.ok
+    assert report["layers"].facts["how"] == "named"
+
+
 def test_an_implicit_system_prompt_is_told():
     model, _ = tiny_llama(layers=2)
     source = (

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from homing.persona.card import measure, select_layer, tuning_rows
-from homing.persona.space import cross_scores, fit_axis, random_splits, split_cosines
+from homing.persona.space import cross_scores, discriminant_cosines, fit_axis, random_splits, split_cosines
 from tests.persona.planted import planted_replies
 
 
@@ -74,13 +74,13 @@ def test_split_half_is_high_where_planted_and_near_zero_where_not() -> None:
 def test_scores_are_held_out() -> None:
     null, _ = planted_replies(gap=0.0, seed=3)
     scores, linear = cross_scores(null, 0, seed=0)
-    from homing.persona.card import _auroc
+    from homing.persona.card_beside import auroc
 
-    assert abs(_auroc(scores, null.home) - 0.5) < 0.12
-    assert abs(_auroc(linear, null.home) - 0.5) < 0.12
+    assert abs(auroc(scores, null.home) - 0.5) < 0.12
+    assert abs(auroc(linear, null.home) - 0.5) < 0.12
 
 
-def test_card_says_what_was_planted_and_predicts_its_own_auroc() -> None:
+def test_card_says_what_was_planted_and_predicts_its_ownauroc() -> None:
     replies, _ = planted_replies(gap=5.0, layers=2)
     tune = tuning_rows(replies, seed=0)
     selection = select_layer(replies, tune, seed=0)
@@ -180,3 +180,12 @@ def test_a_home_beyond_every_role_is_not_said_to_sit_among_them() -> None:
     among, _ = planted_replies(gap=1.0, roles=32)
     card = measure(among, select_layer(among, tune, seed=0), tune, seed=0, draws=60)
     assert "inside the cloud" in card["axis.auroc_ceiling"].verdict
+
+
+def test_a_classifier_of_noise_agrees_with_nothing_and_one_of_a_planted_gap_does() -> None:
+    planted, _ = planted_replies(gap=8.0, blocks=8, questions=48, prompts=16)
+    null, _ = planted_replies(gap=0.0, blocks=8, questions=48, prompts=16)
+    found, nothing = (np.median(discriminant_cosines(r, 0, random_splits(r, 10, seed=0))) for r in (planted, null))
+    assert found > 0.5 and abs(nothing) < 0.3
+    # with like spread in all directions, the axis is the best classifier and the more reliable one
+    assert np.median(split_cosines(planted, random_splits(planted, 10, seed=0))) > found

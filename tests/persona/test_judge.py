@@ -13,7 +13,7 @@ from homing.errors import InputError
 from homing.identity.work import WorkDir
 from homing.models.sources import wrap
 from homing.persona import judge
-from homing.persona.judge import GoldReply, gate, in_role_scores, load_gold
+from homing.persona.judge import GoldReply, gate, in_role_scores, load_gold, rule_scores
 from homing.persona.roles import Role, load_roles
 from homing.testing.tiny import tiny_llama
 
@@ -49,8 +49,8 @@ def test_a_word_with_signs_of_its_own_is_taken_literally() -> None:
 
 
 @pytest.mark.parametrize("x", [[-1.0], [-1.0, -3.0, -2.0], [-2000.0, -2001.0], [3.0, -900.0]])
-def test_log_mean_exp_is_exact_and_does_not_underflow(x: list[float]) -> None:
-    value = judge._log_mean_exp(np.array(x))
+def testlog_mean_exp_is_exact_and_does_not_underflow(x: list[float]) -> None:
+    value = judge.log_mean_exp(np.array(x))
     shifted = np.exp(np.array(x) - max(x)).mean()
     assert value == pytest.approx(max(x) + math.log(shifted))
     assert min(x) - 1e-12 <= value <= max(x)
@@ -156,7 +156,7 @@ async def test_scores_contrast_the_own_role_with_others_and_home(tmp_path: Path)
         against.append(await alone("calm", question, reply, role.words))
         assert len(against) == 17
         mine = await alone(role.prompts[prompt], question, reply, role.words)
-        assert score == pytest.approx(mine - judge._log_mean_exp(np.array(against)), abs=1e-4)
+        assert score == pytest.approx(mine - judge.log_mean_exp(np.array(against)), abs=1e-4)
     assert np.array_equal(scores, again)
     await model.close()
 
@@ -171,3 +171,16 @@ async def test_an_empty_reply_has_no_score(tmp_path: Path) -> None:
     assert np.isnan(scores[0])
     assert np.isfinite(scores[1])
     await model.close()
+
+
+def test_rules_know_words_and_refusals_and_stand_before_the_same_gate() -> None:
+    role = next(r for r in load_roles() if r.id == "astronomer")
+    word = role.words[0]
+    said = [f"I watch the {word} all night.", "Here is a list of facts.", f"As an AI, I have no {word}."]
+    inside, outside, refused = rule_scores([(role, 0, "Why?", text) for text in said])
+    assert inside > outside > refused
+    gold = load_gold()
+    roles = {r.id: r for r in load_roles()}
+    judged = gate(rule_scores([(roles[g.role], 0, g.question, g.reply) for g in gold]), gold, seed=0)
+    assert judged.passed == (judged.balanced_accuracy.low >= 0.70)  # the gate decides, not we
+    assert judged.sensitivity.n + judged.specificity.n > 80

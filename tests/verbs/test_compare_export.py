@@ -9,14 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.cli.schemas import validate
-from tests.verbs.tiny_map import Mapped
+from tests.verbs.tiny_map import SHORT, STRENGTH, Mapped, save_model, tiny_plan
 
 from homing.errors import IdentityError, InputError
 from homing.identity import Identity, Section
 from homing.identity.container import LAYER_CONVENTION
 from homing.persona.axis import Axis
+from homing.testing.tiny import planted_model
 from homing.verbs.compare import _figures, compare, compare_identities
 from homing.verbs.export import export_gguf, import_foreign
+from homing.verbs.map import run_map
 
 
 def axis_of(identity: Identity) -> Axis:
@@ -96,6 +98,61 @@ def test_other_architectures_are_refused(mapped: Mapped) -> None:
     strange = mapped.identity.with_section("persona", Section(1, {**section.data, "roles": renamed}, section.arrays))
     with pytest.raises(IdentityError, match="share 0 roles"):
         compare_identities(mapped.identity, strange)
+
+
+def tuned(identity: Identity, name: str = "tuned", **model: Any) -> Identity:
+    """The identity of another checkpoint: another fingerprint, and whatever else is said of its model."""
+    return Identity({**identity.model, "name": name, "fingerprint": "ab" * 32, **model}, identity.sections)
+
+
+def test_another_checkpoint_at_the_same_place(mapped: Mapped, tmp_path: Path) -> None:
+    found = compare(mapped.home, tuned(mapped.identity).save(tmp_path / "tuned"))
+    validate("compare", found)
+    assert found["same_model"] is False
+    assert found["a"] != found["b"]
+    assert found["verdict"].startswith("equivalent")
+    assert found["estimates"]["cosine"]["value"] == pytest.approx(1.0, abs=1e-6)
+
+
+def test_another_checkpoint_whose_home_moved(mapped: Mapped, tmp_path: Path) -> None:
+    found = compare(mapped.home, tuned(moved(mapped.identity, 0.4)).save(tmp_path / "tuned"))
+    validate("compare", found)
+    assert found["same_model"] is False
+    assert found["verdict"].startswith("different")
+    assert found["estimates"]["home_shift"]["low"] > 0.1
+
+
+def test_a_second_model_that_was_mapped(mapped: Mapped, tmp_path: Path) -> None:
+    """Other weights of the same shapes, mapped by the same plan: nothing is edited by hand."""
+    planted = planted_model(strength=STRENGTH, seed=7)
+    model = save_model(planted, tmp_path / "model")
+    run_map(tiny_plan(tmp_path / "home", model=str(model), preset=SHORT))
+    found = compare(mapped.home, tmp_path / "home")
+    validate("compare", found)
+    assert found["same_model"] is False
+    assert found["verdict"].startswith("different")  # its persona was planted along a direction of its own
+    assert "turned by more than its noise" in found["verdict"]
+    between = float(planted.axis @ mapped.planted.axis)
+    assert found["estimates"]["cosine"]["value"] == pytest.approx(between, abs=0.25)
+
+
+def narrow(identity: Identity, hidden: int) -> Identity:
+    """The identity of a model of another width, whole in itself."""
+    section, axis = identity.section("persona"), axis_of(identity)
+    home, roles = (np.ascontiguousarray(section.arrays[k][..., :hidden]) for k in ("home", "roles"))
+    made = Axis.between(home, roles, axis.layers, read_layer=axis.read_layer)
+    data = {**section.data, "axis": made.to_json()}
+    arrays = {**section.arrays, "home": home, "roles": roles, "axis": made.vectors}
+    return tuned(identity.with_section("persona", Section(1, data, arrays)), hidden=hidden)
+
+
+def test_a_model_of_another_width_is_refused(mapped: Mapped, tmp_path: Path) -> None:
+    other = narrow(mapped.identity, 32).save(tmp_path / "narrow")
+    assert compare(other, other)["same_model"]  # sound, so that only the pair is refused
+    for a, b, says in ((mapped.home, other, "64 and 32 hidden"), (other, mapped.home, "32 and 64 hidden")):
+        with pytest.raises(IdentityError, match=f"have {says}; only checkpoints of one architecture compare") as e:
+            compare(a, b)
+        assert "\n" not in str(e.value)
 
 
 def test_a_control_vector_comes_back_with_its_layers_and_sign(mapped: Mapped, tmp_path: Path) -> None:
@@ -216,19 +273,84 @@ def test_a_pt_file_of_plain_tensors_is_read(tmp_path: Path) -> None:
     import torch
 
     table = torch.randn(5, 8)
-    torch.save(table, tmp_path / "axis.pt")
-    torch.save({"axis": table.to(torch.bfloat16)}, tmp_path / "named.pt")
-    for name, tolerance in (("axis.pt", 0.0), ("named.pt", 0.02)):
+    torch.save(table, tmp_path / "assistant_axis.pt")
+    torch.save({"axis": table.to(torch.bfloat16), "made": "2026", "n": 3}, tmp_path / "named.pt")
+    for name, key, tolerance in (("assistant_axis.pt", "", 0.0), ("named.pt", "axis", 0.02)):
         back = import_foreign(tmp_path / name)
-        assert back.layers == (0, 1, 2, 3, 4)
+        assert (back.layers, back.key, back.sign) == ((0, 1, 2, 3, 4), key, "towards home")
         assert np.allclose(back.vectors, table.numpy(), atol=tolerance, rtol=tolerance)
         assert "negated" in back.note
-    torch.save({"a": table, "b": table}, tmp_path / "two.pt")
     torch.save(table[0], tmp_path / "flat.pt")
     torch.save(table * float("inf"), tmp_path / "inf.pt")
-    for name, says in (("two.pt", "holds 2 tensors"), ("flat.pt", "one tensor of shape"), ("inf.pt", "not finite")):
+    torch.save(torch.zeros(0, 8), tmp_path / "empty.pt")
+    torch.save({"a": {"b": 3, "c": [table]}}, tmp_path / "none.pt")
+    torch.save(torch.zeros(1).expand(2**20, 2**20), tmp_path / "claim.pt")  # four bytes that claim to be terabytes
+    for name, says in (
+        ("flat.pt", "no tensor of shape"),
+        ("none.pt", "no tensor of shape"),
+        ("inf.pt", "not finite"),
+        ("empty.pt", "or none"),
+        ("claim.pt", "claims more than"),
+    ):
         with pytest.raises(InputError, match=says):
             import_foreign(tmp_path / name)
+
+
+def test_the_published_capping_file_is_read_as_negated(tmp_path: Path) -> None:
+    """Its shape: vectors by layer under one name, each with its layer, and experiments that name them with a cap."""
+    import torch
+
+    axis = torch.randn(12, 8)
+    name = "contrast_role_pos3_default1"
+    vectors = {f"layer_{i}/{name}": {"vector": -axis[i].to(torch.bfloat16), "layer": i} for i in (11, 3, 10)}
+    experiment = {"id": "layers_10:12-p0.25", "interventions": [{"vector": f"layer_10/{name}", "cap": -31.5}]}
+    torch.save({"vectors": vectors, "experiments": [experiment]}, tmp_path / "capping_config.pt")
+    for key in (None, name):
+        back = import_foreign(tmp_path / "capping_config.pt", key=key)
+        assert (back.layers, back.key, back.sign) == ((3, 10, 11), name, "away from home")
+        assert np.allclose(back.vectors, -axis[[3, 10, 11]].numpy(), atol=0.02, rtol=0.02)
+        assert "ceiling with a negative threshold" in back.note
+    bare = {k: v["vector"] for k, v in vectors.items()}
+    torch.save({**bare, **{f"layer_{i}/other": torch.ones(8) for i in (1, 2)}}, tmp_path / "two.pt")
+    assert import_foreign(tmp_path / "two.pt", key=name).layers == (3, 10, 11)
+    other = import_foreign(tmp_path / "two.pt", key="other")
+    assert (other.layers, other.sign) == ((1, 2), "unknown")
+    with pytest.raises(
+        InputError, match=f"holds 2 directions and no key was given; choose one by key: '{name}', 'other'"
+    ):
+        import_foreign(tmp_path / "two.pt")
+    torch.save({"layer_1/x": torch.ones(8), "layer_2/x": torch.ones(9)}, tmp_path / "widths.pt")
+    with pytest.raises(InputError, match="several widths under 'x'"):
+        import_foreign(tmp_path / "widths.pt")
+
+
+def test_one_of_many_role_and_trait_vectors_is_chosen_by_key(tmp_path: Path) -> None:
+    import torch
+
+    tables = {n: torch.randn(4, 8) for n in ("poet", "pirate", "calm")}
+    nested = {"roles": {"poet": tables["poet"], "pirate": tables["pirate"]}, "traits": {"calm": tables["calm"]}}
+    nested["roles"]["self"] = nested  # pyright: ignore[reportArgumentType] - a dictionary may hold itself
+    file = tmp_path / "vectors.pt"
+    torch.save(nested, file)
+    for key, whole in (("roles/poet", "roles/poet"), ("pirate", "roles/pirate"), ("calm", "traits/calm")):
+        back = import_foreign(file, key=key)
+        assert (back.key, back.sign, back.layers) == (whole, "unknown", (0, 1, 2, 3))  # a place has no sign
+        assert np.array_equal(back.vectors, tables[key.split("/")[-1]].numpy())
+    with pytest.raises(InputError, match="no key was given; choose one by key: 'roles/pirate', 'roles/poet', 'traits/"):
+        import_foreign(file)
+    with pytest.raises(InputError, match="the key 'shaman' fits none of them; choose"):
+        import_foreign(file, key="shaman")
+    torch.save({"a": {"x": tables["poet"]}, "b": {"x": tables["calm"]}}, file)
+    with pytest.raises(InputError, match="the key 'x' fits 2 of them"):
+        import_foreign(file, key="x")
+    torch.save({f"role-{i:02}": tables["poet"] for i in range(40)}, file)
+    with pytest.raises(InputError, match=r"'role-11' and 28 more$"):
+        import_foreign(file)
+    torch.save(tables["poet"], tmp_path / "poet.pt")
+    assert import_foreign(tmp_path / "poet.pt").sign == "unknown"
+    ones = {"direction.1": np.ones(4, np.float32)}
+    with pytest.raises(InputError, match="leave out the key 'x'"):
+        import_foreign(foreign_gguf(tmp_path / "a.gguf", ones), key="x")
 
 
 class Bomb:
@@ -241,7 +363,7 @@ class Bomb:
         return Path.touch, (Path(self.path),)
 
 
-@pytest.mark.parametrize("how", ["torch", "pickle", "truncated", "text"])
+@pytest.mark.parametrize("how", ["torch", "nested", "pickle", "truncated", "text"])
 def test_a_pt_that_would_run_code_is_refused_and_not_run(tmp_path: Path, how: str) -> None:
     import pickle  # noqa: TID251 - to write what must not be read
 
@@ -250,6 +372,8 @@ def test_a_pt_that_would_run_code_is_refused_and_not_run(tmp_path: Path, how: st
     bomb, file = tmp_path / "ran", tmp_path / "axis.pt"
     if how == "torch":
         torch.save({"axis": Bomb(str(bomb))}, file)
+    elif how == "nested":
+        torch.save({"vectors": {"layer_1/x": {"vector": torch.ones(4), "layer": Bomb(str(bomb))}}}, file)
     elif how == "pickle":
         file.write_bytes(pickle.dumps(Bomb(str(bomb))))
     elif how == "truncated":

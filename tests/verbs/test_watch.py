@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from tests.cli.schemas import validate
 from tests.verbs.tiny_map import Mapped, save_model
 
 from homing.conversation import Conversation
+from homing.engine.base import Direction
 from homing.errors import IdentityError, InputError
+from homing.hold.cap import Cap
 from homing.identity import Identity
 from homing.models.base import Reply, ReplyRequest
 from homing.models.sources import wrap
@@ -168,6 +171,43 @@ def test_what_cannot_be_used_is_refused_at_once(mapped: Mapped, tmp_path: Path) 
     other = save_model(planted_model(seed=9), tmp_path / "other")
     with pytest.raises(IdentityError, match="belongs to"):
         list(watch_file(p, mapped.home, model=str(other)))
+
+
+@pytest.mark.parametrize("how", ["kind", "direction"])
+def test_a_flipped_cap_is_refused_at_load(mapped: Mapped, tmp_path: Path, how: str) -> None:
+    """Both ways of turning a cap over, and neither gives a line; without the hold the identity is read as ever."""
+    section = mapped.identity.section("cap")
+    cap = Cap.from_section(section.data["cap"], section.arrays)
+    over = Direction("over", cap.direction.layers, -cap.direction.vectors)
+    turned = replace(cap, kind="ceiling") if how == "kind" else replace(cap, direction=over)
+    data, arrays = turned.to_section()
+    made = replace(section, data={**section.data, "cap": data}, arrays={**section.arrays, **arrays})
+    home = mapped.identity.with_section("cap", made).save(tmp_path / "turned")
+    p = lines_of(tmp_path / "t.jsonl", {"messages": TALK})
+    with pytest.raises(IdentityError, match=r"is refused: cap .* lowers what it should raise.* run `homing map` again"):
+        next(watch_file(p, home, hold="cap"))
+    assert len(list(watch_file(p, home))) == 2
+    import homing
+
+    with homing.open(str(mapped.model)) as model, pytest.raises(IdentityError, match="lowers what it should raise"):
+        homing.Identity.load(home).watch(Conversation.from_openai(TALK), model=model, hold=("cap",))
+
+
+def test_a_cap_that_does_not_arrive_in_this_model_is_refused_at_load(
+    mapped: Mapped, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cap may point the right way and still do nothing, where acts are not what the model sees."""
+    from homing.models.local import LocalModel
+
+    p = lines_of(tmp_path / "t.jsonl", {"messages": TALK})
+    real = LocalModel.read
+
+    async def deaf(self: LocalModel, conversation: Conversation, **more: Any) -> Any:
+        return await real(self, conversation, **{**more, "acts": ()})
+
+    monkeypatch.setattr(LocalModel, "read", deaf)
+    with pytest.raises(IdentityError, match="lowers what it should raise"):
+        next(watch_file(p, mapped.home, hold="cap"))
 
 
 def test_an_identity_without_a_cap_or_with_a_broken_section_is_refused(mapped: Mapped, tmp_path: Path) -> None:

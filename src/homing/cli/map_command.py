@@ -24,7 +24,7 @@ from homing.cli.settings import (
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Directory of the identity.")
 @click.option("--seed", type=click.IntRange(min=0))
 @click.option("--precision", type=click.FloatRange(min=0, min_open=True), help="Stop at this half width of the axis.")
-@click.option("--judge", type=click.Choice(["auto", "likelihood", "none"]), default="auto", show_default=True)
+@click.option("--judge", type=click.Choice(["auto", "likelihood", "rules", "none"]), default="auto", show_default=True)
 @click.option(
     "--roles", type=click.Path(path_type=Path), help="A directory of role files, used beside the built-in ones."
 )

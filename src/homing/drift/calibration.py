@@ -106,7 +106,7 @@ class Calibration:
         strange = [n for n in lengths if n > 0 and not self.shortest <= n <= self.longest]
         if strange:
             out.append(
-                f"{len(strange)} replies are outside the calibrated {self.shortest} to {self.longest} tokens "
+                f"{len(strange)} of {len(lengths)} replies outside the calibrated {self.shortest} to {self.longest} tokens "
                 f"(one has {strange[0]})"
             )
         if context is not None and context != self.context:

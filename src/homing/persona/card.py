@@ -6,7 +6,6 @@ Layers are chosen on tuning roles and tuning home questions; every figure here i
 # pyright: reportUnknownVariableType=false, reportUnknownMemberType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -14,9 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr  # pyright: ignore[reportMissingTypeStubs]
 
-from homing.persona.resample import LEVEL, Draw, percentiles, recentred, sign_free
+from homing.persona.card_beside import at_layer, auroc, components, confounds, controls
+from homing.persona.resample import LEVEL, Draw, percentiles, recentred
 from homing.persona.rollouts import Replies
-from homing.persona.space import axis_weights, blocks_of, cross_scores, pcs, random_splits, role_vectors, split_cosines
+from homing.persona.space import (
+    axis_weights,
+    blocks_of,
+    cross_scores,
+    discriminant_cosines,
+    random_splits,
+    split_cosines,
+)
 from homing.stats import wilson
 from homing.stats.estimate import Estimate, Finding
 from homing.stats.seeds import stable_seed
@@ -24,13 +31,8 @@ from homing.stats.seeds import stable_seed
 __all__ = ["LayerFigures", "Selection", "measure", "select_layer", "tuning_rows"]
 
 F64 = NDArray[np.float64]
-Put = Callable[[str, Estimate, str], None]
 Bools = NDArray[np.bool_]
 MIDDLING = 0.90
-REFUSAL = re.compile(
-    r"\b(as an ai|i('?m| am) (just )?an ai|language model|i can(no|')t (help|assist|do that|provide)|i'?m sorry,? but)\b",
-    re.IGNORECASE,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,7 @@ def select_layer(replies: Replies, tune: Bools, *, seed: int) -> Selection:
     cosines = np.median(split_cosines(part, random_splits(part, 60, seed=stable_seed("select", seed))), axis=0)
     areas = np.array(
         [
-            _auroc(cross_scores(part, i, partitions=4, seed=stable_seed("select", seed, i))[0], part.home)
+            auroc(cross_scores(part, i, partitions=4, seed=stable_seed("select", seed, i))[0], part.home)
             for i in range(len(replies.layers))
         ]
     )
@@ -100,22 +102,6 @@ def select_layer(replies: Replies, tune: Bools, *, seed: int) -> Selection:
     return Selection(
         replies.layers[best], figures, tuple(int(r) for r in np.unique(replies.role[tune & ~replies.home]))
     )
-
-
-def _auroc(scores: F64, positive: Bools, weights: F64 | None = None) -> float:
-    """Probability that a positive scores above a negative, ties half, with weights; NaN scores left out."""
-    ok = np.isfinite(scores)
-    if weights is not None:
-        ok &= weights > 0
-    s, p = scores[ok], positive[ok]
-    w = np.ones(len(s)) if weights is None else weights[ok]
-    if not p.any() or p.all():
-        return float("nan")
-    values, inverse = np.unique(s, return_inverse=True)
-    neg = np.bincount(inverse, w * ~p, len(values))
-    pos = np.bincount(inverse, w * p, len(values))
-    below = np.cumsum(neg) - neg
-    return float((pos * (below + neg / 2)).sum() / (pos.sum() * neg.sum()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,12 +217,12 @@ def measure(
         else:
             out[name] = Finding(name, {"value": value}, "not_measurable", "too few replies to resample", verdict)
 
-    at_layer = _at(part, layer)
+    read = at_layer(part, layer)
     splits = split_cosines(
-        at_layer, random_splits(part, max(100, draws // 2), seed=stable_seed("splits", seed)), kept=keep
+        read, random_splits(part, max(100, draws // 2), seed=stable_seed("splits", seed)), kept=keep
     )[:, 0]
     boot = split_cosines(
-        at_layer, random_splits(part, draws, seed=stable_seed("boot splits", seed), bootstrap=True), kept=keep
+        read, random_splits(part, draws, seed=stable_seed("boot splits", seed), bootstrap=True), kept=keep
     )[:, 0]
     raw = recentred(
         float(np.median(splits)), boot, n_roles, "median of random disjoint halves; bootstrap over roles and questions"
@@ -269,18 +255,30 @@ def measure(
 
     def area(values: F64) -> Estimate:
         return percentiles(
-            _auroc(values, part.home), np.array([_auroc(values, part.home, w) for w in crossed]), n_roles, way
+            auroc(values, part.home), np.array([auroc(values, part.home, w) for w in crossed]), n_roles, way
         )
 
     one = area(scores)
     put("axis.auroc_one", one, f"One reply tells home from a role with probability {one.value:.2f}.")
-    three_draws = np.array([_auroc(*_triples(part, scores, d, rng)) for d in resamples])
+    three_draws = np.array([auroc(*_triples(part, scores, d, rng)) for d in resamples])
     three = percentiles(
-        float(np.mean([_auroc(*_triples(part, scores, whole, rng)) for _ in range(20)])), three_draws, n_roles, way
+        float(np.mean([auroc(*_triples(part, scores, whole, rng)) for _ in range(20)])), three_draws, n_roles, way
     )
     put("axis.auroc_three", three, f"Three replies of one speaker: {three.value:.2f}.")
     lin = area(linear)
     put("axis.auroc_linear", lin, f"A regularised linear classifier on the same halves reaches {lin.value:.2f}.")
+    agree = [
+        discriminant_cosines(read, 0, random_splits(part, n, seed=stable_seed(name, seed), bootstrap=again), kept=keep)
+        for name, n, again in (("linear", 10, False), ("linear boot", 24, True))
+    ]
+    if len(agree[0]):
+        way_linear = "median of random disjoint halves; bootstrap over roles and questions"
+        same = recentred(float(np.median(agree[0])), agree[1], n_roles, way_linear)
+        words = (
+            f"The classifier's direction has cosine {same.value:.2f} between the same halves, the axis {raw.value:.2f}:"
+        )
+        words += " what tells best is not what is most the same."
+        put("axis.linear_agreement", same, words if same.value < raw.value else words.partition(":")[0] + ".")
 
     parts = _components(part, scores, whole)
     parts_draws = [_components(part, scores, d) for d in resamples]
@@ -334,151 +332,10 @@ def measure(
         f"Home lies above {pct.value:.0%} of the roles."
         + ("" if extreme else " The claim that home is extreme is refused: the interval reaches under 90%."),
     )
-    _components_of_space(part, layer, keep, resamples[: min(200, draws)], n_roles, put)
-    _controls(part, layer, keep, scores, rng, n_roles, put)
-    _confounds(part, scores, crossed, n_roles, way, put)
+    components(part, layer, keep, resamples[: min(200, draws)], n_roles, put)
+    controls(part, layer, keep, scores, rng, n_roles, put)
+    confounds(part, scores, crossed, n_roles, way, put)
     return out
-
-
-def _at(replies: Replies, layer: int) -> Replies:
-    return replace(replies, means=replies.means[:, layer : layer + 1], layers=(replies.layers[layer],))
-
-
-def _weighted_space(
-    part: Replies, layer: int, keep: Bools | None, draw: Draw, towards: F64 | None = None
-) -> tuple[float, float, int, F64]:
-    """cos(axis, PC1), variance share of PC1, components for 70%, and PC1, of a draw; PC1 is turned ``towards`` one."""
-    x, w = part.means[:, layer].astype(np.float64), draw.weights
-    ok = (w > 0) & (True if keep is None else (keep | part.home))
-    home = np.average(x[ok & part.home], axis=0, weights=w[ok & part.home])
-    vectors: list[F64] = []
-    for r in range(int(part.role.max()) + 1):
-        m = ok & (part.role == r)
-        if m.any():  # a role drawn twice stands twice
-            vectors += [np.average(x[m], axis=0, weights=w[m])] * int(draw.roles[r])
-    roles = np.array(vectors)
-    components, share = pcs(roles.astype(np.float32))
-    first = components[0] if towards is None or components[0] @ towards >= 0 else -components[0]
-    axis = home - roles.mean(axis=0)
-    cos = float(first @ axis) / float(np.linalg.norm(axis))
-    return cos, float(share[0]), int(np.searchsorted(np.cumsum(share), 0.70) + 1), first
-
-
-def _components_of_space(part: Replies, layer: int, keep: Bools | None, crossed: list[Draw], n: int, put: Put) -> None:
-    value = _weighted_space(part, layer, keep, Draw.whole(part))
-    draws = np.array([_weighted_space(part, layer, keep, d, value[3])[:3] for d in crossed])
-    way = "bootstrap over roles and questions, spread around the value"
-    cos = sign_free(value[0], draws[:, 0], n, way)
-    put(
-        "axis.cos_pc1",
-        cos,
-        f"The axis and the first principal component of the roles have cosine {cos.value:.2f}, its sign left out.",
-    )
-    share = recentred(value[1], draws[:, 1], n, way, share=True)
-    put("axis.pc1_share", share, f"The first component holds {share.value:.0%} of the variance between roles.")
-    shift = float(np.median(draws[:, 2])) - value[2]  # repeated roles make a draw flatter than the roles are
-    count = percentiles(float(value[2]), np.maximum(1.0, draws[:, 2] - shift), n, way, "components")
-    put("axis.pcs_70", count, f"{value[2]} components hold 70% of it.")
-    _, roles, counts = role_vectors(_at(part, layer), keep)
-    real = pcs(roles[counts > 0, 0])[1]
-    rng = np.random.default_rng(stable_seed("parallel", n))
-    centred = roles[counts > 0, 0] - roles[counts > 0, 0].mean(axis=0)
-    null = np.stack([pcs(rng.permuted(centred, axis=0))[1] for _ in range(50)])
-    beyond = int(np.argmin(np.append(real[: null.shape[1]] > np.percentile(null, 95, axis=0), False)))
-    put(
-        "axis.pcs_beyond_noise",
-        Estimate(
-            float(beyond),
-            float(beyond),
-            float(beyond),
-            LEVEL,
-            n,
-            "components",
-            "parallel analysis against permuted columns, 95th percentile",
-        ),
-        f"{beyond} components stand out from permuted data.",
-    )
-
-
-def _controls(
-    part: Replies, layer: int, keep: Bools | None, scores: F64, rng: np.random.Generator, n: int, put: Put
-) -> None:
-    """What directions without meaning reach: random ones, and axes between randomly relabelled roles."""
-    x = part.means[:, layer].astype(np.float64)
-    random = rng.standard_normal((200, x.shape[1]))
-    areas = np.array([_auroc(x @ v, part.home) for v in random])
-    areas = np.maximum(areas, 1 - areas)
-    low, high = (float(v) for v in np.percentile(areas, [2.5, 97.5]))
-    put(
-        "control.auroc_random",
-        Estimate(
-            float(np.median(areas)), low, high, LEVEL, len(areas), "", "200 random directions, better side of each"
-        ),
-        f"A random direction reaches {np.median(areas):.2f} with its better side; 97.5% of them stay under {high:.2f}.",
-    )
-    n_r, n_q = int(part.role.max()) + 1, int(part.question.max()) + 1
-    values: list[float] = []
-    for _ in range(100):
-        # Roles called home at random, twice on disjoint roles and questions: what split halves share without a home.
-        order, q = rng.permutation(n_r), rng.permutation(n_q)
-        axes: list[F64] = []
-        for h in (0, 1):
-            mine = order[h::2]
-            fake = mine[: max(1, len(mine) // 8)]
-            rest = mine[len(fake) :]
-            ask = np.isin(part.question, q[h::2])
-            a, b = x[np.isin(part.role, fake) & ask], x[np.isin(part.role, rest) & ask]
-            if len(a) and len(b):
-                axes.append(a.mean(axis=0) - b.mean(axis=0))
-        if len(axes) == 2:
-            values.append(float(axes[0] @ axes[1] / np.linalg.norm(axes[0]) / np.linalg.norm(axes[1])))
-    v = np.array(values)
-    if len(v) < 20:
-        v = np.full(20, np.nan)
-    low, high = (float(t) for t in np.nanpercentile(v, [2.5, 97.5])) if np.isfinite(v).any() else (-np.inf, np.inf)
-    put(
-        "control.split_half_shuffled",
-        Estimate(
-            float(np.nanmedian(v)) if np.isfinite(v).any() else float("nan"),
-            low,
-            high,
-            LEVEL,
-            len(values),
-            "",
-            "100 axes between randomly chosen roles and the rest",
-        ),
-        "Axes between randomly relabelled roles agree this much across disjoint halves.",
-    )
-
-
-def _confounds(part: Replies, scores: F64, crossed: list[F64], n: int, way: str, put: Put) -> None:
-    length = np.log(part.length.astype(np.float64))
-
-    def area(values: F64) -> Estimate:
-        return percentiles(_auroc(values, part.home), np.array([_auroc(values, part.home, w) for w in crossed]), n, way)
-
-    alone = area(length)
-    put(
-        "confound.length_auroc", alone, f"Length alone tells home from a role with {alone.value:.2f} (0.5: not at all)."
-    )
-    ok = np.isfinite(scores)
-    residual_l = np.empty_like(length)
-    residual_s = np.where(ok, scores, 0.0)
-    for side in (part.home, ~part.home):
-        residual_l[side] = length[side] - length[side].mean()
-        residual_s[side] = residual_s[side] - residual_s[side & ok].mean()
-    spread = float((residual_l[ok] ** 2).sum())
-    slope = float((residual_l[ok] * residual_s[ok]).sum() / spread) if spread > 0 else 0.0
-    adjusted = area(scores - slope * length)
-    put("axis.auroc_length_adjusted", adjusted, f"With length regressed out, one reply reaches {adjusted.value:.2f}.")
-    refused = np.array([bool(REFUSAL.search(t)) for t in part.texts])
-    share = float(refused.mean())
-    without = area(np.where(refused, np.nan, scores))
-    put(
-        "axis.auroc_without_refusals",
-        without,
-        f"{share:.0%} of replies refuse or name themselves an AI; without them one reply reaches {without.value:.2f}.",
-    )
 
 
 def filtered_cosine(replies: Replies, kept: Bools, layer: int) -> float:

@@ -22,7 +22,9 @@ from homing.conversation import Conversation, Message
 from homing.errors import InputError
 from homing.identity.work import Unit, WorkDir
 from homing.models.base import ChatModel
+from homing.persona.marks import REFUSAL
 from homing.persona.roles import Role
+from homing.stats import wilson
 from homing.stats.estimate import Estimate
 from homing.stats.seeds import stable_seed
 
@@ -31,16 +33,21 @@ __all__ = [
     "JUDGED_TOKENS",
     "GoldReply",
     "JudgeGate",
+    "JudgedItem",
     "gate",
     "in_role_scores",
     "load_gold",
     "log_mean_exp",
+    "rule_scores",
 ]
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
+JudgedItem = tuple[Role, int, str, str]
+"""Role, which of its prompts, question, reply."""
 CONTRASTS = 16
 PASS_BALANCED_ACCURACY = 0.70
+SELF = re.compile(r"\b(i|i'm|i've|my|me|mine|we|our)\b", re.IGNORECASE)
 JUDGED_TOKENS = 24
 """A reply is judged by its first tokens: most of the contrast is there, and the cost grows with every token."""
 
@@ -67,12 +74,15 @@ class JudgeGate:
     """Whether the judge may filter.
 
     Attributes:
-        threshold: chosen on one half of the gold set, split by role. ``balanced_accuracy``: on the other half.
+        threshold: chosen on one half of the gold set, split by role.
+        balanced_accuracy, sensitivity, specificity: on the other half.
         agreement: of the two labellers (share equal), ``kappa``: beyond chance. ``passed``: lower 95% bound over 0.70.
     """
 
     threshold: float
     balanced_accuracy: Estimate
+    sensitivity: Estimate
+    specificity: Estimate
     agreement: Estimate
     kappa: float
     passed: bool
@@ -82,6 +92,8 @@ class JudgeGate:
         return {
             "threshold": self.threshold,
             "balanced_accuracy": self.balanced_accuracy.to_json(),
+            "sensitivity": self.sensitivity.to_json(),
+            "specificity": self.specificity.to_json(),
             "agreement": self.agreement.to_json(),
             "kappa": self.kappa,
             "passed": self.passed,
@@ -147,7 +159,7 @@ class _Item:
 
 async def in_role_scores(
     model: ChatModel,
-    items: Sequence[tuple[Role, int, str, str]],
+    items: Sequence[JudgedItem],
     *,
     pool: Sequence[Role],
     home: Sequence[Message],
@@ -204,6 +216,19 @@ async def _score_question(
     return out
 
 
+def rule_scores(items: Sequence[JudgedItem]) -> F64:
+    """A judge by rules, ``(items,)``: what needs no model and knows less.
+
+    The role's own words speak for the reply (the first two of them), speaking as oneself does, and naming oneself an AI or
+    declining speaks against it. The gold set decides whether that is good enough, as for every judge.
+    """
+    out = np.empty(len(items))
+    for i, (role, _, _, reply) in enumerate(items):
+        own = sum(bool(re.search(rf"\b{re.escape(w)}\w*", reply, re.IGNORECASE)) for w in role.words)
+        out[i] = min(own, 2) + bool(SELF.search(reply)) - 3 * bool(REFUSAL.search(reply))
+    return out
+
+
 def gate(scores: F64, gold: Sequence[GoldReply], *, seed: int, draws: int = 2000) -> JudgeGate:
     """Threshold on one half of the gold roles; balanced accuracy on the other, clustered on roles.
 
@@ -246,11 +271,11 @@ def gate(scores: F64, gold: Sequence[GoldReply], *, seed: int, draws: int = 2000
         _balanced(hit, truth), low, high, 0.95, len(groups), "", "held-out gold, bootstrap clustered on roles"
     )
     p_e = a.mean() * b.mean() + (1 - a.mean()) * (1 - b.mean())
-    from homing.stats import wilson
-
     return JudgeGate(
         threshold,
         ba,
+        wilson(int(hit[truth].sum()), int(truth.sum())),
+        wilson(int((~hit[~truth]).sum()), int((~truth).sum())),
         wilson(int(agree.sum()), len(gold)),
         float((agree.mean() - p_e) / (1 - p_e)),
         low >= PASS_BALANCED_ACCURACY,

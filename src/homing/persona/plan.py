@@ -192,18 +192,18 @@ def design_cells(
         cells.append(Cell(len(cells), role, question, prompt, round_, reply_seed, block))
 
     h = 0
+    # Each walk over a block's questions shifts the prompts by one, so that no pair comes again before all were asked.
     for r in range(rounds):
         for b in range(blocks):
             order, stride = question_blocks[b], _stride(len(question_blocks[b]))
             for place, k in enumerate(role_blocks[b]):
-                # as below: once a role has answered every question, its phrasings shift by one
-                phrasing = (place + r + r // len(order)) % len(chosen_roles[k].prompts)
+                phrasing = (place + r % len(order) + r // len(order)) % len(chosen_roles[k].prompts)
                 add(k, order[(place + r * stride) % len(order)], phrasing, r, b)
         for _ in range(min(home_per_round, preset.home_replies - h)):
             b, turn = h % blocks, h // blocks
             order, prompts = question_blocks[b], home_blocks[b]
-            # each walk over the questions shifts the prompts by one, so no pair repeats before all are used
-            add(-1, order[turn % len(order)], prompts[(turn + turn // len(order)) % len(prompts)], r, b)
+            at, walk = turn % len(order), turn // len(order)
+            add(-1, order[at], prompts[(at + walk) % len(prompts)], r, b)
             h += 1
     sampling = Sampling(max_new_tokens=preset.reply_tokens, temperature=0.7, top_p=0.9)
     return Design(tuple(chosen_roles), tuple(chosen_questions), tuple(homes), tuple(cells), sampling)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from homing.persona.axis import Axis
 from homing.persona.rollouts import Replies
@@ -23,7 +24,8 @@ class Scale:
     """Standard errors of the two marks of the scale, in calibrated units.
 
     Attributes:
-        se_role: of the mean role (position 0), over roles. ``se_home``: of home (position 1), over questions.
+        se_role: of the mean role (position 0), over roles. ``se_home``: of home (position 1), over questions and home
+            prompts, which cross.
         n: roles behind it.
     """
 
@@ -33,14 +35,16 @@ class Scale:
 
     @classmethod
     def of(cls, replies: Replies, axis: Axis) -> Scale:
-        """From the replies of a map: roles are the units at 0, questions at 1."""
+        """From the replies of a map: roles are the units at 0, questions and home prompts at 1."""
         at = axis.layers.index(axis.read_layer)
         positions = axis.positions(axis.raw(replies.means))[:, at].astype(np.float64)
         roles = [positions[replies.role == r].mean() for r in np.unique(replies.role[~replies.home])]
-        questions = [
-            positions[replies.home & (replies.question == q)].mean() for q in np.unique(replies.question[replies.home])
-        ]
-        return cls(_standard_error(roles), _standard_error(questions), len(roles))
+        home = replies.home
+        return cls(
+            _standard_error(roles),
+            _crossed_error(positions[home], replies.question[home], replies.prompt[home]),
+            len(roles),
+        )
 
     def position(self, value: float) -> Estimate:
         """A position with the interval of the scale."""
@@ -67,3 +71,21 @@ class Scale:
 
 def _standard_error(means: list[float]) -> float:
     return float(np.std(means, ddof=1) / math.sqrt(len(means))) if len(means) > 1 else 0.0
+
+
+def _crossed_error(values: NDArray[np.float64], *factors: NDArray[np.int64]) -> float:
+    """Of a mean over two crossed random factors: what each level adds, and what both count taken off once.
+
+    Source: Cameron, Gelbach and Miller 2011. Never less than one factor alone says.
+    """
+    off = (values - values.mean()) / len(values)
+
+    def variance(code: NDArray[np.int64]) -> float:
+        sums = np.bincount(np.unique(code, return_inverse=True)[1], off)
+        return float((sums**2).sum() * len(sums) / (len(sums) - 1)) if len(sums) > 1 else 0.0
+
+    a, b = factors
+    each = variance(a), variance(b)
+    both = variance(a * (int(b.max()) + 1) + b)
+    # with one level of a factor its cells are the levels of the other, and the other alone is left
+    return math.sqrt(max(sum(each) - both, *each))

@@ -22,6 +22,7 @@ __all__ = [
     "axis_weights",
     "blocks_of",
     "cross_scores",
+    "discriminant_cosines",
     "fit_axis",
     "pcs",
     "random_splits",
@@ -223,7 +224,16 @@ def cross_scores(
 
 
 def _classifier(x: F64, w: F64, home: Bools, test: Bools) -> F64:
-    """Shrunk linear discriminant, fitted with the absolute weights of an axis: both classes count alike."""
+    """Scores of a shrunk linear discriminant, 0 = mean role and 1 = home of the fit."""
+    v, centre_r, scale = _discriminant(x, w, home)
+    return (x[test] - centre_r) @ v / scale
+
+
+def _discriminant(x: F64, w: F64, home: Bools) -> tuple[F64, F64, float]:
+    """Direction, role centre and scale of a shrunk linear discriminant.
+
+    Fitted with the absolute weights of an axis: both classes count alike.
+    """
     train = w != 0
     z, weight, label = x[train], np.abs(w[train]), home[train]
     centre_h = (weight[label] @ z[label]) / weight[label].sum()
@@ -236,8 +246,25 @@ def _classifier(x: F64, w: F64, home: Bools, test: Bools) -> F64:
         v = centre_h - centre_r
     else:
         v = np.linalg.solve(0.8 * cov + 0.2 * spread * np.eye(len(cov)), centre_h - centre_r)
-    scale = float(v @ (centre_h - centre_r))
-    return (x[test] - centre_r) @ v / scale
+    return v, centre_r, float(v @ (centre_h - centre_r))
+
+
+def discriminant_cosines(replies: Replies, layer: int, splits: list[Split], *, kept: Bools | None = None) -> F64:
+    """Cosine between the classifiers of the two halves at one layer, ``(usable splits,)``: the classifier's own reliability.
+
+    Args:
+        layer: index into ``replies.layers``.
+    """
+    x = replies.means[:, layer].astype(np.float64)
+    out: list[float] = []
+    for s in splits:
+        try:
+            pair = [axis_weights(replies, s.roles[h], s.questions[h], s.prompts[h], kept) for h in (0, 1)]
+        except InputError:  # a half without home replies fits nothing
+            continue
+        a, b = (_discriminant(x, w, replies.home)[0] for w in pair)
+        out.append(float(a @ b / np.linalg.norm(a) / np.linalg.norm(b)))
+    return np.array(out)
 
 
 def pcs(roles: F32) -> tuple[F64, F64]:

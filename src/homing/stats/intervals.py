@@ -1,5 +1,5 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportMissingTypeStubs=false
-"""Intervals of rates: Wilson for one, Newcombe's method 10 for a paired difference, Koopman for a ratio."""
+"""Intervals of rates: one, a paired difference, a ratio, and one that is seen through a judge that errs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from homing.stats._check import level_ok
 from homing.stats._special import normal_quantile
 from homing.stats.estimate import Estimate
 
-__all__ = ["koopman", "newcombe_paired", "wilson", "wilson_bounds"]
+__all__ = ["koopman", "newcombe_paired", "rogan_gladen", "wilson", "wilson_bounds"]
 
 
 def _counts(**counts: int) -> None:
@@ -134,3 +134,29 @@ def koopman(k1: int, n1: int, k2: int, n2: int, *, level: float = 0.95, unit: st
     low = 0.0 if k1 == 0 else math.exp(_crossing(above))
     high = math.inf if k2 == 0 else math.exp(_crossing(below))
     return Estimate(value, low, high, level, n1 + n2, unit, "Koopman score")
+
+
+def rogan_gladen(seen: Estimate, sensitivity: Estimate, specificity: Estimate) -> Estimate:
+    """The true rate behind the one that a fallible judge sees (Rogan and Gladen 1978), delta-method interval.
+
+    Args:
+        seen: rate of positive verdicts, with its own interval (clustered where replies are).
+        sensitivity, specificity: of the judge, from its gold set; their ``n`` are the gold replies of each label.
+
+    Returns:
+        Value within 0 and 1; NaN with an unbounded interval where the judge does no better than chance.
+    """
+    se, sp = sensitivity.value, specificity.value
+    gain = se + sp - 1
+    how = "Rogan-Gladen, delta method"
+    if not gain > 0 or not math.isfinite(seen.value):
+        return Estimate(math.nan, -math.inf, math.inf, seen.level, seen.n, seen.unit, f"{how}: the judge tells nothing")
+    value = (seen.value + sp - 1) / gain
+    z = normal_quantile((1 + seen.level) / 2)
+    # a judge that never erred on a small gold set still may: the variance of its rates is taken at the Agresti-Coull centre
+    spread = [(p := (e.value * e.n + 2) / (e.n + 4)) * (1 - p) / (e.n + 4) for e in (sensitivity, specificity)]
+    variance = ((seen.half_width / z) ** 2 + value**2 * spread[0] + (1 - value) ** 2 * spread[1]) / gain**2
+    half = z * math.sqrt(variance)
+    inside = min(max(value, 0.0), 1.0)
+    low, high = max(0.0, value - half), min(1.0, value + half)
+    return Estimate(inside, min(low, inside), max(high, inside), seen.level, seen.n, seen.unit, how)

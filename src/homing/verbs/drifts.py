@@ -10,7 +10,7 @@ from typing import Any, Literal, cast
 import numpy as np
 
 from homing.conversation import Conversation, Message
-from homing.drift.calibration import Calibration, calibrate, check
+from homing.drift.calibration import Calibration, calibrate, check, detection_delay
 from homing.drift.replay import Playable, Replay, after_histories, replay_many
 from homing.drift.scripts import Script, load_home_conversations, load_hypothesis, load_scripts
 from homing.drift.trace import Trace, TurnTrace, alarms_of
@@ -27,19 +27,35 @@ from homing.stats.seeds import stable_seed
 from homing.verbs.plan import MapPlan
 from homing.verbs.progress import Progress
 
-__all__ = ["Alarming", "DomainRun", "calibrate_alarms", "drift_section", "play", "run_domains", "sampling_of"]
+__all__ = [
+    "Alarming",
+    "DomainRun",
+    "alarm_findings",
+    "calibrate_alarms",
+    "drift_section",
+    "play",
+    "run_domains",
+    "sampling_of",
+]
 
 TOGETHER = 20
 MIN_SCRIPTS = 4
+PLANTED_SHIFT = 1.0
+"""Of the shift whose detection is timed, in distances from the mean role to home."""
 DOMAINS = ("coding", "writing", "emotional", "self_nature")
 
 
 @dataclass(frozen=True, eq=False)
 class Alarming:
-    """Calibrated alarms, and what fresh home conversations say of them."""
+    """Calibrated alarms, and what fresh home conversations say of them.
+
+    Attributes:
+        findings: ``alarm.rate`` (any alarm at home), ``alarm.turns_between`` (home turns a false alarm) and
+            ``alarm.delay`` (how soon a planted shift is found).
+    """
 
     calibration: Calibration
-    rate: Finding
+    findings: Mapping[str, Finding]
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,18 +164,40 @@ async def calibrate_alarms(model: ChatModel, axis: Axis, plan: MapPlan, work: Wo
     calibration = calibrate(
         [r.trace.drifts() for r in replays], [r.trace.lengths() for r in replays], context=context_label(plan)
     )
+    between = calibration.turns_between_false_alarms()
+    words = f"One false alarm in about {between.value:.0f} turns at home."
+    found = {"alarm.turns_between": Finding("alarm.turns_between", {"value": between}, verdict=words)}
     if not p.check:
         reason = "this preset plays no fresh home conversations; the standard preset does"
-        return Alarming(calibration, Finding("alarm.rate", {}, "not_measurable", reason))
+        found |= {k: Finding(k, {}, "not_measurable", reason) for k in ("alarm.rate", "alarm.delay")}
+        return Alarming(calibration, found)
     progress.stage("playing fresh home conversations to check the alarms")
     check_set = load_home_conversations("check", p.check)
     fresh = await play(
         model, check_set, axis=axis, home=home, sampling=sampling, work=work, name="check", turns=p.turns,
         progress=progress,
     )  # fmt: skip
-    rate = check(calibration, [r.trace.drifts() for r in fresh], [r.trace.lengths() for r in fresh])
-    verdict = f"{rate.value:.1%} of {rate.n} fresh home conversations of {p.turns} turns raised any alarm."
-    return Alarming(calibration, Finding("alarm.rate", {"value": rate}, verdict=verdict))
+    return Alarming(calibration, found | alarm_findings(calibration, fresh, seed=plan.seed))
+
+
+def alarm_findings(calibration: Calibration, fresh: Sequence[Replay], *, seed: int) -> dict[str, Finding]:
+    """What fresh home conversations say of calibrated alarms: how often any goes off, and how soon a planted shift is found."""
+    drifts, lengths = [r.trace.drifts() for r in fresh], [r.trace.lengths() for r in fresh]
+    rate = check(calibration, drifts, lengths)
+    verdict = (
+        f"{rate.value:.1%} of {rate.n} fresh home conversations of {calibration.max_turns} turns raised any alarm."
+    )
+    out = {"alarm.rate": Finding("alarm.rate", {"value": rate}, verdict=verdict)}
+    cut = calibration.max_turns
+    if cut < 2:
+        reason = "conversations of one turn have no room for a shift after the first"
+        return out | {"alarm.delay": Finding("alarm.delay", {}, "not_measurable", reason)}
+    delay = detection_delay(
+        calibration, [d[:cut] for d in drifts], [n[:cut] for n in lengths], shift=PLANTED_SHIFT, start=1, seed=seed
+    )
+    words = "A fall by the whole way from home to the mean role, planted at the second turn, raises an alarm within"
+    words += f" {cut - 1} turns in {delay.found.value:.0%} of these conversations."
+    return out | {"alarm.delay": Finding("alarm.delay", {"value": delay.found, "turns": delay.turns}, verdict=words)}
 
 
 async def run_domains(
@@ -323,7 +361,7 @@ def _hypothesis(runs: Sequence[DomainRun], excess: Mapping[str, Sequence[float]]
 
 def drift_section(alarming: Alarming, runs: Sequence[DomainRun], plan: MapPlan) -> Section:
     """The section ``drift`` of an identity: calibration, its check, curves by domain, and the conversations themselves."""
-    findings = {"alarm.rate": alarming.rate, **(drift_findings(runs, plan.seed) if runs else {})}
+    findings = {**alarming.findings, **(drift_findings(runs, plan.seed) if runs else {})}
     conversations = [
         {
             "domain": run.domain,

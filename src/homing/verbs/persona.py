@@ -15,12 +15,12 @@ from homing.identity.work import WorkDir
 from homing.models.base import ChatModel
 from homing.persona.axis import Axis
 from homing.persona.card import Selection, filtered_cosine, measure, select_layer, tuning_rows
-from homing.persona.judge import JudgeGate, gate, in_role_scores, load_gold
+from homing.persona.judge import JudgedItem, JudgeGate, gate, in_role_scores, load_gold, rule_scores
 from homing.persona.plan import opening
 from homing.persona.rollouts import Replies, ask
 from homing.persona.scale import Scale
 from homing.persona.space import fit_axis, pcs, random_splits, role_vectors, split_cosines
-from homing.stats import bootstrap_mean
+from homing.stats import bootstrap_mean, rogan_gladen
 from homing.stats.estimate import Estimate, Finding
 from homing.stats.seeds import stable_seed
 from homing.verbs.plan import MapPlan
@@ -68,14 +68,14 @@ async def measure_persona(model: ChatModel, plan: MapPlan, work: WorkDir, progre
     judged: JudgeGate | None = None
     kept: Bools | None = None
     scores = None
-    if plan.judged:
+    if plan.judging != "none":
         progress.stage("judging: is each reply in its role?")
         judged, scores = await _judge(model, plan, replies, work, progress)
         if judged.passed:
             kept = np.where(replies.home, True, scores > judged.threshold)
     progress.stage("measuring the axis")
     card = measure(replies, selection, tune, seed=plan.seed)
-    card |= _judge_findings(replies, selection, tune, judged, kept, plan.seed)
+    card |= _judge_findings(replies, selection, tune, judged, kept, plan)
     return Persona(fit_axis(replies, read_layer=selection.read_layer), replies, tune, selection, card, judged, kept)
 
 
@@ -103,23 +103,10 @@ async def _judge(
     model: ChatModel, plan: MapPlan, replies: Replies, work: WorkDir, progress: Progress
 ) -> tuple[JudgeGate, NDArray[np.float64]]:
     design = plan.design
-    home = opening(design.homes[0])
     roles = {r.id: r for r in design.roles}
     gold = [g for g in load_gold() if g.role in roles]
-    gold_items = [(roles[g.role], 0, g.question, g.reply) for g in gold]
-    gold_scores = await in_role_scores(
-        model,
-        gold_items,
-        pool=design.roles,
-        home=home,
-        work=work,
-        name="gold",
-        seed=plan.seed,
-        advance=progress.advance,
-    )
-    judged = gate(gold_scores, gold, seed=plan.seed)
     rows = np.flatnonzero(~replies.home)
-    items = [
+    asked = [
         (
             design.roles[replies.role[i]],
             int(replies.prompt[i]),
@@ -128,25 +115,40 @@ async def _judge(
         )
         for i in rows
     ]
+
+    async def score(items: list[JudgedItem], name: str) -> NDArray[np.float64]:
+        if plan.judging == "rules":
+            return rule_scores(items)
+        return await in_role_scores(
+            model,
+            items,
+            pool=design.roles,
+            home=opening(design.homes[0]),
+            work=work,
+            name=name,
+            seed=plan.seed,
+            advance=progress.advance,
+        )
+
+    judged = gate(await score([(roles[g.role], 0, g.question, g.reply) for g in gold], "gold"), gold, seed=plan.seed)
     scores = np.full(len(replies), np.inf)
-    scores[rows] = await in_role_scores(
-        model, items, pool=design.roles, home=home, work=work, name="judge", seed=plan.seed, advance=progress.advance
-    )
+    scores[rows] = await score(asked, "judge")
     return judged, scores
 
 
 def _judge_findings(
-    replies: Replies, selection: Selection, tune: Bools, judged: JudgeGate | None, kept: Bools | None, seed: int
+    replies: Replies, selection: Selection, tune: Bools, judged: JudgeGate | None, kept: Bools | None, plan: MapPlan
 ) -> dict[str, Finding]:
+    seed, judge = plan.seed, plan.judging
     if judged is None:
-        reason = "the likelihood judge was not run, so nothing is filtered"
+        reason = "no judge was run, so nothing is filtered"
         return {"judge.balanced_accuracy": Finding("judge.balanced_accuracy", {}, "not_measurable", reason)}
     out = {
         "judge.balanced_accuracy": Finding(
             "judge.balanced_accuracy",
             {"value": judged.balanced_accuracy, "agreement": judged.agreement},
             verdict=(
-                f"The likelihood judge reaches a balanced accuracy of {judged.balanced_accuracy.value:.2f} on the held-out"
+                f"The judge ({judge}) reaches a balanced accuracy of {judged.balanced_accuracy.value:.2f} on the held-out"
                 f" half of the gold set; labellers agree on {judged.agreement.value:.0%} (kappa {judged.kappa:.2f}). "
                 + (
                     "It passes, and the filtered figures stand beside."
@@ -161,10 +163,11 @@ def _judge_findings(
     role_rows = ~replies.home
     share = float(kept[role_rows].mean())
     n = len(np.unique(replies.role[role_rows]))
+    seen = _kept_share(replies, kept, seed)
     out["judge.kept"] = Finding(
         "judge.kept",
-        {"value": _kept_share(replies, kept, seed)},
-        verdict=f"{share:.0%} of the role replies are in role.",
+        {"value": seen, "true": rogan_gladen(seen, judged.sensitivity, judged.specificity)},
+        verdict=f"The judge keeps {share:.0%} of the role replies and drops {int((~kept[role_rows]).sum())}.",
     )
     layer = replies.layers.index(selection.read_layer)
     try:
@@ -222,6 +225,7 @@ def persona_section(persona: Persona, plan: MapPlan) -> Section:
                 "name": r.name,
                 "kind": r.kind,
                 "replies": int(c),
+                "kept": None if persona.kept is None else int(persona.kept[replies.role == i].sum()),
                 "position": None if not c else float(axis.positions(axis.raw(roles[i]))[layer]),
                 "se": None if not np.isfinite(spread[i]) else float(spread[i]),
                 "second": None if not c else float(second[i]) / scale,

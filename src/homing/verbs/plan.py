@@ -9,7 +9,7 @@ from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from homing.errors import InputError
 from homing.persona.judge import load_gold
@@ -19,7 +19,8 @@ from homing.persona.roles import load_home, load_roles
 
 __all__ = ["JudgeName", "MapPlan", "plan_map"]
 
-JudgeName = Literal["auto", "likelihood", "none"]
+JudgeName = Literal["auto", "likelihood", "rules", "none"]
+JUDGES: tuple[JudgeName, ...] = get_args(JudgeName)
 
 # Seconds on two cores for the embedded model in fp32, measured by the benchmarks; only the estimate before the start
 # uses them, the remaining time on screen comes from the run itself.
@@ -42,7 +43,7 @@ class MapPlan:
         home: the file that says what home is, or None for the plain Assistant. ``seed``: of everything.
         out: where the identity goes; unfinished work lies in ``out/work``.
         precision: wanted half width of the axis' split-half cosine; None: all rounds are sampled.
-        judge: ``auto`` runs the likelihood judge where the preset has it.
+        judge: ``auto`` runs the likelihood judge where the preset has it; ``rules`` costs nothing and knows less.
     """
 
     model: str
@@ -56,9 +57,11 @@ class MapPlan:
     judge: JudgeName
 
     @property
-    def judged(self) -> bool:
-        """Whether the likelihood judge runs."""
-        return self.preset.judge if self.judge == "auto" else self.judge == "likelihood"
+    def judging(self) -> Literal["likelihood", "rules", "none"]:
+        """Which judge runs."""
+        if self.judge == "auto":
+            return "likelihood" if self.preset.judge else "none"
+        return self.judge
 
     @property
     def split(self) -> dict[str, int]:
@@ -85,7 +88,7 @@ class MapPlan:
         new = replies * self.preset.reply_tokens
         prompt = replies * PROMPT_TOKENS + 2 * self.preset.price_items * 150
         judge = 0
-        if self.judged:
+        if self.judging == "likelihood":
             judge = (self.split["roles"] + 200) * 17 * self.preset.reply_tokens
         return (new * SECONDS_PER_NEW_TOKEN + (prompt + judge) * SECONDS_PER_PROMPT_TOKEN) / 60
 
@@ -93,7 +96,7 @@ class MapPlan:
     def steps(self) -> int:
         """Steps of the progress bar: replies made, and replies judged, those of the gold set among them."""
         judged = 0
-        if self.judged:
+        if self.judging == "likelihood":
             ids = {r.id for r in self.design.roles}
             judged = self.split["roles"] + sum(g.role in ids for g in load_gold())
         return sum(self.split.values()) + judged
@@ -105,7 +108,7 @@ class MapPlan:
             f"{self.model}, preset {self.preset_name}, seed {self.seed}: {sum(self.split.values())} replies of up to"
             f" {self.preset.reply_tokens} tokens ({parts})",
             f"{len(self.design.roles)} roles, {len(self.design.questions)} questions, {len(self.design.homes)} home prompts;"
-            f" judge: {'likelihood contrast' if self.judged else 'none'};"
+            f" judge: {'likelihood contrast' if self.judging == 'likelihood' else self.judging};"
             f" exact battery of {self.preset.price_items} items",
             f"about {self.expected_minutes:.0f} minutes on two cores with the embedded model;"
             f" stop at any time, the same command goes on",
@@ -130,7 +133,7 @@ class MapPlan:
 
     def to_json(self) -> dict[str, Any]:
         """Everything the bytes of the result depend on, beside the model itself."""
-        return {**self.units_json(), "judge": self.judged}
+        return {**self.units_json(), "judge": self.judging}
 
 
 @cache
@@ -170,8 +173,8 @@ def plan_map(
     names: Sequence[PresetName] = tuple(PRESETS)
     if preset not in names:
         raise InputError(f"preset {preset!r} is unknown; use one of {', '.join(names)}")
-    if judge not in ("auto", "likelihood", "none"):
-        raise InputError(f"judge {judge!r} is unknown; use auto, likelihood or none")
+    if judge not in JUDGES:
+        raise InputError(f"judge {judge!r} is unknown; use one of {', '.join(JUDGES)}")
     if precision is not None and not 0.005 <= precision <= 0.5:
         raise InputError(f"precision is {precision}; it is a half width of a cosine, between 0.005 and 0.5")
     chosen = PRESETS[preset]

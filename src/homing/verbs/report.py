@@ -64,6 +64,10 @@ MEANING: Mapping[str, tuple[str, str]] = {
         "A linear classifier instead",
         "Regularised, fitted on the same halves: what a single direction gives away.",
     ),
+    "axis.linear_agreement": (
+        "Agreement of the classifier",
+        "Cosine of classifiers from the same disjoint halves: how far what it reads is the same thing in both.",
+    ),
     "axis.auroc_length_adjusted": ("With length taken out", "One reply, after what reply length explains is removed."),
     "axis.auroc_without_refusals": (
         "Without refusals",
@@ -97,7 +101,7 @@ COUNTS = frozenset({"axis.pcs_70", "axis.pcs_beyond_noise"})
 
 
 def write_report(identity_dir: Path | str, out: Path | str) -> Path:
-    """Write the page of an identity, and its data beside it as JSON.
+    """Write the page of an identity.
 
     Raises:
         HomingError: the identity cannot be read, or the page cannot be written.
@@ -272,7 +276,9 @@ def _cap(identity: Identity, found: Mapping[str, Finding]) -> CapEffect | Absent
     for kind in data["proof"]["controls"]:
         matched = data["proof"]["matched"][kind]
         engaged = np.mean([m["engaged"] for m in matched])
-        note = f"engaged {engaged:.0%} of tokens and layers, the cap {matched[0]['engaged_cap']:.0%}"
+        edit = np.mean([m["edit"] for m in matched]) / matched[0]["edit_cap"]
+        note = f"{len(matched)} directions; engaged {engaged:.0%} of tokens and layers, the cap {matched[0]['engaged_cap']:.0%};"
+        note += f" moved them {edit:.2f} times as far"
         lifts.append(Lift(kind, "control", lift.estimates[f"lift_{kind}"], note))
     best, cap = data["tuning"]["best"], data["cap"]
     settings = (
@@ -322,7 +328,10 @@ def _alarms(identity: Identity, found: Mapping[str, Finding]) -> Alarms:
         turns=c.max_turns,
         calibration=c.conversations,
         context=c.context,
-        how="EWMA and CUSUM share one threshold: an order statistic of the largest value in each home conversation.",
+        how="EWMA and CUSUM share one threshold: an order statistic of the largest value in each home conversation."
+        + "".join(
+            f" {found[k].verdict}" for k in ("alarm.turns_between", "alarm.delay") if k in found and found[k].verdict
+        ),
         rate=rate,
         verdict="measured" if rate is not None else "not_measurable",
         conclusion=(f.verdict or f"{f.reason[0].upper()}{f.reason[1:]}.") + beyond,

@@ -56,7 +56,7 @@ def drift_view(identity: Identity, found: Mapping[str, Finding]) -> Drift | Abse
     """Drift by domain, and the hypothesis with its fall."""
     conversations = identity.section("drift").data["conversations"]
     if not conversations:
-        return Absent("this preset replays no drift scripts; the smoke and full presets do")
+        return Absent("this preset replays no drift scripts; the shipped presets do")
     domains: list[DomainDrift] = []
     for domain in dict.fromkeys(c["domain"] for c in conversations):
         mine = [c for c in conversations if c["domain"] == domain]
@@ -124,7 +124,7 @@ def conversation_views(identity: Identity) -> tuple[ConversationView, ...] | Abs
                 "home conversations, mean and two standard deviations",
             )
         )  # fmt: skip
-    return tuple(views) if views else Absent("this preset replays no drift scripts; the smoke and full presets do")
+    return tuple(views) if views else Absent("this preset replays no drift scripts; the shipped presets do")
 
 
 def _band(calibration: Calibration, turns: Sequence[Mapping[str, Any]]) -> tuple[Band, ...]:

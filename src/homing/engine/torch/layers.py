@@ -15,7 +15,7 @@ from homing.errors import LayersError
 
 __all__ = ["Found", "find", "find_layers", "hidden_of", "text_config"]
 
-_HELP = "name them yourself: layers='path.to.modulelist', as in model.named_modules()"
+_HELP = "name them yourself: --layers path.to.modulelist (in Python layers='path.to.modulelist'), as in model.named_modules()"
 
 
 @dataclass(frozen=True, eq=False)

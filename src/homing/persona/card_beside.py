@@ -1,0 +1,187 @@
+"""What stands beside an axis on its card: the components of the space, directions without meaning, and confounds."""
+
+# pyright: reportUnknownVariableType=false, reportUnknownMemberType=false, reportUnknownArgumentType=false
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from homing.persona.marks import REFUSAL
+from homing.persona.resample import LEVEL, Draw, percentiles, recentred, sign_free
+from homing.persona.rollouts import Replies
+from homing.persona.space import pcs, random_splits, role_vectors
+from homing.stats.estimate import Estimate
+from homing.stats.seeds import stable_seed
+
+__all__ = ["Put", "at_layer", "auroc", "components", "confounds", "controls"]
+
+F64 = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+Put = Callable[[str, Estimate, str], None]
+
+
+def auroc(scores: F64, positive: Bools, weights: F64 | None = None) -> float:
+    """Probability that a positive scores above a negative, ties half, with weights; NaN scores left out."""
+    ok = np.isfinite(scores)
+    if weights is not None:
+        ok &= weights > 0
+    s, p = scores[ok], positive[ok]
+    w = np.ones(len(s)) if weights is None else weights[ok]
+    if not p.any() or p.all():
+        return float("nan")
+    values, inverse = np.unique(s, return_inverse=True)
+    neg = np.bincount(inverse, w * ~p, len(values))
+    pos = np.bincount(inverse, w * p, len(values))
+    below = np.cumsum(neg) - neg
+    return float((pos * (below + neg / 2)).sum() / (pos.sum() * neg.sum()))
+
+
+def at_layer(replies: Replies, layer: int) -> Replies:
+    """The same replies with one layer of their means."""
+    return replace(replies, means=replies.means[:, layer : layer + 1], layers=(replies.layers[layer],))
+
+
+def _weighted_space(
+    part: Replies, layer: int, keep: Bools | None, draw: Draw, towards: F64 | None = None
+) -> tuple[float, float, int, F64]:
+    """cos(axis, PC1), variance share of PC1, components for 70%, and PC1, of a draw; PC1 is turned ``towards`` one."""
+    x, w = part.means[:, layer].astype(np.float64), draw.weights
+    ok = (w > 0) & (True if keep is None else (keep | part.home))
+    home = np.average(x[ok & part.home], axis=0, weights=w[ok & part.home])
+    vectors: list[F64] = []
+    for r in range(int(part.role.max()) + 1):
+        m = ok & (part.role == r)
+        if m.any():  # a role drawn twice stands twice
+            vectors += [np.average(x[m], axis=0, weights=w[m])] * int(draw.roles[r])
+    roles = np.array(vectors)
+    components, share = pcs(roles.astype(np.float32))
+    first = components[0] if towards is None or components[0] @ towards >= 0 else -components[0]
+    axis = home - roles.mean(axis=0)
+    cos = float(first @ axis) / float(np.linalg.norm(axis))
+    return cos, float(share[0]), int(np.searchsorted(np.cumsum(share), 0.70) + 1), first
+
+
+def components(part: Replies, layer: int, keep: Bools | None, crossed: list[Draw], n: int, put: Put) -> None:
+    """Cosine of axis and first component, shares of the variance, and how many components there are."""
+    value = _weighted_space(part, layer, keep, Draw.whole(part))
+    draws = np.array([_weighted_space(part, layer, keep, d, value[3])[:3] for d in crossed])
+    way = "bootstrap over roles and questions, spread around the value"
+    cos = sign_free(value[0], draws[:, 0], n, way)
+    put(
+        "axis.cos_pc1",
+        cos,
+        f"The axis and the first principal component of the roles have cosine {cos.value:.2f}, its sign left out.",
+    )
+    share = recentred(value[1], draws[:, 1], n, way, share=True)
+    put("axis.pc1_share", share, f"The first component holds {share.value:.0%} of the variance between roles.")
+    shift = float(np.median(draws[:, 2])) - value[2]  # repeated roles make a draw flatter than the roles are
+    count = percentiles(float(value[2]), np.maximum(1.0, draws[:, 2] - shift), n, way, "components")
+    put("axis.pcs_70", count, f"{value[2]} components hold 70% of it.")
+    _, roles, counts = role_vectors(at_layer(part, layer), keep)
+    vectors = roles[counts > 0, 0].astype(np.float64)
+    rng = np.random.default_rng(stable_seed("parallel", n))
+    beyond = _beyond(vectors, rng, nulls=50)
+    resampled = np.array(
+        [_beyond(vectors[rng.integers(0, len(vectors), len(vectors))], rng, nulls=12) for _ in range(40)]
+    )
+    shift = float(np.median(resampled)) - beyond  # as above: repeated roles stand out from permuted ones too easily
+    noise = percentiles(
+        float(beyond), np.maximum(0.0, resampled - shift), n,
+        "parallel analysis against permuted columns; bootstrap over roles, spread around the value", "components",
+    )  # fmt: skip
+    put("axis.pcs_beyond_noise", noise, f"{beyond} components stand out from permuted data.")
+
+
+def _beyond(vectors: F64, rng: np.random.Generator, *, nulls: int) -> int:
+    """Leading components that hold more than those of permuted columns do."""
+    centred = vectors - vectors.mean(axis=0)
+
+    def shares(x: F64) -> F64:
+        values = np.linalg.eigvalsh(x @ x.T)[::-1]
+        return values / values.sum()
+
+    null = np.percentile([shares(rng.permuted(centred, axis=0)) for _ in range(nulls)], 95, axis=0)
+    return int(np.argmin(np.append(shares(centred) > null, False)))
+
+
+def controls(
+    part: Replies, layer: int, keep: Bools | None, scores: F64, rng: np.random.Generator, n: int, put: Put
+) -> None:
+    """What directions without meaning reach: random ones, and axes between randomly relabelled roles."""
+    x = part.means[:, layer].astype(np.float64)
+    random = rng.standard_normal((200, x.shape[1]))
+    areas = np.array([auroc(x @ v, part.home) for v in random])
+    areas = np.maximum(areas, 1 - areas)
+    low, high = (float(v) for v in np.percentile(areas, [2.5, 97.5]))
+    put(
+        "control.auroc_random",
+        Estimate(
+            float(np.median(areas)), low, high, LEVEL, len(areas), "", "200 random directions, better side of each"
+        ),
+        f"A random direction reaches {np.median(areas):.2f} with its better side; 97.5% of them stay under {high:.2f}.",
+    )
+    values: list[float] = []
+    for split in random_splits(part, 100, seed=stable_seed("shuffled", n)):
+        # Roles called home at random, twice on disjoint halves: what split halves share without a home.
+        axes: list[F64] = []
+        for h in (0, 1):
+            mine = rng.permutation(np.flatnonzero(split.roles[h]))
+            fake = mine[: max(1, len(mine) // 8)]
+            rest = mine[len(fake) :]
+            ask = split.questions[h][part.question] > 0
+            a, b = x[np.isin(part.role, fake) & ask], x[np.isin(part.role, rest) & ask]
+            if len(a) and len(b):
+                axes.append(a.mean(axis=0) - b.mean(axis=0))
+        if len(axes) == 2:
+            values.append(float(axes[0] @ axes[1] / np.linalg.norm(axes[0]) / np.linalg.norm(axes[1])))
+    v = np.array(values)
+    if len(v) < 20:
+        v = np.full(20, np.nan)
+    low, high = (float(t) for t in np.nanpercentile(v, [2.5, 97.5])) if np.isfinite(v).any() else (-np.inf, np.inf)
+    put(
+        "control.split_half_shuffled",
+        Estimate(
+            float(np.nanmedian(v)) if np.isfinite(v).any() else float("nan"),
+            low,
+            high,
+            LEVEL,
+            len(values),
+            "",
+            "100 axes between randomly chosen roles and the rest",
+        ),
+        "Axes between randomly relabelled roles agree this much across disjoint halves.",
+    )
+
+
+def confounds(part: Replies, scores: F64, crossed: list[F64], n: int, way: str, put: Put) -> None:
+    """What reply length and refusals tell without the axis, and what is left of it without them."""
+    length = np.log(part.length.astype(np.float64))
+
+    def area(values: F64) -> Estimate:
+        return percentiles(auroc(values, part.home), np.array([auroc(values, part.home, w) for w in crossed]), n, way)
+
+    alone = area(length)
+    put(
+        "confound.length_auroc", alone, f"Length alone tells home from a role with {alone.value:.2f} (0.5: not at all)."
+    )
+    ok = np.isfinite(scores)
+    residual_l = np.empty_like(length)
+    residual_s = np.where(ok, scores, 0.0)
+    for side in (part.home, ~part.home):
+        residual_l[side] = length[side] - length[side].mean()
+        residual_s[side] = residual_s[side] - residual_s[side & ok].mean()
+    spread = float((residual_l[ok] ** 2).sum())
+    slope = float((residual_l[ok] * residual_s[ok]).sum() / spread) if spread > 0 else 0.0
+    adjusted = area(scores - slope * length)
+    put("axis.auroc_length_adjusted", adjusted, f"With length regressed out, one reply reaches {adjusted.value:.2f}.")
+    refused = np.array([bool(REFUSAL.search(t)) for t in part.texts])
+    share = float(refused.mean())
+    without = area(np.where(refused, np.nan, scores))
+    put(
+        "axis.auroc_without_refusals",
+        without,
+        f"{share:.0%} of replies refuse or name themselves an AI; without them one reply reaches {without.value:.2f}.",
+    )
