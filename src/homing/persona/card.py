@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr  # pyright: ignore[reportMissingTypeStubs]
 
 from homing.persona.card_beside import at_layer, auroc, components, confounds, controls
-from homing.persona.resample import LEVEL, Draw, percentiles, recentred
+from homing.persona.resample import LEVEL, Draw, percentiles, recentred, roles_below, split_half
 from homing.persona.rollouts import Replies
 from homing.persona.space import (
     axis_weights,
@@ -218,15 +218,8 @@ def measure(
             out[name] = Finding(name, {"value": value}, "not_measurable", "too few replies to resample", verdict)
 
     read = at_layer(part, layer)
-    splits = split_cosines(
-        read, random_splits(part, max(100, draws // 2), seed=stable_seed("splits", seed)), kept=keep
-    )[:, 0]
-    boot = split_cosines(
-        read, random_splits(part, draws, seed=stable_seed("boot splits", seed), bootstrap=True), kept=keep
-    )[:, 0]
-    raw = recentred(
-        float(np.median(splits)), boot, n_roles, "median of random disjoint halves; bootstrap over roles and questions"
-    )
+    splits = random_splits(part, max(100, draws // 2), seed=stable_seed("splits", seed))
+    raw = split_half(read, splits, kept=keep)
     put(
         "axis.split_half_raw",
         raw,
@@ -308,19 +301,9 @@ def measure(
         )
         put("axis.auroc_ceiling", ceiling, f"No number of replies can pass {ceiling.value:.2f}: {inside}.")
 
-    def percentile(draw: Draw) -> float:
-        w = draw.weights
-        ok = np.isfinite(scores) & (w > 0)
-        home = float(np.average(scores[ok & part.home], weights=w[ok & part.home]))
-        means, often = [], []
-        for r in range(n_roles):
-            m = ok & (part.role == r)
-            if m.any():
-                means.append(np.average(scores[m], weights=w[m]))
-                often.append(draw.roles[r])
-        return float(np.average(np.array(means) < home, weights=np.array(often)))
-
-    pct = percentiles(percentile(whole), np.array([percentile(d) for d in resamples]), n_roles, way)
+    pct = percentiles(
+        roles_below(scores, part, whole), np.array([roles_below(scores, part, d) for d in resamples]), n_roles, way
+    )
     if np.isfinite(pct.value):
         # where every role lies on one side, resampled ones do too: the roles not sampled need an interval of their own
         plain = wilson(round(pct.value * n_roles), n_roles, level=LEVEL)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from homing.persona.marks import REFUSAL
-from homing.persona.resample import LEVEL, Draw, percentiles, recentred, sign_free
+from homing.persona.resample import LEVEL, Draw, components_for, percentiles, recentred, sign_free
 from homing.persona.rollouts import Replies
 from homing.persona.space import pcs, random_splits, role_vectors
 from homing.stats.estimate import Estimate
@@ -46,8 +46,8 @@ def at_layer(replies: Replies, layer: int) -> Replies:
 
 def _weighted_space(
     part: Replies, layer: int, keep: Bools | None, draw: Draw, towards: F64 | None = None
-) -> tuple[float, float, int, F64]:
-    """cos(axis, PC1), variance share of PC1, components for 70%, and PC1, of a draw; PC1 is turned ``towards`` one."""
+) -> tuple[float, float, F64]:
+    """cos(axis, PC1), variance share of PC1, and PC1, of a draw; PC1 is turned ``towards`` one."""
     x, w = part.means[:, layer].astype(np.float64), draw.weights
     ok = (w > 0) & (True if keep is None else (keep | part.home))
     home = np.average(x[ok & part.home], axis=0, weights=w[ok & part.home])
@@ -61,13 +61,13 @@ def _weighted_space(
     first = components[0] if towards is None or components[0] @ towards >= 0 else -components[0]
     axis = home - roles.mean(axis=0)
     cos = float(first @ axis) / float(np.linalg.norm(axis))
-    return cos, float(share[0]), int(np.searchsorted(np.cumsum(share), 0.70) + 1), first
+    return cos, float(share[0]), first
 
 
 def components(part: Replies, layer: int, keep: Bools | None, crossed: list[Draw], n: int, put: Put) -> None:
     """Cosine of axis and first component, shares of the variance, and how many components there are."""
     value = _weighted_space(part, layer, keep, Draw.whole(part))
-    draws = np.array([_weighted_space(part, layer, keep, d, value[3])[:3] for d in crossed])
+    draws = np.array([_weighted_space(part, layer, keep, d, value[2])[:2] for d in crossed])
     way = "bootstrap over roles and questions, spread around the value"
     cos = sign_free(value[0], draws[:, 0], n, way)
     put(
@@ -77,11 +77,10 @@ def components(part: Replies, layer: int, keep: Bools | None, crossed: list[Draw
     )
     share = recentred(value[1], draws[:, 1], n, way, share=True)
     put("axis.pc1_share", share, f"The first component holds {share.value:.0%} of the variance between roles.")
-    shift = float(np.median(draws[:, 2])) - value[2]  # repeated roles make a draw flatter than the roles are
-    count = percentiles(float(value[2]), np.maximum(1.0, draws[:, 2] - shift), n, way, "components")
-    put("axis.pcs_70", count, f"{value[2]} components hold 70% of it.")
     _, roles, counts = role_vectors(at_layer(part, layer), keep)
     vectors = roles[counts > 0, 0].astype(np.float64)
+    count = components_for(vectors, [d.roles[counts > 0] for d in crossed])
+    put("axis.pcs_70", count, f"{count.value:.0f} components hold 70% of it.")
     rng = np.random.default_rng(stable_seed("parallel", n))
     beyond = _beyond(vectors, rng, nulls=50)
     resampled = np.array(
