@@ -375,33 +375,21 @@ def _assert_card_covers(name: str, figure: str, *, at_least: bool = False) -> No
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["clear", "noisy"])
-def test_card_cosine_with_the_first_component(name) -> None:
-    _assert_card_covers(name, "axis.cos_pc1", at_least=True)
-
-
-@pytest.mark.slow
-def test_card_home_percentile_where_replies_have_little_noise() -> None:
-    _assert_card_covers("clear", "axis.home_percentile", at_least=True)
-
-
-@pytest.mark.slow
-@pytest.mark.xfail(strict=True, reason="TODO")
-def test_card_home_percentile_in_a_map_of_standard_size() -> None:
-    _assert_card_covers("large", "axis.home_percentile", at_least=True)
-
-
-@pytest.mark.slow
-@pytest.mark.xfail(strict=True, reason="TODO")
-@pytest.mark.parametrize("name", ["clear", "noisy"])
 def test_card_split_half(name) -> None:
     _assert_card_covers(name, "axis.split_half_raw")
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(strict=True, reason="TODO")
 @pytest.mark.parametrize("name", ["clear", "noisy"])
-def test_card_components_for_70_percent(name) -> None:
-    _assert_card_covers(name, "axis.pcs_70", at_least=True)
+@pytest.mark.parametrize("figure", ["axis.home_percentile", "axis.cos_pc1", "axis.pcs_70"])
+def test_card_figures_that_promise_no_less(figure, name) -> None:
+    _assert_card_covers(name, figure, at_least=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("figure", FIGURES)
+def test_card_in_a_map_of_standard_size(figure) -> None:
+    _assert_card_covers("large", figure, at_least=True)
 
 
 # --- the scale -------------------------------------------------------------------------------------------------------
