@@ -429,14 +429,21 @@ LONG = Cloud(
 )  # fmt: skip
 
 
+SHRUNK = pytest.mark.xfail(
+    strict=True,
+    reason="noise lengthens the axis that is its own yardstick: what lies at 1 reads 0.90, at 0 reads 0.08, a drift of"
+    " -0.50 reads -0.41; of 400 intervals 42%, 68% and 26% cover. Axis.between has to take the noise off zero and unit",
+)
+
+
 @pytest.mark.slow
-@pytest.mark.xfail(strict=True, reason="TODO")
+@SHRUNK
 @pytest.mark.parametrize("at", [0.0, 1.0])
 def test_scale_of_a_position_on_a_noisy_axis(at) -> None:
     assert_covers(f"position noisy {at}", _placed(LONG, at), repetitions=400)
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(strict=True, reason="TODO")
+@SHRUNK
 def test_scale_of_a_drift_on_a_noisy_axis() -> None:
     assert_covers("drift noisy", _placed(LONG, -0.5, drift=True), repetitions=400)

@@ -245,7 +245,12 @@ def calibrate(
 
 
 def watch(
-    calibration: Calibration, drifts: Sequence[float], lengths: Sequence[int], *, context: str | None = None
+    calibration: Calibration,
+    drifts: Sequence[float],
+    lengths: Sequence[int],
+    *,
+    context: str | None = None,
+    warn: bool = True,
 ) -> list[Alarm]:
     """Every turn at which a detector stands over its threshold, in one conversation from its start.
 
@@ -255,9 +260,10 @@ def watch(
         calibration: of the home that the conversation should keep.
         drifts: one a turn, NaN where missing. ``lengths``: reply lengths in tokens.
         context: of this conversation; None: not compared.
+        warn: False where the caller says itself what the promise does not cover.
     """
     ((values, tokens),) = _checked([drifts], [lengths])
-    for sentence in calibration.outside(tokens, context=context):
+    for sentence in calibration.outside(tokens, context=context) if warn else ():
         _LOG.warning("%s; the promise does not cover this", sentence)
     state, out = DetectorState(), list[Alarm]()
     for turn, (drift, n) in enumerate(zip(values, tokens, strict=True)):

@@ -79,5 +79,5 @@ def position_of(readings: F32, axis: Axis) -> tuple[float, tuple[float, ...]]:
 
 
 def alarms_of(calibration: Calibration, trace: Trace) -> Sequence[Alarm]:
-    """Alarms of one conversation; turns without a drift are passed over."""
-    return watch(calibration, trace.drifts(), trace.lengths())
+    """Alarms of one conversation; turns without a drift are passed over, and what the promise does not cover is not said."""
+    return watch(calibration, trace.drifts(), trace.lengths(), warn=False)

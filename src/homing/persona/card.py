@@ -294,12 +294,12 @@ def measure(
         "What unlimited replies could reach, who speaks being all that is left",
     )
     if np.isfinite(ceiling.value):
-        inside = (
-            "home sits inside the cloud of roles"
+        words = (
+            f"No number of replies can pass {ceiling.value:.2f}: home sits inside the cloud of roles."
             if ceiling.high < 0.995
-            else "it is not shown that home sits inside the cloud of roles"
+            else f"Unlimited replies would reach {ceiling.value:.2f}; that home sits inside the cloud of roles is not shown."
         )
-        put("axis.auroc_ceiling", ceiling, f"No number of replies can pass {ceiling.value:.2f}: {inside}.")
+        put("axis.auroc_ceiling", ceiling, words)
 
     pct = percentiles(
         roles_below(scores, part, whole), np.array([roles_below(scores, part, d) for d in resamples]), n_roles, way
@@ -308,11 +308,13 @@ def measure(
         # where every role lies on one side, resampled ones do too: the roles not sampled need an interval of their own
         plain = wilson(round(pct.value * n_roles), n_roles, level=LEVEL)
         pct = replace(pct, low=min(pct.low, plain.low), high=max(pct.high, plain.high))
+    means = [float(np.nanmean(scores[part.role == r])) for r in range(n_roles)]
+    seen = float(np.mean(np.array(means) < float(np.nanmean(scores[part.home]))))
     extreme = pct.low >= MIDDLING
     put(
         "axis.home_percentile",
         pct,
-        f"Home lies above {pct.value:.0%} of the roles."
+        f"Home lies above {pct.value:.0%} of the roles, the noise of their few replies taken out ({seen:.0%} as read)."
         + ("" if extreme else " The claim that home is extreme is refused: the interval reaches under 90%."),
     )
     components(part, layer, keep, resamples[: min(200, draws)], n_roles, put)

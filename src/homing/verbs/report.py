@@ -73,7 +73,10 @@ MEANING: Mapping[str, tuple[str, str]] = {
         "Without refusals",
         "One reply, leaving out replies that refuse or say they are an AI.",
     ),
-    "axis.home_percentile": ("Roles below home", "Share of the roles whose mean position lies below home."),
+    "axis.home_percentile": (
+        "Roles below home",
+        "Share of roles below home, the noise of their few replies taken out.",
+    ),
     "axis.cos_pc1": ("Axis and first component", "Cosine of the axis with the main way in which roles differ."),
     "axis.pc1_share": ("First component", "Share of the variance between roles."),
     "axis.pcs_70": ("Components for 70%", "How many dimensions hold 70% of the variance between roles."),
