@@ -193,7 +193,7 @@ def test_build_takes_precision_judge_and_roles(mapped: Mapped, tmp_path: Path, m
         name, preset="smoke", out=tmp_path / "out", precision=0.05, judge="likelihood", roles=tmp_path / "roles"
     )
     assert full.to_json() == asked.to_json()
-    assert (full.precision, full.judged) == (0.05, True)
+    assert (full.precision, full.judging) == (0.05, "likelihood")
     assert "tin-man" in {r.id for r in full.design.roles}
     assert (plain.precision, plain.judge) == (None, "auto")
     assert "tin-man" not in {r.id for r in plain.design.roles}

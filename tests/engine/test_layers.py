@@ -43,7 +43,7 @@ def test_unknown_shape_says_how_to_name_the_layers():
                 x = b(x)
             return x
 
-    with pytest.raises(LayersError, match="name them yourself: layers="):
+    with pytest.raises(LayersError, match="name them yourself: --layers path"):
         find(Odd())
 
 

@@ -3,6 +3,7 @@
 # pyright: reportUnknownVariableType=false, reportUnknownMemberType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -50,6 +51,9 @@ def _weighted_space(
     """cos(axis, PC1), variance share of PC1, and PC1, of a draw; PC1 is turned ``towards`` one."""
     x, w = part.means[:, layer].astype(np.float64), draw.weights
     ok = (w > 0) & (True if keep is None else (keep | part.home))
+    alive = np.unique(part.role[ok & ~part.home])
+    if len(alive) < 3 or not (ok & part.home).any():  # a draw of a small map can lose all but a role or two, or home
+        return math.nan, math.nan, np.zeros(x.shape[1])
     home = np.average(x[ok & part.home], axis=0, weights=w[ok & part.home])
     vectors: list[F64] = []
     for r in range(int(part.role.max()) + 1):

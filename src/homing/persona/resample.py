@@ -127,6 +127,8 @@ def roles_below(scores: F64, replies: Replies, draw: Draw) -> float:
     """
     ok = np.isfinite(scores) & (draw.weights > 0)
     home, of = ok & replies.home, ok & ~replies.home
+    if not home.any() or not of.any():
+        return math.nan
     role, w, y = replies.role[of], draw.weights[of], scores[of]
     total = np.bincount(role, w, len(draw.roles))
     alive = total > 0

@@ -47,7 +47,7 @@ def findings_of(identity: Identity) -> dict[str, Finding]:
 
 def primary(name: str, finding: Finding) -> Estimate | None:
     """The figure that a finding is quoted by."""
-    for key in ("value", "lift", "logprob", "excess", "drift"):
+    for key in ("value", "engaged", "lift", "logprob", "excess", "drift"):
         if key in finding.estimates:
             return finding.estimates[key]
     return next(iter(finding.estimates.values()), None)
