@@ -256,7 +256,7 @@ def test_components_for(name) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(SPECTRA))
 def test_components_for_any_spectrum(name) -> None:
-    assert_covers(f"components {name} slow", _components(SPECTRA[name], 200), repetitions=400, at_least=True)
+    assert_covers(f"components {name} slow", _components(SPECTRA[name], 100), repetitions=400, at_least=True)
 
 
 def test_components_for_has_both_ends_by_hand() -> None:
