@@ -338,13 +338,18 @@ def _cards(name: str, repetitions: int) -> tuple[dict[str, Estimate], ...]:
     """Cards of fresh maps. What is not looked at here, and costs most of the time, is left out."""
     c = _whole(LARGE if name == "large" else CLOUDS[name])
     rng = np.random.default_rng(seed_of(f"cards {name}"))
-    parts = card._Components(1.0, 1.0, 1.0, 1.0, 1.0)
+    left_out = {
+        "_triples": lambda *a: (np.array([0.0, 1.0]), np.array([False, True])),
+        "_components": lambda *a: card._Components(1.0, 1.0, 1.0, 1.0, 1.0),
+        "discriminant_cosines": lambda *a, **k: np.empty(0),
+        "controls": lambda *a: None,
+        "confounds": lambda *a: None,
+    }
     out = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(card, "_triples", lambda *a: (np.array([0.0, 1.0]), np.array([False, True])))
-        patch.setattr(card, "_components", lambda *a: parts)
-        patch.setattr(card, "_controls", lambda *a: None)
-        patch.setattr(card, "_confounds", lambda *a: None)
+        for part, stand_in in left_out.items():
+            patch.setattr(card, part, stand_in)
+        patch.setattr(card_beside, "_beyond", lambda *a, **k: 0)
         patch.setattr(space, "_classifier", lambda x, w, home, test: np.zeros(int(test.sum())))
         for _ in range(repetitions):
             r = c.replies(rng)
@@ -364,7 +369,7 @@ def _truth(name: str, figure: str) -> float:
 
 
 def _assert_card_covers(name: str, figure: str, *, at_least: bool = False) -> None:
-    truth, repetitions = _truth(name, figure), 150 if name == "large" else 400
+    truth, repetitions = _truth(name, figure), 400
     found = [e[figure] for e in _cards(name, repetitions)]
     hits = sum(e.low <= truth <= e.high for e in found)
     width = float(np.mean([e.high - e.low for e in found]))
@@ -432,7 +437,7 @@ LONG = Cloud(
 SHRUNK = pytest.mark.xfail(
     strict=True,
     reason="noise lengthens the axis that is its own yardstick: what lies at 1 reads 0.90, at 0 reads 0.08, a drift of"
-    " -0.50 reads -0.41; of 400 intervals 42%, 68% and 26% cover. Axis.between has to take the noise off zero and unit",
+    " -0.50 reads -0.41; of 400 intervals 44%, 67% and 27% cover. Axis.between has to take the noise off zero and unit",
 )
 
 
