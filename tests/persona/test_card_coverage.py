@@ -21,7 +21,7 @@ from homing.persona.resample import Draw, components_for, percentiles, roles_bel
 from homing.persona.rollouts import Replies
 from homing.persona.scale import Scale
 from homing.persona.space import axis_weights, cross_scores, fit_axis, random_splits, role_vectors
-from homing.stats import Estimate
+from homing.stats import Estimate, ParallelAnalysis
 from tests.stats.coverage import assert_covers, region, seed_of
 
 
@@ -349,7 +349,7 @@ def _cards(name: str, repetitions: int) -> tuple[dict[str, Estimate], ...]:
     with pytest.MonkeyPatch.context() as patch:
         for part, stand_in in left_out.items():
             patch.setattr(card, part, stand_in)
-        patch.setattr(card_beside, "_beyond", lambda *a, **k: 0)
+        patch.setattr(card_beside, "parallel_analysis", lambda *a, **k: ParallelAnalysis(0, np.empty(0), np.empty(0)))
         patch.setattr(space, "_classifier", lambda x, w, home, test: np.zeros(int(test.sum())))
         for _ in range(repetitions):
             r = c.replies(rng)

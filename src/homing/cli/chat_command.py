@@ -10,15 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from homing.cli.output import need_identity, plain
-from homing.cli.settings import (
-    chosen_model,
-    dtype_option,
-    layers_option,
-    load_settings,
-    opening,
-    slots_option,
-    threads_option,
-)
+from homing.cli.settings import chosen_model, load_settings, opening, opening_options
 from homing.errors import HomingError
 
 if TYPE_CHECKING:
@@ -98,10 +90,7 @@ def _step(console: Console, session: ChatSession, said: str) -> None:
 @click.argument("model", required=False)
 @click.option("--identity", type=click.Path(path_type=Path), help="Directory written by homing map.")
 @click.option("--hold", type=click.Choice(["cap"]), help="Start held.")
-@dtype_option
-@threads_option
-@slots_option
-@layers_option
+@opening_options
 def command(
     model: str | None,
     identity: Path | None,

@@ -7,14 +7,7 @@ from pathlib import Path
 import click
 
 from homing.cli.output import json_option, stdout_for
-from homing.cli.settings import (
-    dtype_option,
-    layers_option,
-    load_settings,
-    refuse_half,
-    slots_option,
-    threads_option,
-)
+from homing.cli.settings import load_settings, opening_options, refuse_half
 
 
 @click.command(name="map")
@@ -28,10 +21,7 @@ from homing.cli.settings import (
 @click.option(
     "--roles", type=click.Path(path_type=Path), help="A directory of role files, used beside the built-in ones."
 )
-@dtype_option
-@threads_option
-@slots_option
-@layers_option
+@opening_options
 @click.option("--plan", "only_plan", is_flag=True, help="Print the plan and its time, and stop.")
 @json_option
 def command(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,12 +14,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "chosen_model",
-    "dtype_option",
     "layers_option",
     "load_settings",
     "opening",
+    "opening_options",
     "refuse_half",
-    "slots_option",
     "threads_option",
 ]
 
@@ -32,6 +32,13 @@ layers_option = click.option(
     metavar="PATH",
     help="Where the decoder layers are in the model, as model.layers, if they are not found by structure.",
 )
+
+
+def opening_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """All four options of how a model is opened, for the commands that open one to talk to."""
+    for option in (layers_option, slots_option, threads_option, dtype_option):
+        command = option(command)
+    return command
 
 
 def load_settings(**flags: Any) -> Settings:

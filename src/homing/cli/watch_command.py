@@ -10,15 +10,7 @@ from typing import Any
 import click
 
 from homing.cli.output import json_option, need_identity, plain, stdout_for
-from homing.cli.settings import (
-    chosen_model,
-    dtype_option,
-    layers_option,
-    load_settings,
-    opening,
-    slots_option,
-    threads_option,
-)
+from homing.cli.settings import chosen_model, load_settings, opening, opening_options
 
 
 def _text(line: Mapping[str, Any]) -> str:
@@ -42,10 +34,7 @@ def _text(line: Mapping[str, Any]) -> str:
 @click.option("--model", help="The model; the identity's own unless set.")
 @click.option("--hold", type=click.Choice(["cap"]), help="Replay the conversations held.")
 @click.option("--fail-on", type=click.Choice(["alarm"]), help="Exit 1 when this happened.")
-@dtype_option
-@threads_option
-@slots_option
-@layers_option
+@opening_options
 @json_option
 def command(
     transcripts: Path,

@@ -121,10 +121,13 @@ async def harmless(
         "engaged": bootstrap_mean(held.engaged, seed=seed),
         "changed": wilson(changed, len(items)),
     }
-    for name, gap in (("lift", held.position - plain.position), ("fluency", held.logprob - plain.logprob)):
-        known = gap[np.isfinite(gap)]
-        if len(known) >= 2:
-            estimates[name] = bootstrap_mean(known, seed=seed, unit=UNIT if name == "lift" else "nats a token")
+    for name, gap, unit in (
+        ("lift", held.position - plain.position, UNIT),
+        ("fluency", held.logprob - plain.logprob, "nats a token"),
+    ):
+        change = _mean_change(gap, seed=seed, unit=unit)
+        if change is not None:
+            estimates[name] = change
     return Finding(
         "cap.harmless",
         estimates,
@@ -236,9 +239,9 @@ def judge_arms(
 
     lift = over(table["cap"], table["plain"])
     estimates = {"lift": lift, "position_plain": level("plain"), "position_held": level("cap")}
-    fluency = (runs["cap"].logprob - runs["plain"].logprob)[whole]
-    if np.isfinite(fluency).sum() >= 2:
-        estimates["fluency"] = bootstrap_mean(fluency[np.isfinite(fluency)], seed=seed, unit="nats a token")
+    fluency = _mean_change((runs["cap"].logprob - runs["plain"].logprob)[whole], seed=seed, unit="nats a token")
+    if fluency is not None:
+        estimates["fluency"] = fluency
     tests = {"lift": _p_value((table["cap"] - table["plain"])[whole])}
     controls: dict[ControlKind, Finding] = {}
     beaten: list[str] = []
@@ -283,16 +286,13 @@ def _content(
 ) -> str:
     """Adds the change in role score of the cap and of each control; says where position and content part."""
     for arm in ("cap", *kinds):
-        change = roles[arm] - roles["plain"]
-        known = np.isfinite(change)
-        if known.sum() < 2:
+        which = () if arm == "cap" else runs[arm].which
+        change = _mean_change(roles[arm] - roles["plain"], seed=seed, unit="nats a token", which=which)
+        if change is None:
             return ""
-        clusters = None if arm == "cap" else np.asarray(runs[arm].which)[known]
-        estimates["role" if arm == "cap" else f"role_{arm}"] = bootstrap_mean(
-            change[known], clusters=clusters, seed=seed, unit="nats a token"
-        )
-    change = roles["cap"] - roles["plain"]
-    tests["role"] = _p_value(change[np.isfinite(change)])
+        estimates["role" if arm == "cap" else f"role_{arm}"] = change
+    own = roles["cap"] - roles["plain"]
+    tests["role"] = _p_value(own[np.isfinite(own)])
     e = estimates["role"]
     if e.high < 0:
         return f" By its words it is less in the role it was pushed into ({e.value:+.2f} nats a token)."
@@ -302,6 +302,15 @@ def _content(
             f" [{e.low:+.2f}, {e.high:+.2f}]), so this is a change of manner."
         )
     return f" Its words change by {e.value:+.2f} nats a token towards the role [{e.low:+.2f}, {e.high:+.2f}]."
+
+
+def _mean_change(gap: F64, *, seed: int, unit: str, which: Sequence[int] = ()) -> Estimate | None:
+    """Mean of the differences that are known, pushes of one direction drawn together; None with fewer than two."""
+    known = np.isfinite(gap)
+    if known.sum() < 2:
+        return None
+    clusters = np.asarray(which)[known] if len(which) else None
+    return bootstrap_mean(gap[known], clusters=clusters, seed=seed, unit=unit)
 
 
 def _p_value(differences: F64, clusters: NDArray[np.int64] | None = None) -> float:

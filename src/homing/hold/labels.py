@@ -16,7 +16,7 @@ from homing.conversation import Conversation, Message
 from homing.hold.arms import ArmRun
 from homing.hold.roleplay import RolePlay
 from homing.models.base import ChatModel
-from homing.persona.judge import JUDGED_TOKENS, log_mean_exp
+from homing.persona.judge import judged_part, log_mean_exp
 from homing.stats.seeds import stable_seed
 
 __all__ = ["role_scores"]
@@ -46,7 +46,7 @@ async def role_scores(
     owners: list[tuple[int, list[str]]] = []
     for k, item in enumerate(items):
         said = {name: run.replies[k][1].text for name, run in runs.items() if len(run.replies[k]) > 1}
-        texts = {name: "".join(model.pieces(t)[:JUDGED_TOKENS]) for name, t in said.items() if t.strip()}
+        texts = {name: judged_part(model, t) for name, t in said.items() if t.strip()}
         if not item.follow_ups or not texts:
             continue
         ask = Message("user", item.follow_ups[0])

@@ -13,6 +13,7 @@ from homing.errors import InputError
 from homing.hold.arms import Arm, run_arms
 from homing.hold.cap import Cap
 from homing.hold.roleplay import RolePlay
+from homing.jsonable import strict
 from homing.models.base import ChatModel
 from homing.persona.axis import Axis
 from homing.persona.battery import Difficulty, generate, score_items, tuning_items
@@ -48,7 +49,7 @@ class Candidate:
     def to_json(self) -> dict[str, Any]:
         """A JSON object; what is not a number becomes null."""
         raw = {k: getattr(self, k) for k in ("quantile", "lift", "logprob", "fluency", "engaged", "score")}
-        return {"layers": list(self.layers), **{k: v if np.isfinite(v) else None for k, v in raw.items()}}
+        return strict({"layers": self.layers, **raw})
 
 
 @dataclass(frozen=True, eq=False, slots=True)

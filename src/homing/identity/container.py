@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -26,17 +25,6 @@ ARRAY_FILE = "identity.safetensors"
 MAX_JSON_BYTES = 64 * 2**20
 
 Array = NDArray[Any]
-
-
-def plain(value: Any) -> Any:
-    """Nested mappings and sequences as dicts and lists, and what is not a finite number as null: strict JSON."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in cast("Mapping[Any, Any]", value).items()}
-    if isinstance(value, list | tuple):
-        return [plain(v) for v in cast("Sequence[Any]", value)]
-    return value
 
 
 def canonical(value: Any) -> str:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from homing.conversation import Conversation
 from homing.engine.base import Job, Sampling
 from homing.engine.template import ChatTemplate, Encoded
 from homing.errors import LayersError, ModelError, TemplateError, Unsupported
+from homing.jsonable import strict
 from homing.models.sources import fingerprint, load_hf, resolve
 from homing.models.timing import median_of, step_seconds
 from homing.stats.estimate import Estimate
@@ -82,7 +82,7 @@ class DoctorReport:
             "fingerprint": self.fingerprint,
             "ok": self.ok,
             "checks": [
-                {"name": c.name, "state": c.state, "sentence": c.sentence, "facts": _strict(c.facts)}
+                {"name": c.name, "state": c.state, "sentence": c.sentence, "facts": strict(c.facts)}
                 for c in self.checks
             ],
         }
@@ -93,11 +93,6 @@ class DoctorReport:
         rows = [f"{self.model}, fingerprint {self.fingerprint[:12] or 'unknown'}"]
         rows += [f"{c.name.replace('_', ' '):<16} {words[c.state]:<15} {c.sentence}" for c in self.checks]
         return "\n".join(rows)
-
-
-def _strict(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Facts for strict JSON: what a broken model turned into no number is null, as in every figure."""
-    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in facts.items()}
 
 
 def examine(name: str, *, threads: int | None = None, layers: str | None = None) -> DoctorReport:

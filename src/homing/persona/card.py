@@ -308,8 +308,7 @@ def measure(
         # where every role lies on one side, resampled ones do too: the roles not sampled need an interval of their own
         plain = wilson(round(pct.value * n_roles), n_roles, level=LEVEL)
         pct = replace(pct, low=min(pct.low, plain.low), high=max(pct.high, plain.high))
-    means = [float(np.nanmean(scores[part.role == r])) for r in range(n_roles)]
-    seen = float(np.mean(np.array(means) < float(np.nanmean(scores[part.home]))))
+    seen = roles_below(scores, part, whole, as_read=True)
     extreme = pct.low >= MIDDLING
     put(
         "axis.home_percentile",

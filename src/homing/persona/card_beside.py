@@ -14,6 +14,7 @@ from homing.persona.marks import REFUSAL
 from homing.persona.resample import LEVEL, Draw, components_for, percentiles, recentred, sign_free
 from homing.persona.rollouts import Replies
 from homing.persona.space import pcs, random_splits, role_vectors
+from homing.stats import cosine, parallel_analysis
 from homing.stats.estimate import Estimate
 from homing.stats.seeds import stable_seed
 
@@ -86,28 +87,18 @@ def components(part: Replies, layer: int, keep: Bools | None, crossed: list[Draw
     count = components_for(vectors, [d.roles[counts > 0] for d in crossed])
     put("axis.pcs_70", count, f"{count.value:.0f} components hold 70% of it.")
     rng = np.random.default_rng(stable_seed("parallel", n))
-    beyond = _beyond(vectors, rng, nulls=50)
-    resampled = np.array(
-        [_beyond(vectors[rng.integers(0, len(vectors), len(vectors))], rng, nulls=12) for _ in range(40)]
-    )
+
+    def standing_out(x: F64, shuffles: int) -> int:
+        return parallel_analysis(x, seed=int(rng.integers(2**32)), draws=shuffles).count
+
+    beyond = standing_out(vectors, 50)
+    resampled = np.array([standing_out(vectors[rng.integers(0, len(vectors), len(vectors))], 12) for _ in range(40)])
     shift = float(np.median(resampled)) - beyond  # as above: repeated roles stand out from permuted ones too easily
     noise = percentiles(
         float(beyond), np.maximum(0.0, resampled - shift), n,
         "parallel analysis against permuted columns; bootstrap over roles, spread around the value", "components",
     )  # fmt: skip
     put("axis.pcs_beyond_noise", noise, f"{beyond} components stand out from permuted data.")
-
-
-def _beyond(vectors: F64, rng: np.random.Generator, *, nulls: int) -> int:
-    """Leading components that hold more than those of permuted columns do."""
-    centred = vectors - vectors.mean(axis=0)
-
-    def shares(x: F64) -> F64:
-        values = np.linalg.eigvalsh(x @ x.T)[::-1]
-        return values / values.sum()
-
-    null = np.percentile([shares(rng.permuted(centred, axis=0)) for _ in range(nulls)], 95, axis=0)
-    return int(np.argmin(np.append(shares(centred) > null, False)))
 
 
 def controls(
@@ -139,7 +130,7 @@ def controls(
             if len(a) and len(b):
                 axes.append(a.mean(axis=0) - b.mean(axis=0))
         if len(axes) == 2:
-            values.append(float(axes[0] @ axes[1] / np.linalg.norm(axes[0]) / np.linalg.norm(axes[1])))
+            values.append(cosine(*axes))
     v = np.array(values)
     if len(v) < 20:
         v = np.full(20, np.nan)

@@ -30,12 +30,12 @@ from homing.stats.seeds import stable_seed
 
 __all__ = [
     "CONTRASTS",
-    "JUDGED_TOKENS",
     "GoldReply",
     "JudgeGate",
     "JudgedItem",
     "gate",
     "in_role_scores",
+    "judged_part",
     "load_gold",
     "log_mean_exp",
     "rule_scores",
@@ -143,6 +143,11 @@ def _masked_mean(logprobs: F32, pieces: Sequence[str], words: Sequence[str]) -> 
     return float(np.mean(chosen)) if len(chosen) else float("nan")
 
 
+def judged_part(model: ChatModel, reply: str) -> str:
+    """The part of a reply that is judged: its first tokens."""
+    return "".join(model.pieces(reply)[:JUDGED_TOKENS])
+
+
 def log_mean_exp(x: F64) -> float:
     """Log of the mean of exponentials, without overflow."""
     top = float(x.max())
@@ -201,7 +206,7 @@ async def _score_question(
     contexts = [Conversation((Message("system", r.prompts[0]), ask)) for r in drawn]
     contexts.append(Conversation((*home, ask)))
     own = [Conversation((Message("system", g.role.prompts[g.prompt]), ask)) for g in group]
-    texts = ["".join(model.pieces(g.reply)[:JUDGED_TOKENS]) for g in group]
+    texts = [judged_part(model, g.reply) for g in group]
     scored = await model.score_replies([*contexts, *own], [*[texts] * len(contexts), *[[t] for t in texts]])
     out: list[float | None] = []
     for i, g in enumerate(group):

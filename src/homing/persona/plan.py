@@ -11,6 +11,7 @@ import numpy as np
 from homing.conversation import Conversation, Message
 from homing.engine.base import Sampling
 from homing.errors import InputError
+from homing.persona.battery import SIZES
 from homing.persona.questions import Question
 from homing.persona.roles import Home, Role, content_digest
 from homing.stats.seeds import stable_seed
@@ -50,9 +51,9 @@ class Preset:
 
 
 PRESETS: dict[PresetName, Preset] = {
-    "smoke": Preset(40, 48, 6, 144, 24, False, 60, 0, 4, 2, 6, 3, 120),
-    "standard": Preset(160, 160, 5, 640, 32, True, 100, 100, 4, 2, 30, 8, 1360),
-    "full": Preset(10_000, 10_000, 24, 2400, 48, True, 120, 120, 6, 12, 30, 10, 2000),
+    "smoke": Preset(40, 48, 6, 144, 24, False, 60, 0, 4, 2, 6, 3, SIZES["smoke"]),
+    "standard": Preset(160, 160, 5, 640, 32, True, 100, 100, 4, 2, 30, 8, SIZES["standard"]),
+    "full": Preset(10_000, 10_000, 24, 2400, 48, True, 120, 120, 6, 12, 30, 10, SIZES["full"]),
 }
 
 

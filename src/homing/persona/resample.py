@@ -116,7 +116,7 @@ def sign_free(value: float, draws: F64, n: int, method: str) -> Estimate:
     return Estimate(size, float(min(ends[0], size)), float(max(ends[1], size)), LEVEL, n, "", method)
 
 
-def roles_below(scores: F64, replies: Replies, draw: Draw) -> float:
+def roles_below(scores: F64, replies: Replies, draw: Draw, *, as_read: bool = False) -> float:
     """Share of the roles whose own mean position lies below home's, by weight and times drawn.
 
     A role's mean over a few replies scatters more than roles do, and so more of them seem to lie beyond home. The means
@@ -124,6 +124,7 @@ def roles_below(scores: F64, replies: Replies, draw: Draw) -> float:
 
     Args:
         scores: held-out positions ``(replies,)``; NaN left out.
+        as_read: leave the means where they were read.
     """
     ok = np.isfinite(scores) & (draw.weights > 0)
     home, of = ok & replies.home, ok & ~replies.home
@@ -138,7 +139,7 @@ def roles_below(scores: F64, replies: Replies, draw: Draw) -> float:
     often = draw.roles[alive].astype(np.float64)
     centre = float(np.average(means, weights=often))
     many = size > 1
-    if many.any() and often.sum() > 1:
+    if not as_read and many.any() and often.sum() > 1:
         spread = float((often * (means - centre) ** 2).sum() / (often.sum() - 1))
         within = float(squares[many].sum() / (total[alive] * (size - 1) / size)[many].sum())
         noise = within * float(np.average(1 / size, weights=often))

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from homing.errors import InputError
 from homing.persona.axis import Axis
 from homing.persona.rollouts import Replies
+from homing.stats import cosine
 
 __all__ = [
     "Split",
@@ -263,7 +264,7 @@ def discriminant_cosines(replies: Replies, layer: int, splits: list[Split], *, k
         except InputError:  # a half without home replies fits nothing
             continue
         a, b = (_discriminant(x, w, replies.home)[0] for w in pair)
-        out.append(float(a @ b / np.linalg.norm(a) / np.linalg.norm(b)))
+        out.append(cosine(a, b))
     return np.array(out)
 
 

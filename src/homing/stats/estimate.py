@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Literal
 
 from homing.errors import InputError
+from homing.jsonable import strict
 
 __all__ = ["Cost", "Estimate", "Finding", "Regime"]
 
@@ -47,7 +48,7 @@ class Estimate:
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object; what is not a number becomes null."""
-        return {k: (None if isinstance(v, float) and not math.isfinite(v) else v) for k, v in asdict(self).items()}
+        return strict(asdict(self))
 
     @classmethod
     def from_json(cls, raw: dict[str, Any]) -> Estimate:

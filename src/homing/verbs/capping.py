@@ -12,8 +12,8 @@ from homing.hold.efficacy import efficacy, harmless
 from homing.hold.roleplay import load_roleplay
 from homing.hold.tuning import candidates, tune
 from homing.identity import Section
-from homing.identity.container import plain
 from homing.identity.work import Unit, WorkDir
+from homing.jsonable import strict
 from homing.models.base import ChatModel
 from homing.persona.battery import Difficulty, calibrate, price
 from homing.persona.questions import load_questions
@@ -108,7 +108,7 @@ async def hold_home(model: ChatModel, persona: Persona, plan: MapPlan, work: Wor
                 "controls": {k: untimed(f) for k, f in found.controls.items()},
                 "engaged": {k: list(v) for k, v in found.engaged.items()},
                 "matched": {k: [m.to_json() for m in v] for k, v in matched.items()},
-                "examples": [plain(e.to_json()) for e in found.examples],
+                "examples": [strict(e.to_json()) for e in found.examples],
                 "clear": found.clear,
                 "items": list(found.items),
                 "harmless": untimed(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,12 @@ def primary(name: str, finding: Finding) -> Estimate | None:
     return next(iter(finding.estimates.values()), None)
 
 
+def measured(found: Mapping[str, Finding], name: str) -> Estimate | None:
+    """The figure that a finding is quoted by; None where it is not there or not measurable."""
+    finding = found.get(name)
+    return None if finding is None or finding.regime == "not_measurable" else primary(name, finding)
+
+
 def _figure(e: Estimate) -> dict[str, Any]:
     return {k: v for k, v in e.to_json().items() if k in ("value", "low", "high", "level", "n")}
 
@@ -69,7 +76,7 @@ def card(directory: Path | str) -> dict[str, Any]:
     missing: dict[str, str] = {}
     for name in dict.fromkeys((*CONTRACT, *sorted(found))):
         finding = found.get(name)
-        e = None if finding is None or finding.regime == "not_measurable" else primary(name, finding)
+        e = measured(found, name)
         out[name] = None if e is None else _figure(e)
         if e is None:
             missing[name] = (
@@ -90,8 +97,8 @@ def card_text(directory: Path | str) -> str:
     width = max(len(n) for n in found)
     for name in dict.fromkeys((*(n for n in CONTRACT if n in found), *sorted(found))):
         finding = found[name]
-        e = primary(name, finding)
-        if finding.regime == "not_measurable" or e is None:
+        e = measured(found, name)
+        if e is None:
             lines.append(f"{name:<{width}}  not measurable: {finding.reason}")
         else:
             lines.append(f"{name:<{width}}  {e:.2f}  n={e.n}  {finding.verdict}")

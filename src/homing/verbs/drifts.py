@@ -16,8 +16,8 @@ from homing.drift.scripts import Script, load_home_conversations, load_hypothesi
 from homing.drift.trace import Trace, TurnTrace, alarms_of
 from homing.engine.base import Act, Sampling
 from homing.identity import Section
-from homing.identity.container import plain
 from homing.identity.work import Unit, WorkDir
+from homing.jsonable import strict
 from homing.models.base import ChatModel
 from homing.persona.axis import Axis
 from homing.persona.plan import opening
@@ -142,7 +142,7 @@ async def play(
             replays = await replay_many(
                 model, some, axis=axis, home=home, sampling=sampling, turns=turns, acts=acts, keep=f"{name}/{start}"
             )
-            return Unit(plain(_pack(replays)))
+            return Unit(strict(_pack(replays)))
 
         unit = await work.do(f"{name}/{start // TOGETHER:03d}", compute)
         out += _unpack(unit.data)
@@ -257,7 +257,7 @@ async def _beside_neutral(
 
         async def compute(some: slice = some) -> Unit:
             rows = await after_histories(model, scripts[some], twins[some], axis=axis, sampling=sampling)
-            return Unit(plain(rows))
+            return Unit(strict(rows))
 
         unit = await work.do(f"scripts/neutral/{start // TOGETHER:03d}", compute)
         for replay, row in zip(free[some], unit.data, strict=True):
@@ -385,4 +385,4 @@ def drift_section(alarming: Alarming, runs: Sequence[DomainRun], plan: MapPlan) 
         "findings": {k: f.to_json() for k, f in findings.items()},
         "conversations": conversations,
     }
-    return Section(1, plain(data))
+    return Section(1, strict(data))

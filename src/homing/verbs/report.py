@@ -37,8 +37,8 @@ from homing.report.model import (
     point,
 )
 from homing.stats.estimate import Estimate, Finding
-from homing.verbs.card import findings_of, primary
-from homing.verbs.report_talks import conversation_views, drift_view
+from homing.verbs.card import findings_of, measured
+from homing.verbs.report_talks import conversation_views, drift_view, standing
 from homing.verbs.verdicts import RATE, primary_tests
 
 __all__ = ["report_data", "write_report"]
@@ -144,14 +144,9 @@ def report_data(identity: Identity) -> ReportData:
     )
 
 
-def _value(found: Mapping[str, Finding], name: str) -> Estimate | None:
-    f = found.get(name)
-    return None if f is None or f.regime == "not_measurable" else primary(name, f)
-
-
 def _headlines(identity: Identity, found: Mapping[str, Finding]) -> tuple[Headline, ...]:
     out: list[Headline] = []
-    rel = _value(found, "axis.split_half")
+    rel = measured(found, "axis.split_half")
     if rel is not None:
         out.append(
             Headline(
@@ -160,7 +155,7 @@ def _headlines(identity: Identity, found: Mapping[str, Finding]) -> tuple[Headli
                 rel,
             )
         )
-    one, ceiling = _value(found, "axis.auroc_three"), _value(found, "axis.auroc_ceiling")
+    one, ceiling = measured(found, "axis.auroc_three"), measured(found, "axis.auroc_ceiling")
     if one is not None and ceiling is not None:
         out.append(
             Headline(
@@ -171,11 +166,12 @@ def _headlines(identity: Identity, found: Mapping[str, Finding]) -> tuple[Headli
         )
     gap = found.get("drift.hypothesis")
     if gap is not None:
-        e = _value(found, "drift.hypothesis")
-        verdict: Verdict = "not_measurable" if e is None else "shown" if "held" in gap.verdict else "not_shown"
+        e = measured(found, "drift.hypothesis")
         told = "Written down before the run: coding and writing stay nearer home than emotional talk and talk about itself. "
         out.append(
-            Headline("Drift by topic", told + (gap.verdict or f"Not measurable: {gap.reason}."), e, verdict, "+.2f")
+            Headline(
+                "Drift by topic", told + (gap.verdict or f"Not measurable: {gap.reason}."), e, standing(gap), "+.2f"
+            )
         )
     lift, clear = found.get("cap.lift"), bool(identity.section("cap").data["proof"]["clear"])
     if lift is not None and lift.regime == "measured":
@@ -186,10 +182,10 @@ def _headlines(identity: Identity, found: Mapping[str, Finding]) -> tuple[Headli
         )
     price = found.get("cap.price")
     if price is not None:
-        e = _value(found, "cap.price")
+        e = measured(found, "cap.price")
         out.append(Headline("Its price", price.verdict, e, "measured" if e else "not_measurable", "+.2f"))
     calibration = Calibration.from_json(identity.section("drift").data["calibration"])
-    rate = _value(found, "alarm.rate")
+    rate = measured(found, "alarm.rate")
     sentence = calibration.sentence[0].upper() + calibration.sentence[1:] + "."
     out.append(Headline("False alarms", sentence, rate, "measured" if rate else "not_measurable", ".1%"))
     return tuple(out)
@@ -215,7 +211,7 @@ def _map(identity: Identity, found: Mapping[str, Finding]) -> PersonaMap | Absen
             "over replies, Student's t",
         )
         roles.append(RolePoint(r["name"], r["kind"], p, r["second"], r["replies"]))
-    percentile = _value(found, "axis.home_percentile")
+    percentile = measured(found, "axis.home_percentile")
     if percentile is None:
         return Absent("home's percentile among the roles could not be measured")
     return PersonaMap(
@@ -249,7 +245,7 @@ def _card(found: Mapping[str, Finding]) -> Card:
         f = found.get(name)
         if f is None:
             continue
-        e = _value(found, name)
+        e = measured(found, name)
         spec = ".0%" if name in PERCENT else ".0f" if name in COUNTS else ".2f"
         if e is None:
             figures.append(Figure(name, label, meaning, None, "not_measurable", f.reason, spec))
@@ -315,7 +311,7 @@ def _cap(identity: Identity, found: Mapping[str, Finding]) -> CapEffect | Absent
 def _alarms(identity: Identity, found: Mapping[str, Finding]) -> Alarms:
     c = Calibration.from_json(identity.section("drift").data["calibration"])
     f = found["alarm.rate"]
-    rate = _value(found, "alarm.rate")
+    rate = measured(found, "alarm.rate")
     longest = max(
         (len(k["free"]["turns"]) for k in identity.section("drift").data["conversations"] if "free" in k), default=0
     )

@@ -29,9 +29,8 @@ from homing.report.model import (
 from homing.stats import bootstrap_mean
 from homing.stats.estimate import Finding
 from homing.stats.seeds import stable_seed
-from homing.verbs.card import primary
 
-__all__ = ["conversation_views", "drift_view"]
+__all__ = ["conversation_views", "drift_view", "standing"]
 
 SHOWN_PER_DOMAIN = 1
 
@@ -50,6 +49,13 @@ def _curve(conversations: Sequence[Mapping[str, Any]], arm: str, seed: int) -> t
         elif values:
             out.append(TurnPoint(t + 1, point(float(values[0]))))
     return tuple(out)
+
+
+def standing(hypothesis: Finding) -> Verdict:
+    """How the hypothesis that was written before the run fell."""
+    if hypothesis.regime == "not_measurable":
+        return "not_measurable"
+    return "shown" if "held" in hypothesis.verdict else "not_shown"
 
 
 def drift_view(identity: Identity, found: Mapping[str, Finding]) -> Drift | Absent:
@@ -71,8 +77,6 @@ def drift_view(identity: Identity, found: Mapping[str, Finding]) -> Drift | Abse
     stated, f = load_hypothesis(), found.get("drift.hypothesis")
     hypothesis = None
     if f is not None:
-        e = None if f.regime == "not_measurable" else primary("drift.hypothesis", f)
-        verdict: Verdict = "not_measurable" if e is None else "shown" if "held" in f.verdict else "not_shown"
         differences = tuple(
             Figure(
                 f"drift.hypothesis.{k}", k.replace("_over_", " above ").replace("_", " "), "", f.estimates[k],
@@ -80,7 +84,7 @@ def drift_view(identity: Identity, found: Mapping[str, Finding]) -> Drift | Abse
             )
             for k in f.p_values
         )  # fmt: skip
-        hypothesis = Hypothesis(stated.statement, stated.dated, verdict, f.verdict or f.reason, differences)
+        hypothesis = Hypothesis(stated.statement, stated.dated, standing(f), f.verdict or f.reason, differences)
     note = "Drift is the position in the conversation minus that of a reply to the same message in a fresh one."
     return Drift(tuple(domains), hypothesis, "drift", note)
 
