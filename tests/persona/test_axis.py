@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from homing.errors import InputError
-from homing.persona.axis import Axis
+from homing.persona.axis import Axis, Reader
 from homing.persona.scale import Scale
 from tests.persona.planted import planted_replies
 
@@ -49,9 +50,12 @@ def test_a_read_carries_the_units_of_its_layer(axis: Axis) -> None:
 
 
 def test_json_and_back_is_the_same_direction(axis: Axis) -> None:
-    back = Axis.from_json(axis.to_json(), axis.vectors)
+    back = Axis.from_json(axis.to_json(), {"axis": axis.vectors, "reader": axis.reader.vector})
     assert back.direction.id == axis.direction.id
     assert (back.zero, back.unit, back.read_layer) == (axis.zero, axis.unit, axis.read_layer)
+    assert back.reader.direction.id == axis.reader.direction.id
+    old = {k: v for k, v in axis.to_json().items() if k != "reader"}  # as identities were before they had a reader
+    assert Axis.from_json(old, {"axis": axis.vectors}).read() == axis.read()
 
 
 def test_what_is_no_axis_is_refused(axis: Axis) -> None:
@@ -65,6 +69,21 @@ def test_what_is_no_axis_is_refused(axis: Axis) -> None:
         Axis(axis.layers, axis.vectors, axis.zero, axis.unit, 2)
     with pytest.raises(InputError, match="3 layers, 2 zeros"):
         Axis(axis.layers, axis.vectors, axis.zero[:2], axis.unit, 4)
+    with pytest.raises(InputError, match="reader is of layer 1, but the axis is read at layer 4"):
+        replace(axis, own_reader=Reader(1, axis.vectors[0], 0.0, 1.0))
+    with pytest.raises(InputError, match="reader has a unit that is not over 0"):
+        Reader(4, axis.vectors[1], 0.0, math.nan)
+
+
+def test_a_position_is_read_by_the_reader_and_a_profile_along_the_axis(axis: Axis) -> None:
+    own = Reader(4, np.eye(1, axis.vectors.shape[1], dtype=np.float32)[0] * 3, 2.0, 0.5)
+    made = replace(axis, own_reader=own)
+    assert made.directions == (made.direction, own.direction)
+    read = made.read()
+    assert (read.direction, read.layers, read.zero, read.unit) == (own.direction.id, (4,), (2.0,), (0.5,))
+    assert made.read((1, 4)).direction == made.direction.id
+    assert own.positions(np.array([2.0, 2.5])).tolist() == [0.0, 1.0]
+    assert float(np.linalg.norm(own.vector)) == pytest.approx(1.0)
 
 
 def test_the_scale_is_as_sure_as_its_marks() -> None:
@@ -75,8 +94,8 @@ def test_the_scale_is_as_sure_as_its_marks() -> None:
         replies.layers,
         read_layer=0,
     )
-    scale = Scale.of(replies, made)
-    at = made.positions(made.raw(replies.means))[:, 0]
+    at = made.positions(made.raw(replies.means))[:, 0].astype(np.float64)
+    scale = Scale.of(replies, at)
     roles = [at[replies.role == r].mean() for r in range(48)]
     assert scale.se_role == pytest.approx(np.std(roles, ddof=1) / math.sqrt(48), rel=1e-5)
     assert scale.n == 48

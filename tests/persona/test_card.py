@@ -14,8 +14,45 @@ def test_axis_recovers_the_planted_direction() -> None:
     replies, v = planted_replies(gap=6.0)
     axis = fit_axis(replies, read_layer=0)
     assert float(axis.vectors[0] @ v) > 0.9
-    home = replies.means[replies.home].mean(axis=0)
-    assert axis.positions(axis.raw(home))[0] == pytest.approx(1.0, abs=1e-3)
+
+
+@pytest.mark.parametrize("gap", [3.0, 6.0])
+def test_new_replies_read_as_the_marks_say(gap) -> None:
+    """In many dimensions a fit leans far towards its own noise: its own home reads too high, a new one as it should."""
+    replies, v = planted_replies(gap=gap, hidden=200, blocks=8, roles=64, prompts=16, seed=4)
+    axis = fit_axis(replies, read_layer=0)
+    reader = axis.reader
+    truth = np.stack([np.full(200, 5.0), 5.0 + gap * v])
+    role, home = reader.positions(truth @ reader.vector)
+    own = reader.positions(replies.means[replies.home][:, 0] @ reader.vector).mean()
+    own_role = reader.positions(replies.means[~replies.home][:, 0] @ reader.vector).mean()
+    assert own - own_role > 1.2  # what the fit thinks of its own replies
+    assert home - role == pytest.approx(1.0, abs=0.12)
+    along = (truth @ axis.vectors[0] - axis.zero[0]) / axis.unit[0]
+    assert along[1] - along[0] == pytest.approx(1.0, abs=0.12)
+
+
+def test_the_reader_tells_single_replies_better_where_noise_has_a_shape() -> None:
+    """Replies scatter most along one direction that is no part of the axis' truth: the reader looks past it."""
+    from homing.persona.card_beside import auroc
+
+    replies, v = planted_replies(gap=3.0, noise_sd=1.5, blocks=8, roles=64, prompts=16, seed=1)
+    rng = np.random.default_rng(1)
+    loud = rng.standard_normal(32)
+    loud -= (loud @ v) * v
+    loud = loud / np.linalg.norm(loud) + 0.6 * v
+    replies.means[:, 0] += 8 * rng.standard_normal((len(replies), 1)) * loud
+    scores = cross_scores(replies, 0, seed=0)
+    assert auroc(scores.reader, replies.home) > auroc(scores.axis, replies.home) + 0.05
+    null, _ = planted_replies(gap=0.0, blocks=8, roles=64, prompts=16, seed=1)
+    assert abs(auroc(cross_scores(null, 0, seed=0).reader, null.home) - 0.5) < 0.12
+
+
+def test_where_nothing_is_planted_there_is_still_a_scale() -> None:
+    for seed in range(4):
+        null, _ = planted_replies(gap=0.0, blocks=8, roles=64, prompts=16, seed=seed)
+        axis = fit_axis(null, read_layer=0)
+        assert axis.reader.unit > 0 and axis.unit[0] > 0
 
 
 def test_halves_share_nothing() -> None:
@@ -73,11 +110,11 @@ def test_split_half_is_high_where_planted_and_near_zero_where_not() -> None:
 
 def test_scores_are_held_out() -> None:
     null, _ = planted_replies(gap=0.0, seed=3)
-    scores, linear = cross_scores(null, 0, seed=0)
+    scores = cross_scores(null, 0, seed=0)
     from homing.persona.card_beside import auroc
 
-    assert abs(auroc(scores, null.home) - 0.5) < 0.12
-    assert abs(auroc(linear, null.home) - 0.5) < 0.12
+    for of in (scores.axis, scores.reader, scores.linear):
+        assert abs(auroc(of, null.home) - 0.5) < 0.12
 
 
 def test_card_says_what_was_planted_and_predicts_its_ownauroc() -> None:

@@ -23,7 +23,7 @@ from homing.verbs.map import run_map
 
 def axis_of(identity: Identity) -> Axis:
     section = identity.section("persona")
-    return Axis.from_json(section.data["axis"], section.arrays["axis"])
+    return Axis.from_json(section.data["axis"], section.arrays)
 
 
 def moved(identity: Identity, by: float) -> Identity:

@@ -60,7 +60,7 @@ def test_the_card_of_a_planted_home(mapped: Mapped) -> None:
 
 def test_positions_tell_home_from_roles(mapped: Mapped) -> None:
     section = mapped.identity.section("persona")
-    axis = Axis.from_json(section.data["axis"], section.arrays["axis"])
+    axis = Axis.from_json(section.data["axis"], section.arrays)
     layer = axis.read_layer
     home = axis.positions(axis.raw(section.arrays["home"]))[layer]
     assert home == pytest.approx(1.0, abs=0.01)

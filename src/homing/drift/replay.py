@@ -80,7 +80,8 @@ async def replay_many(
             unit of work its own, or a resumed run would differ from an unbroken one in the last bits. Empty: not kept.
         advance: told how many replies were made.
     """
-    model.register(axis.direction)
+    for direction in axis.directions:
+        model.register(direction)
     read = axis.read()
     alive = [Conversation(tuple(home)) for _ in scripts]
     traces: list[list[TurnTrace]] = [[] for _ in scripts]
@@ -160,7 +161,8 @@ async def after_histories(
     Returns:
         one list a script, one position a turn in calibrated units; None where nothing was said, and at the first turn.
     """
-    model.register(axis.direction)
+    for direction in axis.directions:
+        model.register(direction)
     requests: list[ReplyRequest] = []
     at: list[tuple[int, int]] = []
     for i, (script, history) in enumerate(zip(scripts, histories, strict=True)):

@@ -69,11 +69,9 @@ class Trace:
 
 
 def position_of(readings: F32, axis: Axis) -> tuple[float, tuple[float, ...]]:
-    """Mean and single positions of the tokens of one reply, from raw projections ``(tokens, 1)`` at the read layer."""
-    at = axis.layers.index(axis.read_layer)
+    """Mean and single positions of the tokens of one reply, from raw projections ``(tokens, 1)`` of the reader."""
     raw = readings[:, 0]
-    raw = raw[np.isfinite(raw)]
-    values = (raw - axis.zero[at]) / axis.unit[at]
+    values = axis.reader.positions(raw[np.isfinite(raw)])
     mean = float(values.mean()) if len(values) else float("nan")
     return mean, tuple(float(v) for v in values)
 

@@ -111,7 +111,8 @@ async def run_arms(
     """
     if not items or not arms:
         raise InputError(f"{len(items)} pushes under {len(arms)} arms were asked for; give at least one of each")
-    model.register(axis.direction)
+    for direction in axis.directions:
+        model.register(direction)
     talks = [[Conversation.of(i.push) for i in items] for _ in arms]
     said: list[list[list[Reply]]] = [[[] for _ in items] for _ in arms]
     for turn in range(max(1, turns)):

@@ -1,7 +1,13 @@
-"""The axis from the mean role to home, with the units in which every position is given: 0 = mean role, 1 = home."""
+"""The axis from the mean role to home, and the reader of it, with the units of every position: 0 = mean role, 1 = home.
+
+The axis is the difference of means: what a cap acts along. The reader is the same difference seen through the noise of
+single replies: what a position is read with. Source: Marks and Tegmark 2023 (arXiv 2310.06824), whose mass-mean probe
+intervenes along the one and classifies with the other.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +17,40 @@ from numpy.typing import NDArray
 from homing.engine.base import Direction, MeanRead, Read, SpanKind
 from homing.errors import InputError
 
-__all__ = ["Axis"]
+__all__ = ["Axis", "Reader"]
 
 F32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Reader:
+    """The direction at the read layer that positions are read along, and its affine scale.
+
+    Args:
+        layer: the layer read. ``vector``: ``(hidden,)`` float32, made unit length.
+        zero: raw projection of the mean role. ``unit``: raw distance from mean role to home, over 0.
+    """
+
+    layer: int
+    vector: F32
+    zero: float
+    unit: float
+
+    def __post_init__(self) -> None:
+        d = Direction("reader", (self.layer,), self.vector[None])
+        object.__setattr__(self, "vector", d.vectors[0])
+        object.__setattr__(self, "_direction", d)
+        if not self.unit > 0:
+            raise InputError("the reader has a unit that is not over 0: home must lie above the mean role")
+
+    @property
+    def direction(self) -> Direction:
+        """The reader as a Direction to register with an engine; its id is the content id."""
+        return self._direction  # type: ignore[attr-defined, no-any-return]
+
+    def positions(self, raw: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+        """Raw projections to calibrated positions, same shape."""
+        return (raw.astype(np.float64) - self.zero) / self.unit
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +61,7 @@ class Axis:
         layers: layers held, ascending. ``vectors``: ``(layers, hidden)`` float32, made unit length.
         zero: raw projection of the mean role, one a layer. ``unit``: raw distance from mean role to home, over 0.
         read_layer: the layer whose reading is *the* position.
+        own_reader: what positions are read with; None: the axis itself at the read layer.
 
     Source: Lu et al. 2026 (arXiv 2601.10387): axis = mean default - mean of role vectors.
     """
@@ -33,6 +71,7 @@ class Axis:
     zero: tuple[float, ...]
     unit: tuple[float, ...]
     read_layer: int
+    own_reader: Reader | None = None
 
     def __post_init__(self) -> None:
         d = Direction("axis", self.layers, self.vectors)
@@ -46,10 +85,15 @@ class Axis:
             )
         if self.read_layer not in self.layers:
             raise InputError(f"read layer {self.read_layer} is not among the axis layers {self.layers}")
+        at = self.layers.index(self.read_layer)
+        reader = self.own_reader or Reader(self.read_layer, self.vectors[at], self.zero[at], self.unit[at])
+        if reader.layer != self.read_layer:
+            raise InputError(f"the reader is of layer {reader.layer}, but the axis is read at layer {self.read_layer}")
+        object.__setattr__(self, "_reader", reader)
 
     @classmethod
     def between(cls, home: F32, roles: F32, layers: tuple[int, ...], *, read_layer: int) -> Axis:
-        """From a home vector ``(layers, hidden)`` and role vectors ``(roles, layers, hidden)``."""
+        """From a home vector ``(layers, hidden)`` and role vectors ``(roles, layers, hidden)``, taken as exact."""
         mean_role = roles.mean(axis=0)
         diff = (home - mean_role).astype(np.float64)
         norm = np.linalg.norm(diff, axis=1)
@@ -70,11 +114,23 @@ class Axis:
         """The axis as a Direction to register with an engine; its id is the content id."""
         return self._direction  # type: ignore[attr-defined, no-any-return]
 
+    @property
+    def reader(self) -> Reader:
+        """What positions are read with."""
+        return self._reader  # type: ignore[attr-defined, no-any-return]
+
+    @property
+    def directions(self) -> tuple[Direction, ...]:
+        """What an engine must know to act along the axis and to read a position."""
+        return (self.direction, self.reader.direction)
+
     def read(self, layers: tuple[int, ...] | None = None, spans: frozenset[SpanKind] = frozenset({"reply"})) -> Read:
-        """A calibrated Read at ``layers`` (default: the read layer alone)."""
-        chosen = layers or (self.read_layer,)
-        at = [self.layers.index(i) for i in chosen]
-        return Read(self.direction.id, chosen, spans, tuple(self.zero[i] for i in at), tuple(self.unit[i] for i in at))
+        """A calibrated Read: *the* position by the reader or, with ``layers``, the profile of the axis over them."""
+        if layers is None:
+            r = self.reader
+            return Read(r.direction.id, (r.layer,), spans, (r.zero,), (r.unit,))
+        at = [self.layers.index(i) for i in layers]
+        return Read(self.direction.id, layers, spans, tuple(self.zero[i] for i in at), tuple(self.unit[i] for i in at))
 
     def mean_read(self) -> MeanRead:
         """A MeanRead of the reply at every layer of the axis."""
@@ -85,7 +141,7 @@ class Axis:
         return np.einsum("...lh,lh->...l", means, self.vectors).astype(np.float32)
 
     def positions(self, raw: F32) -> F32:
-        """Raw projections ``(..., layers)`` at all layers of the axis to calibrated positions, same shape."""
+        """Raw projections ``(..., layers)`` on the axis at all its layers, calibrated layer by layer, same shape."""
         return ((raw - np.asarray(self.zero)) / np.asarray(self.unit)).astype(np.float32)
 
     def to_raw(self, position: float, layer: int) -> float:
@@ -94,15 +150,21 @@ class Axis:
         return self.zero[i] + position * self.unit[i]
 
     def to_json(self) -> dict[str, Any]:
-        """Everything but the vectors."""
+        """Everything but the vectors of the axis and of the reader."""
         return {
             "layers": list(self.layers),
             "zero": list(self.zero),
             "unit": list(self.unit),
             "read_layer": self.read_layer,
+            "reader": {"zero": self.reader.zero, "unit": self.reader.unit},
         }
 
     @classmethod
-    def from_json(cls, raw: dict[str, Any], vectors: F32) -> Axis:
-        """The inverse of :meth:`to_json`."""
-        return cls(tuple(raw["layers"]), vectors, tuple(raw["zero"]), tuple(raw["unit"]), int(raw["read_layer"]))
+    def from_json(cls, raw: dict[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Axis:
+        """The inverse of :meth:`to_json`; ``arrays`` holds ``axis`` and ``reader`` (without one, the axis reads itself)."""
+        layer = int(raw["read_layer"])
+        reader = None
+        if "reader" in raw:
+            own = raw["reader"]
+            reader = Reader(layer, arrays["reader"], float(own["zero"]), float(own["unit"]))
+        return cls(tuple(raw["layers"]), arrays["axis"], tuple(raw["zero"]), tuple(raw["unit"]), layer, reader)

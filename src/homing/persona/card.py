@@ -88,7 +88,7 @@ def select_layer(replies: Replies, tune: Bools, *, seed: int) -> Selection:
     cosines = np.median(split_cosines(part, random_splits(part, 60, seed=stable_seed("select", seed))), axis=0)
     areas = np.array(
         [
-            auroc(cross_scores(part, i, partitions=4, seed=stable_seed("select", seed, i))[0], part.home)
+            auroc(cross_scores(part, i, partitions=4, seed=stable_seed("select", seed, i)).reader, part.home)
             for i in range(len(replies.layers))
         ]
     )
@@ -239,7 +239,8 @@ def measure(
         "axis.split_half", stepped, f"Reliability of the whole axis, stepped up by Spearman-Brown: {stepped.value:.2f}."
     )
 
-    scores, linear = cross_scores(part, layer, seed=stable_seed("cross", seed), kept=keep)
+    cross = cross_scores(part, layer, seed=stable_seed("cross", seed), kept=keep)
+    scores = cross.reader
     rng = np.random.default_rng(stable_seed("card", seed))
     whole = Draw.whole(part)
     resamples = [Draw.of(part, rng) for _ in range(draws)]
@@ -258,7 +259,9 @@ def measure(
         float(np.mean([auroc(*_triples(part, scores, whole, rng)) for _ in range(20)])), three_draws, n_roles, way
     )
     put("axis.auroc_three", three, f"Three replies of one speaker: {three.value:.2f}.")
-    lin = area(linear)
+    along = area(cross.axis)
+    put("axis.auroc_axis", along, f"Read along the axis itself instead of with the reader: {along.value:.2f}.")
+    lin = area(cross.linear)
     put("axis.auroc_linear", lin, f"A regularised linear classifier on the same halves reaches {lin.value:.2f}.")
     agree = [
         discriminant_cosines(read, 0, random_splits(part, n, seed=stable_seed(name, seed), bootstrap=again), kept=keep)

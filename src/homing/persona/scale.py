@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from homing.persona.axis import Axis
 from homing.persona.rollouts import Replies
 from homing.stats.estimate import Estimate
 
@@ -34,10 +33,8 @@ class Scale:
     n: int
 
     @classmethod
-    def of(cls, replies: Replies, axis: Axis) -> Scale:
-        """From the replies of a map: roles are the units at 0, questions and home prompts at 1."""
-        at = axis.layers.index(axis.read_layer)
-        positions = axis.positions(axis.raw(replies.means))[:, at].astype(np.float64)
+    def of(cls, replies: Replies, positions: NDArray[np.float64]) -> Scale:
+        """From held-out positions ``(replies,)`` of a map: roles are the units at 0, questions and home prompts at 1."""
         roles = [positions[replies.role == r].mean() for r in np.unique(replies.role[~replies.home])]
         home = replies.home
         return cls(

@@ -49,7 +49,8 @@ def untimed(finding: Finding) -> dict[str, Any]:
 async def hold_home(model: ChatModel, persona: Persona, plan: MapPlan, work: WorkDir, progress: Progress) -> Held:
     """Tune, self-test, match controls, prove, price."""
     axis, replies, seed, preset = persona.axis, persona.replies, plan.seed, plan.preset
-    model.register(axis.direction)
+    for direction in axis.directions:
+        model.register(direction)
     progress.stage("tuning the cap on its own half of the role-play prompts")
     pushes = load_roleplay("tune", n=min(TUNING_PUSHES, preset.cap_prompts))
     home_raw = axis.raw(replies.means[replies.home & persona.tune])

@@ -68,7 +68,8 @@ class ChatSession:
         )
         try:
             identity.require_model(self._model.aio.info.fingerprint, what=self._model.name)
-            self._model.aio.register(self._home.axis.direction)
+            for direction in self._home.axis.directions:
+                self._model.aio.register(direction)
             self.hold = hold
             self.home()
         except BaseException:  # what cannot be used is closed, whatever refused it

@@ -55,8 +55,8 @@ def compare_identities(a: Identity, b: Identity) -> tuple[Finding, list[dict[str
             )
     pa, pb = a.section("persona"), b.section("persona")
     axis_a, axis_b = (
-        Axis.from_json(pa.data["axis"], pa.arrays["axis"]),
-        Axis.from_json(pb.data["axis"], pb.arrays["axis"]),
+        Axis.from_json(pa.data["axis"], pa.arrays),
+        Axis.from_json(pb.data["axis"], pb.arrays),
     )
     layer = axis_a.read_layer
     if layer not in axis_b.layers:
@@ -79,7 +79,7 @@ def compare_identities(a: Identity, b: Identity) -> tuple[Finding, list[dict[str
         return Estimate(value[k], min(low, value[k]), max(high, value[k]), 0.95, n, unit, "bootstrap over shared roles")
 
     cosine, angle = estimate(0), estimate(1, "degrees")
-    scale_a, scale_b = Scale.from_json(pa.data["scale"]), Scale.from_json(pb.data["scale"])
+    scale_a, scale_b = (Scale.from_json(p.data.get("scale_along", p.data["scale"])) for p in (pa, pb))
     se = math.hypot(scale_a.se_home, scale_b.se_home)
     shift_value = value[2]
     half = 1.96 * math.hypot(se, float(draws[:, 2].std()))
@@ -157,7 +157,8 @@ def _moved(
     out: list[dict[str, Any]] = []
     for k in np.argsort(-np.abs(pos_b - pos_a))[:12]:
         one, two = roles[k]
-        known = [float(r["se"]) for r in (one, two) if r.get("se")]
+        errors = [r.get("along_se", r.get("se")) for r in (one, two)]
+        known = [float(e) for e in errors if e]
         # one reply has no spread: the other identity's stands in, and with neither nothing is beyond noise
         se = math.hypot(*known) * math.sqrt(2 / len(known)) if known else 0.0
         shift = float(pos_b[k] - pos_a[k])

@@ -50,7 +50,7 @@ def export_gguf(identity_dir: Path | str, out: Path | str, *, layers: Sequence[i
         raise MissingExtra("the package gguf", LOCAL) from None
     identity = Identity.load(identity_dir)
     persona = identity.section("persona")
-    axis = Axis.from_json(persona.data["axis"], persona.arrays["axis"])
+    axis = Axis.from_json(persona.data["axis"], persona.arrays)
     cap: dict[str, Any] | None = identity.section("cap").data.get("cap") if "cap" in identity.sections else None
     chosen = (
         tuple(layers) if layers is not None else tuple(cap["layers"]) if cap else tuple(i for i in axis.layers if i)

@@ -19,7 +19,7 @@ from homing.persona.judge import JudgedItem, JudgeGate, gate, in_role_scores, lo
 from homing.persona.plan import opening
 from homing.persona.rollouts import Replies, ask
 from homing.persona.scale import Scale
-from homing.persona.space import fit_axis, pcs, random_splits, role_vectors, split_cosines
+from homing.persona.space import fit_axis, held_out, pcs, random_splits, role_vectors, split_cosines
 from homing.stats import bootstrap_mean, rogan_gladen
 from homing.stats.estimate import Estimate, Finding
 from homing.stats.seeds import stable_seed
@@ -202,15 +202,14 @@ def _kept_share(replies: Replies, kept: Bools, seed: int) -> Estimate:
 
 
 def persona_section(persona: Persona, plan: MapPlan) -> Section:
-    """The section ``persona`` of an identity."""
+    """The section ``persona`` of an identity. Positions by the reader; ``along``: on the axis itself, which two maps share."""
     replies, axis = persona.replies, persona.axis
     home, roles, counts = role_vectors(replies)
     layer = replies.layers.index(axis.read_layer)
     components, shares = pcs(roles[counts > 0, layer])
-    positions = axis.positions(axis.raw(replies.means))[:, layer]
-    spread = np.array(
-        [positions[replies.role == r].std(ddof=1) / np.sqrt(c) if c > 1 else np.nan for r, c in enumerate(counts)]
-    )
+    apart = held_out(replies, read_layer=axis.read_layer)
+    positions = axis.reader.positions(apart.reader)
+    along = (apart.axis[:, layer] - axis.zero[layer]) / axis.unit[layer]
     second = (roles[:, layer] - roles[counts > 0, layer].mean(axis=0)) @ components[1]
     home_second = float((home[layer] - roles[counts > 0, layer].mean(axis=0)) @ components[1])
     scale = float(np.nanstd(second)) or 1.0
@@ -226,14 +225,17 @@ def persona_section(persona: Persona, plan: MapPlan) -> Section:
                 "kind": r.kind,
                 "replies": int(c),
                 "kept": None if persona.kept is None else int(persona.kept[replies.role == i].sum()),
-                "position": None if not c else float(axis.positions(axis.raw(roles[i]))[layer]),
-                "se": None if not np.isfinite(spread[i]) else float(spread[i]),
+                "position": float(positions[replies.role == i].mean()) if c else None,
+                "se": _error_of_mean(positions[replies.role == i]),
+                "along": float(along[replies.role == i].mean()) if c else None,
+                "along_se": _error_of_mean(along[replies.role == i]),
                 "second": None if not c else float(second[i]) / scale,
             }
             for i, (r, c) in enumerate(zip(plan.design.roles, counts, strict=False))
         ],
         "home_second": home_second / scale,
-        "scale": Scale.of(replies, axis).to_json(),
+        "scale": Scale.of(replies, positions).to_json(),
+        "scale_along": Scale.of(replies, along).to_json(),
         "home_replies": int(replies.home.sum()),
         "variance": [float(s) for s in shares[:20]],
         "selection": {
@@ -251,8 +253,14 @@ def persona_section(persona: Persona, plan: MapPlan) -> Section:
     }
     arrays = {
         "axis": axis.vectors,
+        "reader": axis.reader.vector,
         "home": home,
         "roles": np.nan_to_num(roles),
         "components": components[:32].astype(np.float32),
     }
-    return Section(1, data, arrays)
+    return Section(2, data, arrays)
+
+
+def _error_of_mean(positions: NDArray[np.float64]) -> float | None:
+    """Standard error of the mean of one role's replies; None where one reply has no spread."""
+    return float(positions.std(ddof=1) / np.sqrt(len(positions))) if len(positions) > 1 else None

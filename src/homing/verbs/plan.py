@@ -16,6 +16,7 @@ from homing.persona.judge import load_gold
 from homing.persona.plan import PRESETS, Design, Preset, PresetName, design_cells
 from homing.persona.questions import load_questions
 from homing.persona.roles import load_home, load_roles
+from homing.persona.space import READER_SHRINKAGE
 
 __all__ = ["JudgeName", "MapPlan", "plan_map"]
 
@@ -129,6 +130,7 @@ class MapPlan:
             "precision": self.precision,
             "design": self.design.to_json(),
             "content": shipped_digest(),
+            "reader": READER_SHRINKAGE,
         }
 
     def to_json(self) -> dict[str, Any]:

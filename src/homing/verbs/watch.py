@@ -60,7 +60,7 @@ class Home:
         """
         persona, drift = identity.section("persona"), identity.section("drift")
         try:
-            axis = Axis.from_json(persona.data["axis"], persona.arrays["axis"])
+            axis = Axis.from_json(persona.data["axis"], persona.arrays)
             system = persona.data["home_system"]
             opening = () if system is None else (Message("system", system),)
             opening += tuple(Message(m[0], m[1]) for m in persona.data["home_messages"])
@@ -182,7 +182,8 @@ class _Turns:
 
 async def trace_given(model: ChatModel, home: Home, item: Transcript) -> Trace:
     """Positions of the replies that a transcript has, and drift against fresh replies to the same user messages."""
-    model.register(home.axis.direction)
+    for direction in home.axis.directions:
+        model.register(direction)
     read = home.axis.read()
     turns = await model.read(item.conversation, reads=(read,))
     messages = item.conversation.messages
