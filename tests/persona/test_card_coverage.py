@@ -17,7 +17,7 @@ from scipy.stats import norm
 
 from homing.persona import card, card_beside, space
 from homing.persona.card import Selection, measure, tuning_rows
-from homing.persona.resample import Draw, components_for, percentiles, roles_below, split_half
+from homing.persona.resample import Draw, components_for, first_share_for, percentiles, roles_below, split_half
 from homing.persona.rollouts import Replies
 from homing.persona.scale import Scale
 from homing.persona.space import axis_weights, cross_scores, fit_axis, held_out, random_splits, role_vectors
@@ -277,6 +277,20 @@ def test_components_for_has_both_ends_by_hand() -> None:
     assert math.isnan(components_for(vectors, draws[:5]).value)
 
 
+def test_first_share_takes_the_noise_of_few_replies_out() -> None:
+    rng = np.random.default_rng(3)
+    spectrum = np.array([6.0, 2.0, *[0.5] * 8])
+    roles = rng.standard_normal((400, 10)) * np.sqrt(spectrum)
+    noise = np.eye(10) * 3.0
+    seen = roles + rng.standard_normal(roles.shape) * np.sqrt(3.0)
+    draws = [np.bincount(rng.integers(0, 400, 399), minlength=400) for _ in range(40)]
+    e = first_share_for(seen, noise, draws)
+    assert e.value == pytest.approx(0.5, abs=0.05) and e.low < 0.5 < e.high
+    assert first_share_for(seen, np.zeros((10, 10)), draws).value < 0.3
+    assert math.isnan(first_share_for(seen, np.eye(10) * 100.0, draws).value)  # all of it noise
+    assert math.isnan(first_share_for(seen, noise, draws[:5]).value)
+
+
 def _roles_below(c: Cloud, draws: int, monkeypatch: pytest.MonkeyPatch):
     # the discriminants that cross_scores also fits cost most of the time and are no part of this figure
     monkeypatch.setattr(space._Spread, "direction", lambda self, shrinkage: self.gap)
@@ -325,7 +339,7 @@ def test_roles_below_counts_as_plainly_as_can_be_where_replies_have_no_noise() -
 
 # --- the card itself -------------------------------------------------------------------------------------------------
 
-FIGURES = ("axis.split_half_raw", "axis.home_percentile", "axis.cos_pc1", "axis.pcs_70")
+FIGURES = ("axis.split_half_raw", "axis.home_percentile", "axis.cos_pc1", "axis.pcs_70", "axis.pc1_share")
 
 
 def _whole(c: Cloud) -> Cloud:
@@ -350,7 +364,7 @@ def _cards(name: str, repetitions: int) -> tuple[dict[str, Estimate], ...]:
         for part, stand_in in left_out.items():
             patch.setattr(card, part, stand_in)
         patch.setattr(card_beside, "parallel_analysis", lambda *a, **k: ParallelAnalysis(0, np.empty(0), np.empty(0)))
-        patch.setattr(space, "_classifier", lambda x, w, home, test: np.zeros(int(test.sum())))
+        patch.setattr(space._Spread, "direction", lambda self, shrinkage: self.gap)
         for _ in range(repetitions):
             r = c.replies(rng)
             found = measure(r, Selection(0, (), ()), tuning_rows(r, seed=0), seed=int(rng.integers(2**31)), draws=100)
@@ -365,6 +379,7 @@ def _truth(name: str, figure: str) -> float:
         "axis.home_percentile": lambda: float(norm.cdf(c.gap / c.along)),
         "axis.cos_pc1": lambda: abs(c.home[0]) / c.gap,
         "axis.pcs_70": lambda: float(_count(c.spectrum)),
+        "axis.pc1_share": lambda: max(c.spectrum) / sum(c.spectrum),
     }[figure]()
 
 
@@ -386,7 +401,7 @@ def test_card_split_half(name) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["clear", "noisy"])
-@pytest.mark.parametrize("figure", ["axis.home_percentile", "axis.cos_pc1", "axis.pcs_70"])
+@pytest.mark.parametrize("figure", ["axis.home_percentile", "axis.cos_pc1", "axis.pcs_70", "axis.pc1_share"])
 def test_card_figures_that_promise_no_less(figure, name) -> None:
     _assert_card_covers(name, figure, at_least=True)
 

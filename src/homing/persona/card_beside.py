@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from homing.persona.marks import REFUSAL
-from homing.persona.resample import LEVEL, Draw, components_for, percentiles, recentred, sign_free
+from homing.persona.resample import LEVEL, Draw, components_for, first_share_for, percentiles, sign_free
 from homing.persona.rollouts import Replies
 from homing.persona.space import pcs, random_splits, role_vectors
 from homing.stats import cosine, parallel_analysis
@@ -48,13 +48,13 @@ def at_layer(replies: Replies, layer: int) -> Replies:
 
 def _weighted_space(
     part: Replies, layer: int, keep: Bools | None, draw: Draw, towards: F64 | None = None
-) -> tuple[float, float, F64]:
-    """cos(axis, PC1), variance share of PC1, and PC1, of a draw; PC1 is turned ``towards`` one."""
+) -> tuple[float, F64]:
+    """cos(axis, PC1) and PC1 of a draw; PC1 is turned ``towards`` one."""
     x, w = part.means[:, layer].astype(np.float64), draw.weights
     ok = (w > 0) & (True if keep is None else (keep | part.home))
     alive = np.unique(part.role[ok & ~part.home])
     if len(alive) < 3 or not (ok & part.home).any():  # a draw of a small map can lose all but a role or two, or home
-        return math.nan, math.nan, np.zeros(x.shape[1])
+        return math.nan, np.zeros(x.shape[1])
     home = np.average(x[ok & part.home], axis=0, weights=w[ok & part.home])
     vectors: list[F64] = []
     for r in range(int(part.role.max()) + 1):
@@ -62,29 +62,30 @@ def _weighted_space(
         if m.any():  # a role drawn twice stands twice
             vectors += [np.average(x[m], axis=0, weights=w[m])] * int(draw.roles[r])
     roles = np.array(vectors)
-    components, share = pcs(roles.astype(np.float32))
+    components, _ = pcs(roles.astype(np.float32))
     first = components[0] if towards is None or components[0] @ towards >= 0 else -components[0]
     axis = home - roles.mean(axis=0)
     cos = float(first @ axis) / float(np.linalg.norm(axis))
-    return cos, float(share[0]), first
+    return cos, first
 
 
 def components(part: Replies, layer: int, keep: Bools | None, crossed: list[Draw], n: int, put: Put) -> None:
     """Cosine of axis and first component, shares of the variance, and how many components there are."""
     value = _weighted_space(part, layer, keep, Draw.whole(part))
-    draws = np.array([_weighted_space(part, layer, keep, d, value[2])[:2] for d in crossed])
+    draws = np.array([_weighted_space(part, layer, keep, d, value[1])[0] for d in crossed])
     way = "bootstrap over roles and questions, spread around the value"
-    cos = sign_free(value[0], draws[:, 0], n, way)
+    cos = sign_free(value[0], draws, n, way)
     put(
         "axis.cos_pc1",
         cos,
         f"The axis and the first principal component of the roles have cosine {cos.value:.2f}, its sign left out.",
     )
-    share = recentred(value[1], draws[:, 1], n, way, share=True)
-    put("axis.pc1_share", share, f"The first component holds {share.value:.0%} of the variance between roles.")
     _, roles, counts = role_vectors(at_layer(part, layer), keep)
     vectors = roles[counts > 0, 0].astype(np.float64)
-    count = components_for(vectors, [d.roles[counts > 0] for d in crossed])
+    drawn = [d.roles[counts > 0] for d in crossed]
+    share = first_share_for(vectors, _noise_of_means(part, layer, keep), drawn)
+    put("axis.pc1_share", share, f"The first component holds {share.value:.0%} of the variance between roles.")
+    count = components_for(vectors, drawn)
     put("axis.pcs_70", count, f"{count.value:.0f} components hold 70% of it.")
     rng = np.random.default_rng(stable_seed("parallel", n))
 
@@ -99,6 +100,18 @@ def components(part: Replies, layer: int, keep: Bools | None, crossed: list[Draw
         "parallel analysis against permuted columns; bootstrap over roles, spread around the value", "components",
     )  # fmt: skip
     put("axis.pcs_beyond_noise", noise, f"{beyond} components stand out from permuted data.")
+
+
+def _noise_of_means(part: Replies, layer: int, keep: Bools | None) -> F64:
+    """Covariance of a role's mean over its replies, from the scatter of replies within roles, ``(hidden, hidden)``."""
+    rows = ~part.home & (True if keep is None else keep)
+    x, role = part.means[rows, layer].astype(np.float64), part.role[rows]
+    ids, of, sizes = np.unique(role, return_inverse=True, return_counts=True)
+    sums = np.zeros((len(ids), x.shape[1]))
+    np.add.at(sums, of, x)
+    off = x - (sums / sizes[:, None])[of]
+    free = len(x) - len(ids)
+    return off.T @ off / max(free, 1) * float(np.mean(1 / sizes))
 
 
 def controls(

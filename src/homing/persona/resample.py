@@ -20,7 +20,17 @@ from homing.persona.rollouts import Replies
 from homing.persona.space import Split, axis_weights, blocks_of
 from homing.stats.estimate import Estimate
 
-__all__ = ["LEVEL", "Draw", "components_for", "percentiles", "recentred", "roles_below", "sign_free", "split_half"]
+__all__ = [
+    "LEVEL",
+    "Draw",
+    "components_for",
+    "first_share_for",
+    "percentiles",
+    "recentred",
+    "roles_below",
+    "sign_free",
+    "split_half",
+]
 
 F64 = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -68,35 +78,27 @@ def percentiles(value: float, draws: F64, n: int, method: str, unit: str = "") -
     return Estimate(value, min(low, value), max(high, value), LEVEL, n, unit, method)
 
 
-def _logit(p: F64) -> F64:
-    q = np.clip(p, 1e-6, 1 - 1e-6)
-    return np.log(q / (1 - q))
+def _shifted(value: float, draws: F64, *, reach: bool = False) -> tuple[float, float]:
+    """Ends of the draws' spread put around a cosine, in Fisher's z.
 
-
-def _shifted(value: float, draws: F64, *, share: bool = False, reach: bool = False) -> tuple[float, float]:
-    """Ends of the draws' spread put around the value: of a cosine in Fisher's z, of a share on the logit scale.
-
-    Resampled replies are fewer distinct ones than real ones, so cosines of draws sit lower and shares of leading
-    components higher; only their spread is used. As far as draws lie from the value, so far the value lies from the
-    truth, in the mean; with ``reach`` the end on that side goes as far again.
+    Resampled replies are fewer distinct ones than real ones, so cosines of draws sit lower; only their spread is used. As
+    far as draws lie from the value, so far the value lies from the truth, in the mean; with ``reach`` the end on that side
+    goes as far again.
     """
     good = draws[np.isfinite(draws)]
     if not np.isfinite(value) or len(good) < 20:
         return -np.inf, np.inf
-    if share:
-        z, at = _logit(good), float(_logit(np.asarray(value)))
-    else:
-        z, at = np.arctanh(np.clip(good, -0.999999, 0.999999)), float(np.arctanh(np.clip(value, -0.999999, 0.999999)))
+    z, at = np.arctanh(np.clip(good, -0.999999, 0.999999)), float(np.arctanh(np.clip(value, -0.999999, 0.999999)))
     low, high = at + np.percentile(z, [2.5, 97.5]) - np.median(z)
     if reach:
         shift = at - float(np.median(z))
         low, high = low + min(shift, 0.0), high + max(shift, 0.0)
-    return (1 / (1 + np.exp(-low)), 1 / (1 + np.exp(-high))) if share else (float(np.tanh(low)), float(np.tanh(high)))
+    return float(np.tanh(low)), float(np.tanh(high))
 
 
-def recentred(value: float, draws: F64, n: int, method: str, *, share: bool = False) -> Estimate:
-    """Estimate of a cosine or a share with the ends of :func:`_shifted`."""
-    low, high = _shifted(value, draws, share=share)
+def recentred(value: float, draws: F64, n: int, method: str) -> Estimate:
+    """Estimate of a cosine with the ends of :func:`_shifted`."""
+    low, high = _shifted(value, draws)
     return Estimate(value, float(min(low, value)), float(max(high, value)), LEVEL, n, "", method)
 
 
@@ -186,6 +188,45 @@ def components_for(roles: F64, draws: Sequence[NDArray[np.int64]], *, share: flo
     low = value + float(np.percentile(both[:, 0], 2.5) - np.median(both[:, 0]))
     high = float(np.percentile(held, 97.5))
     return Estimate(value, max(1.0, min(low, value)), max(high, value), LEVEL, len(roles), "components", method)
+
+
+def first_share_for(roles: F64, noise: F64, draws: Sequence[NDArray[np.int64]]) -> Estimate:
+    """Share of the variance between roles that their first principal component holds.
+
+    The noise of role means over few replies is taken off both. The component is fitted to these very roles and holds
+    more of their variance than of other roles'; of roles that a draw left out it holds less. As with the count of
+    components, the interval runs from the one to the other, each with the spread of the draws.
+
+    Args:
+        roles: role vectors ``(roles, hidden)``. ``noise``: covariance of their means over replies, ``(hidden, hidden)``.
+        draws: how often each role stands in a draw, ``(roles,)`` each.
+    """
+    noisy = float(np.trace(noise))
+
+    def held_by(u: F64, of: F64) -> float:
+        centred = of - of.mean(axis=0)
+        total = float((centred**2).sum()) / (len(of) - 1) - noisy
+        along = float(((centred @ u) ** 2).sum()) / (len(of) - 1) - float(u @ noise @ u)
+        return float(np.clip(along / total, 0.0, 1.0)) if total > 0 else math.nan
+
+    def first(of: F64) -> F64:
+        return np.linalg.svd(of - of.mean(axis=0), full_matrices=False)[2][0]
+
+    value = held_by(first(roles), roles)
+    fitted: list[float] = []
+    apart: list[float] = []
+    for drawn in draws:
+        took, left = np.repeat(roles, drawn, axis=0), roles[drawn == 0]
+        if len(left) > 1 and len(took) > 1:
+            u = first(took)
+            fitted.append(held_by(u, took))
+            apart.append(held_by(u, left))
+    method = "roles at hand, and the roles left out of each draw; noise of few replies taken out"
+    if not np.isfinite([value, *fitted, *apart]).all() or len(fitted) < 20:
+        return Estimate(math.nan, -math.inf, math.inf, LEVEL, len(roles), "", method)
+    down, up = (float(v) for v in np.percentile(fitted, [2.5, 97.5]) - np.median(fitted))
+    low = max(0.0, float(np.median(apart)) + down)
+    return Estimate(value, min(low, value), min(1.0, value + up), LEVEL, len(roles), "", method)
 
 
 def _reached(variances: F64, share: float, total: float | None = None) -> float:

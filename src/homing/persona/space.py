@@ -336,7 +336,7 @@ class _Spread:
         if spread <= 0:  # one reply a class: there is no spread to learn from
             return self.gap
         eye = np.eye(len(self.cov))
-        return np.linalg.solve((1 - shrinkage) * self.cov + shrinkage * spread * eye, self.gap)
+        return np.asarray(np.linalg.solve((1 - shrinkage) * self.cov + shrinkage * spread * eye, self.gap), np.float64)
 
 
 def discriminant_cosines(replies: Replies, layer: int, splits: list[Split], *, kept: Bools | None = None) -> F64:

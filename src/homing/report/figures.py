@@ -130,10 +130,10 @@ def persona_map(m: PersonaMap) -> Markup:
         )
         return scatter(
             dots,
-            label=f"Persona map: {len(m.roles)} roles by position on the axis, home at 1",
+            label=f"Persona map: {len(m.roles)} roles by position, home at 1",
             width=width,
             height=560 if width > 500 else 420,
-            x_title="position on the axis",
+            x_title="position",
             y_title="second component",
             rules=(Rule(0.0, "mean role"), Rule(1.0, "home", "home")),
         )

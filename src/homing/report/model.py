@@ -101,7 +101,7 @@ class RolePoint:
     """One role on the map.
 
     Args:
-        name, kind: as its file gives them. ``position``: on the axis, 0 = mean role, 1 = home.
+        name, kind: as its file gives them. ``position``: 0 = mean role, 1 = home.
         second: coordinate on the second principal component, in its own standard deviations.
         replies: how many replies are behind it.
     """
@@ -119,7 +119,7 @@ class PersonaMap:
 
     Args:
         layer: where it was read. ``roles``: every role. ``home_second``: home's coordinate on the second component.
-        home_position: home on the axis; 1 up to its own uncertainty. ``home_label``: what home is, in words.
+        home_position: where home reads; 1 up to its own uncertainty. ``home_label``: what home is, in words.
         home_percentile: share of roles that lie below home, 0 to 1. ``variance``: shares of variance of PC1 and PC2.
     """
 

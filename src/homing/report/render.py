@@ -47,7 +47,11 @@ GLOSSARY = (
     Row("Axis", "The direction inside the model that leads from the average role to home."),
     Row(
         "Position",
-        "How far along the axis a reply lies: 0 is the average role, 1 is home. It says nothing about good or bad.",
+        "How near home a reply reads: 0 is the average role, 1 is home. It says nothing about good or bad.",
+    ),
+    Row(
+        "Reader",
+        "The direction that positions are read with: the axis, turned away from what makes replies of one speaker differ.",
     ),
     Row("Drift", "Position of a reply in its conversation, minus that of a reply to the same message asked afresh."),
     Row(

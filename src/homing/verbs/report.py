@@ -51,7 +51,7 @@ MEANING: Mapping[str, tuple[str, str]] = {
     "axis.split_half": ("Reliability of the axis", "The same, stepped up to the whole sample by Spearman-Brown."),
     "axis.auroc_one": (
         "One reply: home or a role?",
-        "Chance that a home reply lies above a role's reply on the axis; 0.5 is guessing.",
+        "Chance that a home reply reads above a role's reply; 0.5 is guessing.",
     ),
     "axis.auroc_three": ("Three replies: home or a role?", "The same for the mean of three replies of one speaker."),
     "axis.auroc_predicted_one": (
@@ -60,9 +60,13 @@ MEANING: Mapping[str, tuple[str, str]] = {
     ),
     "axis.auroc_predicted_three": ("Predicted for three replies", "From the variance components alone."),
     "axis.auroc_ceiling": ("Ceiling", "What unlimited replies could reach: home sits among the roles."),
+    "axis.auroc_axis": (
+        "Along the axis itself",
+        "One reply again, read along the difference of means that the cap acts along, instead of with the reader.",
+    ),
     "axis.auroc_linear": (
         "A linear classifier instead",
-        "Regularised, fitted on the same halves: what a single direction gives away.",
+        "Shrunk less than the reader, fitted on the same halves: what the reader gives away to be steady.",
     ),
     "axis.linear_agreement": (
         "Agreement of the classifier",
