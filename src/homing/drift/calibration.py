@@ -308,6 +308,10 @@ class Delay:
     turns: Estimate
 
 
+FEWEST_DELAYS = 20
+"""Delays are skewed whole numbers: of some 11 of them a bootstrap covers 92.4% where it says 95%, studentised or not."""
+
+
 def detection_delay(
     calibration: Calibration,
     drifts: Sequence[Sequence[float]],
@@ -333,4 +337,8 @@ def detection_delay(
     found = wilson(len(delays), len(data), unit="of conversations")
     if not delays:
         return Delay(found, Estimate(math.nan, -math.inf, math.inf, 0.95, 0, "turns", "never found"))
+    if len(delays) < FEWEST_DELAYS:
+        latest = float(max(len(d) for d, _ in data) - start)
+        how = f"{len(delays)} found, too few for an interval: all that it can be"
+        return Delay(found, Estimate(float(np.mean(delays)), 1.0, latest, 0.95, len(delays), "turns", how))
     return Delay(found, bootstrap_mean(delays, seed=seed, unit="turns"))
