@@ -74,7 +74,11 @@ class WorkDir:
                     f"{self.directory} holds work of another plan (different: {', '.join(changed[:6])});"
                     " go on with the same arguments, or choose another --out directory"
                 )
-        self._write(plan_file, canonical(self.plan).encode())
+        try:
+            self._write(plan_file, canonical(self.plan).encode())
+        except InputError:
+            self._lock.close()
+            raise
         return self
 
     def __exit__(

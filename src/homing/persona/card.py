@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,6 @@ from homing.persona.space import (
     cross_scores,
     discriminant_cosines,
     random_splits,
-    split_cosines,
 )
 from homing.stats import wilson
 from homing.stats.estimate import Estimate, Finding
@@ -40,8 +40,12 @@ class LayerFigures:
     """What tuning saw at one layer: median split-half cosine and held-out AUROC, on tuning replies only."""
 
     layer: int
-    split_half: float
-    auroc: float
+    split_half: Estimate
+    auroc: Estimate
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object."""
+        return {"layer": self.layer, "split_half": self.split_half.to_json(), "auroc": self.auroc.to_json()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,23 +89,24 @@ def _compact(replies: Replies) -> Replies:
 def select_layer(replies: Replies, tune: Bools, *, seed: int) -> Selection:
     """Choose the read layer on tuning replies: best held-out AUROC, smoothed over neighbours, where the axis is stable."""
     part = _compact(replies.take(tune))
-    cosines = np.median(split_cosines(part, random_splits(part, 60, seed=stable_seed("select", seed))), axis=0)
-    areas = np.array(
-        [
-            auroc(cross_scores(part, i, partitions=4, seed=stable_seed("select", seed, i)).reader, part.home)
-            for i in range(len(replies.layers))
-        ]
-    )
-    areas = np.nan_to_num(areas, nan=0.5)  # a layer that could not be scored is worth a guess
+    splits = random_splits(part, 60, seed=stable_seed("select", seed))
+    rng = np.random.default_rng(stable_seed("select draws", seed))
+    weights = [Draw.of(part, rng).weights for _ in range(100)]
+    figures: list[LayerFigures] = []
+    for i, layer in enumerate(replies.layers):
+        scores = cross_scores(part, i, partitions=4, seed=stable_seed("select", seed, i)).reader
+        area = percentiles(
+            auroc(scores, part.home), np.array([auroc(scores, part.home, w) for w in weights]),
+            int(part.role.max()) + 1, "held-out tuning replies; two-way bootstrap over roles and questions",
+        )  # fmt: skip
+        figures.append(LayerFigures(layer, split_half(at_layer(part, i), splits), area))
+    cosines = np.array([f.split_half.value for f in figures])
+    areas = np.nan_to_num([f.auroc.value for f in figures], nan=0.5)  # what could not be scored is worth a guess
     smooth = np.array([areas[max(0, i - 1) : i + 2].mean() for i in range(len(areas))])
     stable = cosines >= cosines.max() - 0.10
     best = int(np.argmax(np.where(stable, smooth, -np.inf)))
-    figures = tuple(
-        LayerFigures(layer, float(c), float(a)) for layer, c, a in zip(replies.layers, cosines, areas, strict=True)
-    )
-    return Selection(
-        replies.layers[best], figures, tuple(int(r) for r in np.unique(replies.role[tune & ~replies.home]))
-    )
+    barred = tuple(int(r) for r in np.unique(replies.role[tune & ~replies.home]))
+    return Selection(replies.layers[best], tuple(figures), barred)
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,7 +103,7 @@ class RolePoint:
     Args:
         name, kind: as its file gives them. ``position``: 0 = mean role, 1 = home.
         second: coordinate on the second principal component, in its own standard deviations.
-        replies: how many replies are behind it.
+        replies: how many replies are behind it. ``kept``: those that a judge took to be in role; None: no filter.
     """
 
     name: str
@@ -111,6 +111,7 @@ class RolePoint:
     position: Estimate
     second: float
     replies: int
+    kept: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -240,7 +240,7 @@ def persona_section(persona: Persona, plan: MapPlan) -> Section:
         "variance": [float(s) for s in shares[:20]],
         "selection": {
             "read_layer": persona.selection.read_layer,
-            "layers": [[f.layer, f.split_half, f.auroc] for f in persona.selection.layers],
+            "layers": [f.to_json() for f in persona.selection.layers],
             "barred_roles": [plan.design.roles[i].id for i in persona.selection.barred],
         },
         "card": {k: f.to_json() for k, f in persona.card.items()},

@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.special import stdtrit  # pyright: ignore[reportMissingTypeStubs]
@@ -214,7 +215,7 @@ def _map(identity: Identity, found: Mapping[str, Finding]) -> PersonaMap | Absen
             "",
             "over replies, Student's t",
         )
-        roles.append(RolePoint(r["name"], r["kind"], p, r["second"], r["replies"]))
+        roles.append(RolePoint(r["name"], r["kind"], p, r["second"], r["replies"], r.get("kept")))
     percentile = measured(found, "axis.home_percentile")
     if percentile is None:
         return Absent("home's percentile among the roles could not be measured")
@@ -232,11 +233,15 @@ def _layers(identity: Identity) -> AxisLayers:
     data = identity.section("persona").data
     acts = tuple(identity.section("cap").data["cap"]["layers"]) if "cap" in identity.sections else ()
     barred = len(data["selection"]["barred_roles"])
-    how = f"tuning half only ({barred} roles), no interval"
-    rows = tuple(
-        LayerRow(layer, point(split, n=barred, method=how), point(auroc, n=barred, method=how))
-        for layer, split, auroc in data["selection"]["layers"]
-    )
+
+    def row(seen: list[Any] | dict[str, Any]) -> LayerRow:
+        if isinstance(seen, list):  # version 1 of the section kept values alone
+            layer, *values = seen
+            how = f"tuning half only ({barred} roles), no interval"
+            return LayerRow(layer, *(point(v, n=barred, method=how) for v in values))
+        return LayerRow(seen["layer"], Estimate.from_json(seen["split_half"]), Estimate.from_json(seen["auroc"]))
+
+    rows = tuple(row(seen) for seen in data["selection"]["layers"])
     note = (
         "These figures chose the read layer, on roles that report nothing else; the card's figures come from the rest."
     )
