@@ -17,7 +17,13 @@ from homing.cli.settings import load_settings, opening_options, refuse_half
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Directory of the identity.")
 @click.option("--seed", type=click.IntRange(min=0))
 @click.option("--precision", type=click.FloatRange(min=0, min_open=True), help="Stop at this half width of the axis.")
-@click.option("--judge", type=click.Choice(["auto", "likelihood", "rules", "none"]), default="auto", show_default=True)
+@click.option(
+    "--judge",
+    default="auto",
+    show_default=True,
+    help="auto, likelihood, rules, none, or the address of an OpenAI-compatible endpoint (key: HOMING_JUDGE_KEY).",
+)
+@click.option("--judge-model", default="", help="The model to ask there.")
 @click.option(
     "--roles", type=click.Path(path_type=Path), help="A directory of role files, used beside the built-in ones."
 )
@@ -32,6 +38,7 @@ def command(
     seed: int | None,
     precision: float | None,
     judge: str,
+    judge_model: str,
     roles: Path | None,
     dtype: str | None,
     threads: int | None,
@@ -59,6 +66,7 @@ def command(
             out=out,
             precision=precision,
             judge=judge,
+            judge_model=judge_model,
             roles=roles,
         )
         lines = list(plan.describe())

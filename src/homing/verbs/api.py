@@ -96,7 +96,8 @@ class Identity(container.Identity):
         home: Path | str | None = None,
         seed: int = 0,
         precision: float | None = None,
-        judge: JudgeName = "auto",
+        judge: JudgeName | str = "auto",
+        judge_model: str = "",
         roles: Path | str | None = None,
         progress: Progress | None = None,
     ) -> Identity:
@@ -105,7 +106,8 @@ class Identity(container.Identity):
         Args:
             model: in float32. ``home``: a file that says what home is; None: the plain Assistant.
             precision: stop at this half width of the axis' split-half cosine; None: all rounds are sampled.
-            judge: ``auto`` runs the likelihood judge where the preset has it.
+            judge: ``auto`` runs the likelihood judge where the preset has it; an address asks ``judge_model`` behind an
+                OpenAI-compatible endpoint, with the key in ``HOMING_JUDGE_KEY``.
             roles: a folder of role files, used beside the built-in ones.
 
         Raises:
@@ -125,6 +127,7 @@ class Identity(container.Identity):
             out=Path(out),
             precision=precision,
             judge=judge,
+            judge_model=judge_model,
             roles=None if roles is None else Path(roles),
         )
         made = model.run(map_model(model.aio, plan, progress=progress or Silent()))

@@ -3,6 +3,7 @@
 # pyright: reportUnknownVariableType=false, reportUnknownMemberType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,9 +14,10 @@ from homing.errors import InputError
 from homing.identity import Section
 from homing.identity.work import WorkDir
 from homing.models.base import ChatModel
+from homing.models.completions import Completions
 from homing.persona.axis import Axis
 from homing.persona.card import Selection, filtered_cosine, measure, select_layer, tuning_rows
-from homing.persona.judge import JudgedItem, JudgeGate, gate, in_role_scores, load_gold, rule_scores
+from homing.persona.judge import JudgedItem, JudgeGate, asked_scores, gate, in_role_scores, load_gold, rule_scores
 from homing.persona.plan import opening
 from homing.persona.rollouts import Replies, ask
 from homing.persona.scale import Scale
@@ -119,6 +121,10 @@ async def _judge(
     async def score(items: list[JudgedItem], name: str) -> NDArray[np.float64]:
         if plan.judging == "rules":
             return rule_scores(items)
+        if "://" in plan.judge:
+            judge = Completions(plan.judge, plan.judge_model, os.environ.get("HOMING_JUDGE_KEY", ""))
+            asked = f"{name}-{stable_seed(plan.judging):x}"  # another judge's answers stand apart
+            return await asked_scores(judge.ask, items, work=work, name=asked, advance=progress.advance)
         return await in_role_scores(
             model,
             items,

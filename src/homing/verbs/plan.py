@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from homing.errors import InputError
+from homing.models.completions import Completions
 from homing.persona.judge import load_gold
 from homing.persona.plan import PRESETS, Design, Preset, PresetName, design_cells
 from homing.persona.questions import load_questions
@@ -44,7 +45,8 @@ class MapPlan:
         home: the file that says what home is, or None for the plain Assistant. ``seed``: of everything.
         out: where the identity goes; unfinished work lies in ``out/work``.
         precision: wanted half width of the axis' split-half cosine; None: all rounds are sampled.
-        judge: ``auto`` runs the likelihood judge where the preset has it; ``rules`` costs nothing and knows less.
+        judge: ``auto`` runs the likelihood judge where the preset has it; ``rules`` costs nothing and knows less; an
+            address asks ``judge_model`` behind an OpenAI-compatible endpoint.
     """
 
     model: str
@@ -55,14 +57,15 @@ class MapPlan:
     seed: int
     out: Path
     precision: float | None
-    judge: JudgeName
+    judge: JudgeName | str
+    judge_model: str = ""
 
     @property
-    def judging(self) -> Literal["likelihood", "rules", "none"]:
-        """Which judge runs."""
+    def judging(self) -> str:
+        """Which judge runs: ``likelihood``, ``rules``, ``none``, or the model and the address that are asked."""
         if self.judge == "auto":
             return "likelihood" if self.preset.judge else "none"
-        return self.judge
+        return self.judge if self.judge in JUDGES else f"{self.judge_model} at {self.judge}"
 
     @property
     def split(self) -> dict[str, int]:
@@ -97,7 +100,7 @@ class MapPlan:
     def steps(self) -> int:
         """Steps of the progress bar: replies made, and replies judged, those of the gold set among them."""
         judged = 0
-        if self.judging == "likelihood":
+        if self.judging not in ("rules", "none"):
             ids = {r.id for r in self.design.roles}
             judged = self.split["roles"] + sum(g.role in ids for g in load_gold())
         return sum(self.split.values()) + judged
@@ -165,6 +168,7 @@ def plan_map(
     out: Path,
     precision: float | None = None,
     judge: str = "auto",
+    judge_model: str = "",
     roles: Path | None = None,
 ) -> MapPlan:
     """Make the plan; reads content, opens no model.
@@ -176,9 +180,11 @@ def plan_map(
     if preset not in names:
         raise InputError(f"preset {preset!r} is unknown; use one of {', '.join(names)}")
     if judge not in JUDGES:
-        raise InputError(f"judge {judge!r} is unknown; use one of {', '.join(JUDGES)}")
+        if "://" not in judge:
+            raise InputError(f"judge {judge!r} is unknown; use one of {', '.join(JUDGES)}, or an address")
+        Completions(judge, judge_model)
     if precision is not None and not 0.005 <= precision <= 0.5:
         raise InputError(f"precision is {precision}; it is a half width of a cosine, between 0.005 and 0.5")
     chosen = PRESETS[preset]
     design = design_cells(load_roles(roles), load_questions(), load_home(home), preset=chosen, seed=seed)
-    return MapPlan(model, preset, chosen, design, home, seed, Path(out), precision, judge)
+    return MapPlan(model, preset, chosen, design, home, seed, Path(out), precision, judge, judge_model)
