@@ -144,6 +144,14 @@ def test_card_refuses_an_extreme_home_where_home_is_middling() -> None:
     assert abs(card["confound.length_auroc"].estimates["value"].value - 0.5) < 0.15
 
 
+def test_a_share_of_what_is_all_noise_is_not_measured() -> None:
+    """Roles that do not differ: what their means differ by is the noise of their replies, and no share of it is claimed."""
+    replies, _ = planted_replies(gap=4.0, role_sd=0.0, question_sd=0.0, per_role=4, noise_sd=4.0, seed=2)
+    tune = tuning_rows(replies, seed=0)
+    found = measure(replies, select_layer(replies, tune, seed=0), tune, seed=0, draws=40)["axis.pc1_share"]
+    assert found.regime == "not_measurable" and "noise of replies" in found.reason
+
+
 def test_tuning_roles_do_not_report() -> None:
     replies, _ = planted_replies(gap=5.0)
     tune = tuning_rows(replies, seed=0)

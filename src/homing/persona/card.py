@@ -216,11 +216,11 @@ def measure(
     n_roles = int(part.role.max()) + 1
     out: dict[str, Finding] = {}
 
-    def put(name: str, value: Estimate, verdict: str) -> None:
+    def put(name: str, value: Estimate, verdict: str, why_not: str = "too few replies to resample") -> None:
         if np.isfinite(value.value):
             out[name] = Finding(name, {"value": value}, verdict=verdict)
         else:
-            out[name] = Finding(name, {"value": value}, "not_measurable", "too few replies to resample", verdict)
+            out[name] = Finding(name, {"value": value}, "not_measurable", why_not, verdict)
 
     read = at_layer(part, layer)
     splits = random_splits(part, max(100, draws // 2), seed=stable_seed("splits", seed))

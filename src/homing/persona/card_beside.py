@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,12 @@ __all__ = ["Put", "at_layer", "auroc", "components", "confounds", "controls"]
 
 F64 = NDArray[np.float64]
 Bools = NDArray[np.bool_]
-Put = Callable[[str, Estimate, str], None]
+
+
+class Put(Protocol):
+    """Adds a finding to a card: its name, value and verdict, and why it could not be measured where it could not."""
+
+    def __call__(self, name: str, value: Estimate, verdict: str, why_not: str = ...) -> None: ...
 
 
 def auroc(scores: F64, positive: Bools, weights: F64 | None = None) -> float:
@@ -84,7 +89,10 @@ def components(part: Replies, layer: int, keep: Bools | None, crossed: list[Draw
     vectors = roles[counts > 0, 0].astype(np.float64)
     drawn = [d.roles[counts > 0] for d in crossed]
     share = first_share_for(vectors, _noise_of_means(part, layer, keep), drawn)
-    put("axis.pc1_share", share, f"The first component holds {share.value:.0%} of the variance between roles.")
+    put(
+        "axis.pc1_share", share, f"The first component holds {share.value:.0%} of the variance between roles.",
+        "with so few replies a role, their means differ hardly more than the noise of replies makes them",
+    )  # fmt: skip
     count = components_for(vectors, drawn)
     put("axis.pcs_70", count, f"{count.value:.0f} components hold 70% of it.")
     rng = np.random.default_rng(stable_seed("parallel", n))
