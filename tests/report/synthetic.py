@@ -72,13 +72,13 @@ def _map(rng: np.random.Generator, count: int) -> PersonaMap:
     for i in range(count):
         name = NAMES[i % len(NAMES)].replace("_", " ") + ("" if i < len(NAMES) else f" {i // len(NAMES) + 1}")
         roles.append(RolePoint(name, KINDS[i % 12], est(float(rng.normal(0, 0.75)), 0.18, 24), float(rng.normal()), 24))
-    return PersonaMap(21, tuple(roles), est(1.0, 0.08, 640), 0.4, est(0.87, 0.05, count), (0.33, 0.14), "home")
+    return PersonaMap(21, tuple(roles), est(1.0, 0.08, 640), 0.4, est(0.87, 0.05, count), est(0.33, 0.05), "home")
 
 
 def _layers() -> AxisLayers:
     def row(i: int) -> LayerRow:
         r = 0.55 + 0.4 / (1 + math.exp(-(i - 13) / 2.5))
-        return LayerRow(i, est(r, 0.12 - 0.003 * i), est(0.55 + 0.2 * r * i / 30, 0.04), est(0.4 + 0.02 * i, 0.06))
+        return LayerRow(i, est(r, 0.12 - 0.003 * i), est(0.55 + 0.2 * r * i / 30, 0.04))
 
     return AxisLayers(tuple(row(i) for i in range(30)), 21, tuple(range(16, 24)), "Layers chosen on the tuning half.")
 

@@ -142,7 +142,7 @@ def persona_map(m: PersonaMap) -> Markup:
 
 
 def layer_panels(a: AxisLayers) -> Markup:
-    """Three panels, one a quantity, over the layers of the model."""
+    """Two panels, one a quantity, over the layers of the model."""
     acts = sorted(a.act_layers)
     spans = [Span(a.read_layer - 0.15, a.read_layer + 0.15, "read", "read")]
     if acts:
@@ -152,7 +152,6 @@ def layer_panels(a: AxisLayers) -> Markup:
     panels: tuple[tuple[str, str, tuple[float, ...]], ...] = (
         ("reliability", "Reliability of the axis", ()),
         ("auroc", "Home told from a role (AUROC)", (0.5,)),
-        ("spread", "Spread of the roles", ()),
     )
     for field, title, lines in panels:
         points = tuple((float(r.layer), e) for r in a.rows if (e := getattr(r, field)) is not None)
@@ -163,7 +162,7 @@ def layer_panels(a: AxisLayers) -> Markup:
         out.append(
             band_curve(
                 [Series("", points, "axis-line", tips)],
-                label=f"{title} by layer; the axis is read at layer {a.read_layer}",
+                label=f"{title} by layer; positions are read at layer {a.read_layer}",
                 width=340,
                 height=230,
                 title=title,

@@ -121,7 +121,8 @@ class PersonaMap:
     Args:
         layer: where it was read. ``roles``: every role. ``home_second``: home's coordinate on the second component.
         home_position: where home reads; 1 up to its own uncertainty. ``home_label``: what home is, in words.
-        home_percentile: share of roles that lie below home, 0 to 1. ``variance``: shares of variance of PC1 and PC2.
+        home_percentile: share of roles that lie below home, 0 to 1. ``first_share``: share of the variance
+            between roles that the first component holds; None: not measurable.
     """
 
     layer: int
@@ -129,7 +130,7 @@ class PersonaMap:
     home_position: Estimate
     home_second: float
     home_percentile: Estimate
-    variance: tuple[float, ...] = ()
+    first_share: Estimate | None = None
     home_label: str = "home"
 
 
@@ -140,7 +141,6 @@ class LayerRow:
     layer: int
     reliability: Estimate | None = None
     auroc: Estimate | None = None
-    spread: Estimate | None = None
 
 
 @dataclass(frozen=True, slots=True)

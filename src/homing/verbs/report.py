@@ -225,7 +225,7 @@ def _map(identity: Identity, found: Mapping[str, Finding]) -> PersonaMap | Absen
         home_position=scale.position(1.0),
         home_second=data["home_second"],
         home_percentile=percentile,
-        variance=tuple(data["variance"][:2]),
+        first_share=measured(found, "axis.pc1_share"),
     )
 
 
