@@ -11,19 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from homing.engine.base import Act
+from homing.engine.rows import Log
 from homing.engine.torch.kv import RowKV
-from homing.engine.torch.probe import CODE, SPANS, Wants
-from homing.engine.torch.runner import Log
+from homing.engine.wants import CODE, Wants, effective
 
-__all__ = ["Prefix", "PrefixStore", "effective"]
+__all__ = ["Prefix", "PrefixStore"]
 
 Key = tuple[str, tuple[int, ...], tuple[Act, ...], bytes]
-
-
-def effective(acts: Sequence[Act], codes: NDArray[np.int8]) -> tuple[Act, ...]:
-    """The acts that touch any of these tokens."""
-    here = {SPANS[c] for c in np.unique(codes) if c >= 0}
-    return tuple(a for a in acts if a.spans & here)
 
 
 @dataclass(eq=False)
@@ -44,8 +38,8 @@ class Prefix:
     def bytes(self) -> int:
         """Memory of keys, values and readings."""
         kv = sum(t.numel() * t.element_size() for pair in self.kv.values() for t in pair)
-        sums = sum(t.numel() * t.element_size() for t in self.log.sums.values())
-        return kv + sums + sum(a.nbytes for a in (*self.log.readings.values(), *self.log.fired.values()))
+        log = self.log
+        return kv + sum(a.nbytes for a in (*log.sums.values(), *log.readings.values(), *log.fired.values()))
 
     def serves(self, wants: Wants, codes: NDArray[np.int8]) -> bool:
         """Whether everything that a row wants of these tokens was read on them."""
@@ -70,7 +64,7 @@ class Prefix:
         p = len(self.tokens)
         for key, got in self.log.readings.items():
             log.readings.setdefault(key, np.full(log.tokens, np.nan, np.float32))[:p] = got
-        log.sums.update({k: v.clone() for k, v in self.log.sums.items()})
+        log.sums.update({k: v.copy() for k, v in self.log.sums.items()})
         index = {a: k for k, a in enumerate(wants.acts)}
         for (k, layer), got in self.log.fired.items():
             at = index.get(self.acts[k])
