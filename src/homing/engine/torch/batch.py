@@ -12,10 +12,10 @@ import torch
 
 from homing.engine.base import Score, SpanKind, Step
 from homing.engine.loop import Left
+from homing.engine.prefixes import Prefix, PrefixStore
 from homing.engine.rows import Log, Row
 from homing.engine.score import ScoreJob
 from homing.engine.torch.kv import SlotCache
-from homing.engine.torch.prefixes import Prefix, PrefixStore
 from homing.engine.torch.probe import Plan, Readout
 from homing.engine.torch.runner import Feed, Runner, batches
 from homing.engine.torch.sampler import Sampler
@@ -124,7 +124,8 @@ class Batch:
             for k, i in enumerate(group):
                 f = feeds[i]
                 kv = scratch.take(k, scratch.clock - len(f.tokens), scratch.clock)
-                made.append((asked[i][0].job.tenant, Prefix(tuple(f.tokens), f.codes, f.wants.acts, kv, f.log)))
+                size = sum(t.numel() * t.element_size() for pair in kv.values() for t in pair)
+                made.append((asked[i][0].job.tenant, Prefix(tuple(f.tokens), f.codes, f.wants.acts, kv, f.log, size)))
         for tenant, prefix in made:
             self.store.add(tenant, prefix)
         out: list[Feed] = []

@@ -13,9 +13,9 @@ from torch import nn
 from homing.engine.base import EngineInfo, Sampling
 from homing.engine.front import Front
 from homing.engine.loop import Loop
+from homing.engine.prefixes import PrefixStore
 from homing.engine.torch.batch import Batch
 from homing.engine.torch.layers import find, text_config
-from homing.engine.torch.prefixes import PrefixStore
 from homing.engine.torch.probe import Probe, Table
 from homing.engine.torch.runner import Runner
 from homing.engine.torch.sampler import generator_for
