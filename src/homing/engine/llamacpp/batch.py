@@ -34,7 +34,6 @@ class _Feed:
     Attributes:
         codes: span codes, which decide where acts touch. ``read``: the same, -1 where nothing is read.
         known: so many leading tokens are in the sequence already. ``wanted``: which of the rest give logits.
-        got: what was made of each wanted token's logits, by token.
     """
 
     sequence: int
@@ -336,12 +335,12 @@ class LlamaBatch:
             take: told of each wanted token's logits: feed, token, logits (a view, to be used at once).
         """
         last = self.context.weights.layers - 1
-        keys = [
-            (i, span)
-            for i, f in enumerate(feeds)
-            for span in dict.fromkeys(m.span for m in f.wants.means)
-            if (f.read[f.known :] == CODE[span]).any()
-        ]
+        keys: list[tuple[int, SpanKind]] = []
+        for i, f in enumerate(feeds):
+            here = set(f.read[f.known :].tolist())
+            for span in SPANS:
+                if CODE[span] in here and any(m.span == span for m in f.wants.means):
+                    keys.append((i, span))
         self._arm([f.wants for f in feeds], [], extra=len(keys))
         sum_at = {key: k for k, key in enumerate(keys)}
         flat = [(i, t) for i, f in enumerate(feeds) for t in range(f.known, len(f.tokens))]
@@ -355,7 +354,7 @@ class LlamaBatch:
                 np.array([feeds[i].codes[t] for i, t in part], np.int32),
                 np.array(
                     [
-                        sum_at.get((i, SPANS[feeds[i].read[t]]), -1) if feeds[i].read[t] >= 0 else -1
+                        sum_at.get((i, SPANS[int(feeds[i].read[t])]), -1) if feeds[i].read[t] >= 0 else -1
                         for i, t in part
                     ],
                     np.int32,
@@ -374,19 +373,15 @@ class LlamaBatch:
         sums = self.tables.arrays["sums"]
         for (i, span), k in sum_at.items():
             log = feeds[i].log
-            for m in feeds[i].wants.means:
-                if m.span == span:
-                    for layer in m.layers:
-                        before = log.sums.get((layer, span))
-                        now = sums[k, layer].astype(np.float32)
-                        log.sums[layer, span] = now if before is None else before + now
-        for f in feeds:
-            f.wants = Wants(f.wants.acts, f.wants.reads, f.wants.means)
+            for layer in sorted({x for m in feeds[i].wants.means if m.span == span for x in m.layers}):
+                before = log.sums.get((layer, span))
+                now = sums[k, layer].astype(np.float32)
+                log.sums[layer, span] = now if before is None else before + now
 
     def _note(self, f: _Feed, token: int, row: int) -> None:
         if f.read[token] < 0:
             return
-        span = SPANS[f.read[token]]
+        span = SPANS[int(f.read[token])]
         for r in f.wants.reads:
             if span in r.spans:
                 k = self._direction[r.direction]

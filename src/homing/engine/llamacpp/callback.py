@@ -133,6 +133,7 @@ class Tables:
         self.reading({})
         self.summing((), 0)
         self._keep: Any = None
+        self.error: Exception | None = None
 
     def _put(self, name: str, value: NDArray[Any]) -> None:
         value = np.ascontiguousarray(value)
@@ -276,6 +277,14 @@ class _InPython:
         self.tables, self.lib = tables, lib
 
     def __call__(self, tensor: int, ask: bool, _user: int) -> bool:
+        """As callback.c; an error must not pass through the library, so it is kept, and told after the decode."""
+        try:
+            return self._call(tensor, ask)
+        except Exception as e:
+            self.tables.error = e
+            return True
+
+    def _call(self, tensor: int, ask: bool) -> bool:
         t = self.tables
         name: bytes = self.lib.ggml_get_name(tensor)
         digits = name[6:]
@@ -309,7 +318,7 @@ class _InPython:
         a = self.tables.arrays
         if want & READ:
             here = np.flatnonzero(a["reads"][rows])
-            for k in range(a["read_vectors"].shape[1]):
+            for k in range(a["read_vectors"].shape[1] if len(here) else 0):
                 a["projections"][layer, rows[here], k] = dot(h[here], a["read_vectors"][layer, k])
         if want & SUM:
             for r, row in enumerate(rows):
@@ -331,6 +340,8 @@ class _InPython:
                 if op["gate"] >= 0:
                     touched &= a["open"][rows[here], op["gate"]].astype(bool)
                 at = here[touched]
+                if not len(at):
+                    continue
                 v = a["vectors"][op["vector"]]
                 by = _moved(op, dot(h[at], v))
                 a["fired"][rows[at], op["fired"]] = by

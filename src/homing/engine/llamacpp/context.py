@@ -95,6 +95,7 @@ class Context:
         weights: the model. ``tables``: of the callback. ``library``: the compiled callback, or None for the Python one.
         cells: tokens that the pool holds. ``sequences``: most at once. ``threads``: of a decode.
         rows: most tokens of one decode. ``ubatch``: of one pass inside it.
+        exact: keys and values in float32 and attention in plain sums, so that a row gives the same alone and in company.
 
     Raises:
         EngineError: the library cannot make it, mostly for want of memory.
@@ -111,6 +112,7 @@ class Context:
         threads: int,
         rows: int = 2048,
         ubatch: int = 512,
+        exact: bool = True,
     ) -> None:
         self.weights, self.tables = weights, tables
         carrier, lib = weights.carrier, weights.carrier.lib
@@ -118,6 +120,9 @@ class Context:
         p = lib.llama_context_default_params()
         p.put(at.sizes, "4I", cells, rows, min(ubatch, rows), sequences)
         p.put(at.unified, "B", 1)
+        if exact:
+            p.put(at.flash_attention, "i", 0)
+            p.put(at.callback + 16, "2i", 0, 0)
         if tables is not None:
             p.put(at.callback, "2Q", *tables.hook(carrier, library))
         self.handle: int | None = lib.llama_init_from_model(weights.handle, p)
@@ -167,6 +172,9 @@ class Context:
             raise TooLong(f"the pool of {self.cells} tokens has no room for {n} more; ask for fewer or shorter rows")
         if code:
             raise EngineError(f"llama.cpp failed to decode {n} tokens (code {code}); open the model again")
+        if self.tables is not None and self.tables.error is not None:
+            error, self.tables.error = self.tables.error, None
+            raise error
         if self.tables is not None and self.tables.failed:
             raise EngineError(
                 f"layer {self.tables.failed - 1} of {self.weights.path.name} gave other rows than were asked for; this"

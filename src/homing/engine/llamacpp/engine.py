@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from homing.engine.base import EngineInfo, Sampling
 from homing.engine.front import Front
 from homing.engine.llamacpp.batch import LlamaBatch
@@ -17,11 +19,14 @@ from homing.engine.llamacpp.guard import ThreadGuard
 from homing.engine.llamacpp.sampler import generator_for
 from homing.engine.loop import Loop
 from homing.engine.wants import Known
+from homing.errors import ModelError
 
 __all__ = ["LlamaEngine"]
 
 _SUPPORTS = frozenset({"floor", "ceiling", "add", "ablate", "gate", "mean", "score", "thinking"})
 ROWS = 2048
+KNOWN = ("llama", "olmo2", "qwen2", "qwen3")
+"""Architectures that the tests write, open and hold."""
 
 
 class LlamaEngine(Front):
@@ -61,6 +66,7 @@ class LlamaEngine(Front):
             w, tables, library, cells=cells + 2 * longest, sequences=MOST_SEQUENCES, threads=threads, rows=ROWS
         )
         self._pool = pool
+        _prove(pool, tables)
         self._stops = w.stops
         self._info = EngineInfo(
             engine="llamacpp",
@@ -103,3 +109,25 @@ class LlamaEngine(Front):
 
     def _decode(self, tokens: list[int]) -> str:
         return b"".join(self.weights.piece(t) for t in tokens).decode("utf-8", "replace")
+
+
+def _prove(pool: Context, tables: Tables) -> None:
+    """Run two tokens and see that every layer's residual stream came by, with as many rows as were asked for.
+
+    Raises:
+        ModelError: a layer did not; names the architecture and those that are known to work.
+    """
+    w = pool.weights
+    v = np.full(w.hidden, 1.0, np.float32)
+    tables.reading({"probe": dict.fromkeys(range(w.layers), v)})
+    none, rows = np.full(2, -1, np.int32), np.arange(2)
+    tables.begin(none, np.zeros(2, np.int32), none, np.ones(2, np.uint8), rows)
+    pool.decode([0, 1 % w.vocab], [0, 1], [0, 0], np.ones(2, bool))
+    pool.clear()
+    missing = [i for i in range(w.layers) if tables.arrays["cursor"][i] != 2]
+    if missing:
+        raise ModelError(
+            f"{w.path.name} is of architecture {w.meta('general.architecture')!r}, whose graph does not show the residual"
+            f" stream of layer {missing[0]}; it can be run on torch. Known to work: {', '.join(KNOWN)}"
+        )
+    tables.reading({})

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from statistics import median
 
@@ -36,7 +36,7 @@ class ThreadGuard:
         self._alone = 0
 
     @contextmanager
-    def step(self, context: Context, rows: int) -> Iterator[None]:
+    def step(self, context: Context, rows: int) -> Generator[None]:
         """Time one decode of so many rows."""
         start = time.perf_counter()
         yield

@@ -38,8 +38,9 @@ def draw(logits: F32, sampling: Sampling, generator: np.random.Generator | None)
     top: tuple[tuple[int, float], ...] = ()
     if sampling.top_logprobs:
         k = min(sampling.top_logprobs, len(logits))
-        best = np.argpartition(-logits, k - 1)[:k]
-        best = best[np.lexsort((best, -logits[best]))]
+        best: NDArray[np.int64] = np.argpartition(-logits, k - 1)[:k]
+        best = np.sort(best)
+        best = best[np.argsort(-logits[best], kind="stable")]
         top = tuple((int(i), float(logits[i]) - norm) for i in best)
     return Drawn(token, float(logits[token]) - norm, top)
 
@@ -48,16 +49,21 @@ def _sample(logits: F32, sampling: Sampling, u: float) -> int:
     """Inverse transform of one uniform number."""
     y = logits.astype(np.float64) / sampling.temperature
     if sampling.top_p >= 1.0:
-        mass = np.exp(y - y.max()).cumsum()
-        return min(int(np.searchsorted(mass, u * mass[-1], side="right")), len(y) - 1)
-    norm = y.max() + np.log(np.exp(y - y.max()).sum())
+        mass: F64 = np.exp(y - y.max()).cumsum()
+        return min(_first_over(mass, u), len(y) - 1)
+    norm = float(y.max()) + float(np.log(np.exp(y - y.max()).sum()))
     k = min(_NUCLEUS, len(y))
-    order = np.argpartition(-y, k - 1)[:k]
+    order: NDArray[np.int64] = np.sort(np.argpartition(-y, k - 1)[:k])
     if k < len(y) and np.exp(y[order] - norm).sum() < sampling.top_p:
         order = np.arange(len(y))
-    order = order[np.lexsort((order, -y[order]))]
-    p = np.exp(y[order] - norm)
+    order = order[np.argsort(-y[order], kind="stable")]
+    p: F64 = np.exp(y[order] - norm)
     mass = p.cumsum()
     kept = int(np.count_nonzero(mass - p < sampling.top_p))  # the token that crosses the mass is kept
     mass = mass[:kept]
-    return int(order[min(int(np.searchsorted(mass, u * mass[-1], side="right")), kept - 1)])
+    return int(order[min(_first_over(mass, u), kept - 1)])
+
+
+def _first_over(mass: F64, u: float) -> int:
+    """Where running mass passes a share of the whole."""
+    return int(np.searchsorted(mass, u * float(mass[-1]), side="right"))
