@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from homing.engine import Act, Job, MeanRead, Read, Sampling, ScoreJob, ThinkMarkers
+from homing.engine.rows import Detok
 from homing.engine.torch import TorchEngine
-from homing.engine.torch.rows import Detok
 from homing.errors import Busy, EngineError
 from homing.testing.conformance import directions
 from homing.testing.families import FAMILIES, family_model

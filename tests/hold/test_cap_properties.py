@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from homing.engine.base import ALL_SPANS, Act, Direction, Gate, Job, Sampling
 from homing.engine.torch import TorchEngine
-from homing.engine.torch.probe import Plan, Probe, Table, Wants
+from homing.engine.torch.probe import Plan, Probe, Table
+from homing.engine.wants import Wants
 from homing.hold.cap import Cap
 from homing.persona.axis import Axis
 from homing.testing.tiny import tiny_llama

@@ -3,23 +3,26 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownParameterType=false, reportMissingTypeStubs=false
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
 
 import numpy as np
 import torch
 
-from homing.engine.base import Finish, SpanKind, Step
+from homing.engine.base import Score, SpanKind, Step
+from homing.engine.loop import Left
+from homing.engine.prefixes import Prefix, PrefixStore
+from homing.engine.rows import Log, Row
+from homing.engine.score import ScoreJob
 from homing.engine.torch.kv import SlotCache
-from homing.engine.torch.prefixes import Prefix, PrefixStore, effective
-from homing.engine.torch.probe import CODE, Plan, Readout, Wants
-from homing.engine.torch.rows import Row
-from homing.engine.torch.runner import Feed, Log, Runner, batches
+from homing.engine.torch.probe import Plan, Readout
+from homing.engine.torch.runner import Feed, Runner, batches
 from homing.engine.torch.sampler import Sampler
+from homing.engine.torch.scoring import score_all
+from homing.engine.wants import CODE, Wants, effective
 
-__all__ = ["Batch", "Left"]
-
-Left = tuple[Row, list[Step], Finish | None]
-"""A row, the steps that leave now, and why it ended (None: it goes on)."""
+__all__ = ["Batch"]
 
 
 class Batch:
@@ -121,7 +124,8 @@ class Batch:
             for k, i in enumerate(group):
                 f = feeds[i]
                 kv = scratch.take(k, scratch.clock - len(f.tokens), scratch.clock)
-                made.append((asked[i][0].job.tenant, Prefix(tuple(f.tokens), f.codes, f.wants.acts, kv, f.log)))
+                size = sum(t.numel() * t.element_size() for pair in kv.values() for t in pair)
+                made.append((asked[i][0].job.tenant, Prefix(tuple(f.tokens), f.codes, f.wants.acts, kv, f.log, size)))
         for tenant, prefix in made:
             self.store.add(tenant, prefix)
         out: list[Feed] = []
@@ -238,7 +242,7 @@ class Batch:
             self._cache.left = min(r.start for r in self.rows)
         else:
             self._plan = None
-            self.runner.probe.disarm()
+            self.rest()
 
     def reset(self) -> None:
         """Empty the batch and its memory."""
@@ -246,6 +250,18 @@ class Batch:
         self._cache = SlotCache(self.runner.cache_layers, slots=1, columns=1)
         self._mask = self._mask.new_zeros((self.slots, 1))
         self._sums, self._sum_layers, self._plan, self._stale = None, (), None, True
+
+    def rest(self) -> None:
+        """Take the hooks away."""
+        self.runner.probe.disarm()
+
+    def score(self, jobs: Sequence[ScoreJob]) -> Iterator[list[list[Score]] | None]:
+        """Score in slices; None after each, at last the scores."""
+        return score_all(self.runner, jobs, rows=self.slots)
+
+    def running(self) -> AbstractContextManager[Any]:
+        """Without gradients."""
+        return torch.inference_mode()
 
     def _refresh(self) -> None:
         """Make the plan again where rows, acts or spans have changed."""
@@ -277,7 +293,7 @@ class Batch:
         if self._sums is None:
             return
         if any(m.span == row.sum_span for m in row.wants.means):
-            row.blocks.append((self._sum_layers, row.sum_span, self._sums[:, i].clone()))
+            row.blocks.append((self._sum_layers, row.sum_span, self._sums[:, i].cpu().numpy().copy()))
         self._sums[:, i] = 0.0
 
     def update(self, row: Row) -> None:

@@ -3,34 +3,31 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownParameterType=false, reportMissingTypeStubs=false
 from __future__ import annotations
 
-import asyncio
 import os
-from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import torch
 import transformers
 from torch import nn
 
-from homing.engine.base import Act, Direction, EngineInfo, Job, MeanRead, Read, Score, SpanKind, Stream
-from homing.engine.score import ScoreJob
+from homing.engine.base import EngineInfo, Sampling
+from homing.engine.front import Front
+from homing.engine.loop import Loop
+from homing.engine.prefixes import PrefixStore
 from homing.engine.torch.batch import Batch
 from homing.engine.torch.layers import find, text_config
-from homing.engine.torch.loop import Loop
-from homing.engine.torch.prefixes import PrefixStore
-from homing.engine.torch.probe import Probe, Table, Wants
-from homing.engine.torch.rows import Row
+from homing.engine.torch.probe import Probe, Table
 from homing.engine.torch.runner import Runner
+from homing.engine.torch.sampler import generator_for
 from homing.engine.torch.selftest import prove
-from homing.engine.torch.stream import TorchStream
-from homing.errors import TooLong, Unsupported
+from homing.errors import Unsupported
 
 __all__ = ["TorchEngine"]
 
 _SUPPORTS = frozenset({"floor", "ceiling", "add", "ablate", "gate", "mean", "score", "thinking"})
 
 
-class TorchEngine:
+class TorchEngine(Front):
     """Engine over one model object, which is never changed: hooks come and go, and are gone after ``close``.
 
     Args:
@@ -69,14 +66,15 @@ class TorchEngine:
         found = find(model, layers=layers)
         device = next(iter(devices))
         config = text_config(model)
-        self._table = Table(layers=len(found.layers), hidden=found.hidden, device=device)
+        table = Table(layers=len(found.layers), hidden=found.hidden, device=device)
         runner = Runner(
             model,
             probe=Probe(found.layers),
-            table=self._table,
+            table=table,
             cache_layers=max(len(found.layers), int(config.num_hidden_layers)),
             vocab=int(config.vocab_size),
         )
+        self._known = table
         proof = prove(runner)
         context = int(getattr(config, "max_position_embeddings", None) or 2048)
         if max_tokens is None:
@@ -113,83 +111,9 @@ class TorchEngine:
         self._loop = Loop(Batch(runner, self._prefixes, slots=slots, max_tokens=max_tokens), queue=queue)
         self._closed = False
 
-    @property
-    def info(self) -> EngineInfo:
-        """What this engine is."""
-        return self._info
-
-    def register(self, direction: Direction) -> str:
-        """Make a direction known; returns its content id."""
-        return self._table.register(direction)
-
-    def submit(self, job: Job) -> Stream:
-        """Queue one job; see :class:`homing.engine.base.Engine`."""
-        return self.submit_all([job])[0]
-
-    def submit_all(self, jobs: Sequence[Job]) -> list[Stream]:
-        """Queue several jobs at one step boundary, in this order."""
-        loop = asyncio.get_running_loop()
-        rows: list[Row] = []
-        for job in jobs:
-            self._check(job)
-            stream = TorchStream(loop=loop, hidden=self._info.hidden, cancel=self._cancel, update=self._update)
-            given = job.sampling.stop_tokens
-            row = Row(job, stream, stops=self._stops if given is None else frozenset(given), decode=self._decode)
-            stream.row = row
-            rows.append(row)
-        self._loop.submit(rows)
-        return [cast(Stream, r.stream) for r in rows]
-
-    async def score(
-        self,
-        prompt: Sequence[int],
-        continuations: Sequence[Sequence[int]],
-        *,
-        spans: Sequence[Sequence[SpanKind]] = (),
-        acts: Sequence[Act] = (),
-        reads: Sequence[Read] = (),
-        means: Sequence[MeanRead] = (),
-        tenant: str = "",
-        logprobs: bool = True,
-    ) -> list[Score]:
-        """Log-probabilities of each continuation after the prompt, and what was read on it.
-
-        Args:
-            logprobs: False skips the vocabulary product where only readings are wanted.
-        """
-        job = ScoreJob(
-            tuple(prompt),
-            tuple(tuple(c) for c in continuations),
-            tuple(tuple(s) for s in spans),
-            tuple(acts),
-            tuple(reads),
-            tuple(means),
-            logprobs,
-            tenant,
-        )
-        return (await self.score_many([job]))[0]
-
-    async def score_many(self, jobs: Sequence[ScoreJob]) -> list[list[Score]]:
-        """Score many prompts at once, batched across them by length; one list of scores a job, in order."""
-        for job in jobs:
-            self._table.check(Wants(job.acts, job.reads, job.means))
-            longest = max((len(c) for c in job.continuations), default=0) + len(job.prompt)
-            if longest > self._info.context:
-                raise TooLong(f"prompt and continuation have {longest} tokens; the context holds {self._info.context}")
-            self._ids_fit(job.prompt)
-            for c in job.continuations:
-                self._ids_fit(c)
-        if not jobs:
-            return []
-        return await asyncio.wrap_future(self._loop.score(jobs))
-
     def clear_prefixes(self) -> None:
         """Forget every stored prefix, at the next step boundary."""
         self._loop.call(self._prefixes.clear)
-
-    async def close(self) -> None:
-        """Stop the engine and leave the model as it was."""
-        await asyncio.to_thread(self.close_now)
 
     def close_now(self) -> None:
         """The same from code without an event loop; waits for the step that is running."""
@@ -199,31 +123,11 @@ class TorchEngine:
         self._loop.close()
         self.model.train(self._was_training)
 
-    def _check(self, job: Job) -> None:
-        self._table.check(Wants(job.acts, job.reads, job.means))
-        self._ids_fit(job.tokens)
-        need = len(job.tokens) + job.sampling.max_new_tokens
-        if need > self._info.context:
-            raise TooLong(
-                f"{len(job.tokens)} prompt tokens and {job.sampling.max_new_tokens} new ones do not fit "
-                f"in the context of {self._info.context}; shorten the prompt or the reply"
-            )
-
-    def _ids_fit(self, tokens: Sequence[int]) -> None:
-        if tokens and not (min(tokens) >= 0 and max(tokens) < self._info.vocab):
-            raise Unsupported(
-                f"token ids lie between {min(tokens)} and {max(tokens)}; this model has 0 to {self._info.vocab - 1}"
-            )
+    def _generator(self, sampling: Sampling) -> Any:
+        return generator_for(sampling)
 
     def _decode(self, tokens: list[int]) -> str:
         return self.tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-
-    def _cancel(self, stream: TorchStream) -> None:
-        self._loop.cancel(stream.row)
-
-    def _update(self, stream: TorchStream, acts: tuple[Act, ...]) -> None:
-        self._table.check(Wants(acts))
-        self._loop.update(stream.row, acts)
 
 
 def _stop_ids(model: nn.Module, tokenizer: Any) -> frozenset[int]:

@@ -18,50 +18,23 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from homing.engine.base import Act, Direction, MeanRead, Read, SpanKind
+from homing.engine.base import Act, SpanKind
 from homing.engine.torch.layers import hidden_of
-from homing.errors import Unsupported
+from homing.engine.wants import CODE, SPANS, Known, Wants
 
-__all__ = ["CODE", "SPANS", "Plan", "Probe", "Readout", "Table", "Wants"]
+__all__ = ["Plan", "Probe", "Readout", "Table"]
 
-SPANS: tuple[SpanKind, ...] = ("prompt", "thinking", "reply")
-CODE: dict[SpanKind, int] = {s: i for i, s in enumerate(SPANS)}
 F32 = NDArray[np.float32]
 _NO_LAYERS: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Wants:
-    """What one row asks of the stream."""
-
-    acts: tuple[Act, ...] = ()
-    reads: tuple[Read, ...] = ()
-    means: tuple[MeanRead, ...] = ()
-
-    def __bool__(self) -> bool:
-        return bool(self.acts or self.reads or self.means)
-
-
-class Table:
+class Table(Known):
     """Registered directions, and their vectors on the device."""
 
     def __init__(self, *, layers: int, hidden: int, device: torch.device) -> None:
-        self.layers, self.hidden, self.device = layers, hidden, device
-        self.directions: dict[str, Direction] = {}
+        super().__init__(layers=layers, hidden=hidden)
+        self.device = device
         self._vectors: dict[tuple[str, int], torch.Tensor] = {}
-        # register is called from the user's thread while the engine thread reads vectors
-        self._lock = threading.Lock()
-
-    def register(self, d: Direction) -> str:
-        if d.vectors.shape[1] != self.hidden:
-            raise Unsupported(f"direction {d.name!r} has {d.vectors.shape[1]} dimensions; this model has {self.hidden}")
-        if d.layers and d.layers[-1] >= self.layers:
-            raise Unsupported(
-                f"direction {d.name!r} names layer {d.layers[-1]}; this model has layers 0 to {self.layers - 1}"
-            )
-        with self._lock:
-            self.directions.setdefault(d.id, d)
-        return d.id
 
     def vector(self, direction: str, layer: int) -> torch.Tensor:
         key = (direction, layer)
@@ -70,31 +43,6 @@ class Table:
             v = torch.tensor(self.directions[direction].at(layer), device=self.device)
             self._vectors[key] = v
         return v
-
-    def check(self, wants: Wants) -> None:
-        """Refuse what cannot be done.
-
-        Raises:
-            Unsupported: an unknown direction, or a layer that it or the model does not have.
-        """
-        asked: list[tuple[str, str, int]] = []
-        for a in wants.acts:
-            asked += [(f"act {a.kind}", a.direction, layer) for layer in a.layers]
-            if a.gate is not None:
-                asked.append((f"gate of act {a.kind}", a.gate.direction, a.gate.layer))
-        for r in wants.reads:
-            asked += [("read", r.direction, layer) for layer in r.layers]
-        for what, direction, layer in asked:
-            d = self.directions.get(direction)
-            if d is None:
-                raise Unsupported(f"{what} names direction {direction!r}, which is not registered; call register first")
-            if layer not in d.layers:
-                raise Unsupported(
-                    f"{what} asks for layer {layer}, which direction {d.name!r} does not have (it has {d.layers})"
-                )
-        for m in wants.means:
-            if not m.layers or any(not 0 <= x < self.layers for x in m.layers):
-                raise Unsupported(f"mean asks for layers {m.layers}; this model has layers 0 to {self.layers - 1}")
 
 
 @dataclass(eq=False)

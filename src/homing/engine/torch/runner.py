@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,66 +13,53 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from homing.engine.base import SpanKind
+from homing.engine.rows import Log
 from homing.engine.torch.kv import RowKV, SlotCache
-from homing.engine.torch.probe import SPANS, Plan, Probe, Readout, Table, Wants
+from homing.engine.torch.probe import Plan, Probe, Readout, Table
+from homing.engine.wants import SPANS, Wants
 
-__all__ = ["Feed", "Log", "Runner", "batches"]
+__all__ = ["Feed", "Runner", "batches", "note"]
 
 F32 = NDArray[np.float32]
 
 
-@dataclass(eq=False)
-class Log:
-    """What was read on the tokens of one row's prompt.
+def note(
+    log: Log, wants: Wants, plan: Plan, out: Readout, row: int, *, first: int, at: int, read: NDArray[np.int8]
+) -> None:
+    """Take one row of one pass into its log.
 
-    Attributes:
-        readings: (direction, layer) -> ``(tokens,)``, NaN where not read. ``fired``: (act, layer) -> ``(tokens,)``.
-        sums: (layer, span) -> ``(hidden,)`` float32 on the device.
+    Args:
+        first: index in the prompt of the pass's column ``at``, the row's first real column.
+        read: span codes of the row's columns from ``at`` on, -1 where nothing is to be read.
     """
-
-    tokens: int
-    readings: dict[tuple[str, int], F32] = field(default_factory=dict[tuple[str, int], F32])
-    fired: dict[tuple[int, int], F32] = field(default_factory=dict[tuple[int, int], F32])
-    sums: dict[tuple[int, SpanKind], torch.Tensor] = field(default_factory=dict[tuple[int, SpanKind], torch.Tensor])
-
-    def note(
-        self, wants: Wants, plan: Plan, out: Readout, row: int, *, first: int, at: int, read: NDArray[np.int8]
-    ) -> None:
-        """Take in one row of one pass.
-
-        Args:
-            first: index in the prompt of the pass's column ``at``, the row's first real column.
-            read: span codes of the row's columns from ``at`` on, -1 where nothing is to be read.
-        """
-        n = len(read)
-        if n == 0:
-            return
-        if out.projections is not None:
-            for r in wants.reads:
-                k = plan.directions.get(r.direction)
-                wanted = np.isin(read, [i for i, s in enumerate(SPANS) if s in r.spans])
-                if k is None or not wanted.any():
+    n = len(read)
+    if n == 0:
+        return
+    if out.projections is not None:
+        for r in wants.reads:
+            k = plan.directions.get(r.direction)
+            wanted = np.isin(read, [i for i, s in enumerate(SPANS) if s in r.spans])
+            if k is None or not wanted.any():
+                continue
+            for layer in r.layers:
+                if layer not in plan.layer_at:
                     continue
-                for layer in r.layers:
-                    if layer not in plan.layer_at:
-                        continue
-                    a = self.readings.setdefault((r.direction, layer), np.full(self.tokens, np.nan, np.float32))
-                    values = out.projections[plan.layer_at[layer], row, at : at + n, k]
-                    a[first : first + n][wanted] = values[wanted]
-        if out.fired is not None:
-            for k, act in enumerate(wants.acts):
-                for layer in act.layers:
-                    slot = plan.fired_at.get((row, k, layer))
-                    if slot is not None:
-                        a = self.fired.setdefault((k, layer), np.zeros(self.tokens, np.float32))
-                        new = read >= 0
-                        a[first : first + n][new] = out.fired[slot, row, at : at + n][new]
-        for layer, span in dict.fromkeys((x, m.span) for m in wants.means for x in m.layers):
-            if span in plan.mean_spans and (read == SPANS.index(span)).any():
-                new_sum = out.sums[layer][row, plan.mean_spans.index(span)]
-                key = (layer, span)
-                self.sums[key] = self.sums[key] + new_sum if key in self.sums else new_sum.clone()
+                a = log.readings.setdefault((r.direction, layer), np.full(log.tokens, np.nan, np.float32))
+                values = out.projections[plan.layer_at[layer], row, at : at + n, k]
+                a[first : first + n][wanted] = values[wanted]
+    if out.fired is not None:
+        for k, act in enumerate(wants.acts):
+            for layer in act.layers:
+                slot = plan.fired_at.get((row, k, layer))
+                if slot is not None:
+                    a = log.fired.setdefault((k, layer), np.zeros(log.tokens, np.float32))
+                    new = read >= 0
+                    a[first : first + n][new] = out.fired[slot, row, at : at + n][new]
+    for layer, span in dict.fromkeys((x, m.span) for m in wants.means for x in m.layers):
+        if span in plan.mean_spans and (read == SPANS.index(span)).any():
+            new_sum = out.sums[layer][row, plan.mean_spans.index(span)].cpu().numpy()
+            key = (layer, span)
+            log.sums[key] = log.sums[key] + new_sum if key in log.sums else new_sum.copy()
 
 
 @dataclass(eq=False)
@@ -210,7 +197,7 @@ class Runner:
                 for i, f in enumerate(feeds):
                     at = max(int(starts[i]) - a, 0)
                     first = a + at - int(starts[i])
-                    f.log.note(f.wants, plan, out, i, first=first, at=at, read=read[i, a + at : b])
+                    note(f.log, f.wants, plan, out, i, first=first, at=at, read=read[i, a + at : b])
         assert last is not None
         return cache, last[:, 0] if logits else None
 

@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 
 from homing.engine.base import Sampling
+from homing.engine.rows import Drawn
 
-__all__ = ["Drawn", "Sampler", "generator_for"]
+__all__ = ["Sampler", "generator_for"]
 
 _NUCLEUS = 512
 """So many of the likeliest tokens are looked at first; a row whose nucleus is larger is sorted whole."""
@@ -23,15 +23,6 @@ def generator_for(sampling: Sampling) -> torch.Generator | None:
     g = torch.Generator()
     g.manual_seed(sampling.seed)
     return g
-
-
-@dataclass(frozen=True, slots=True)
-class Drawn:
-    """One drawn token with its log-probability at temperature 1 and the alternatives asked for."""
-
-    token: int
-    logprob: float
-    top: tuple[tuple[int, float], ...] = ()
 
 
 class Sampler:

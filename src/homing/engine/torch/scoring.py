@@ -11,11 +11,12 @@ import torch
 from numpy.typing import NDArray
 
 from homing.engine.base import Score
+from homing.engine.rows import Log
 from homing.engine.score import ScoreJob
 from homing.engine.torch.kv import SlotCache
-from homing.engine.torch.probe import CODE, Plan, Wants
-from homing.engine.torch.rows import codes_of
-from homing.engine.torch.runner import Feed, Log, Runner, batches
+from homing.engine.torch.probe import Plan
+from homing.engine.torch.runner import Feed, Runner, batches, note
+from homing.engine.wants import CODE, Wants, codes_of
 
 __all__ = ["score_all"]
 
@@ -155,7 +156,7 @@ def _columns(
             for i, x in enumerate(lines):
                 at = max(int(starts[i]) - a, 0)
                 stop = max(min(b, int(starts[i]) + x.size), a + at)  # a shorter tail is padded on the right
-                x.log.note(x.wants, plan, out, i, first=a + at - int(starts[i]), at=at, read=read[i, a + at : stop])
+                note(x.log, x.wants, plan, out, i, first=a + at - int(starts[i]), at=at, read=read[i, a + at : stop])
         if wanted:
             stop = min(b, width - 1)
             _gather(lines, logits[:, : stop - low], ids_t[:, low + 1 : stop + 1], starts, low)
@@ -229,7 +230,7 @@ def _score(x: _Line, *, hidden: int) -> Score:
     for m in x.wants.means:
         count = int((tail == CODE[m.span]).sum())
         if count:
-            means.append((torch.stack([x.log.sums[(layer, m.span)] for layer in m.layers]) / count).cpu().numpy())
+            means.append(np.stack([x.log.sums[(layer, m.span)] for layer in m.layers]) / np.float32(count))
         else:
             means.append(np.full((len(m.layers), hidden), np.nan, np.float32))
     fired: list[F32] = []

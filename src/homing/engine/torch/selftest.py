@@ -13,9 +13,11 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from homing.engine.base import Act, Direction, MeanRead, Read, SpanKind
+from homing.engine.rows import Log
 from homing.engine.torch.layers import hidden_of
-from homing.engine.torch.probe import CODE, Plan, Readout, Wants
-from homing.engine.torch.runner import Feed, Log, Runner
+from homing.engine.torch.probe import Plan, Readout
+from homing.engine.torch.runner import Feed, Runner
+from homing.engine.wants import CODE, Wants
 from homing.errors import LayersError, Unsupported
 
 __all__ = ["Proof", "prove"]

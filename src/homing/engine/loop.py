@@ -1,6 +1,5 @@
 """The engine thread: admits rows, steps the batch, slips scoring in between, sends what happened to the event loops."""
 
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownParameterType=false, reportMissingTypeStubs=false
 from __future__ import annotations
 
 import asyncio
@@ -9,18 +8,62 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from typing import Any
-
-import torch
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
 
 from homing.engine.base import Act, Finish, Result, Score, Step
+from homing.engine.rows import Row
 from homing.engine.score import ScoreJob
-from homing.engine.torch.batch import Batch, Left
-from homing.engine.torch.rows import Row
-from homing.engine.torch.scoring import score_all
 from homing.errors import Busy, EngineError
 
-__all__ = ["Loop"]
+__all__ = ["Batch", "Left", "Loop"]
+
+Left = tuple[Row, list[Step], Finish | None]
+"""A row, the steps that leave now, and why it ended (None: it goes on)."""
+
+
+class Batch(Protocol):
+    """The running rows of one engine; only the engine thread touches them."""
+
+    @property
+    def rows(self) -> Sequence[Row]: ...
+
+    def fits(self, rows: Sequence[Row], new: Row) -> bool:
+        """Whether ``new`` may join together with ``rows``."""
+        ...
+
+    def join(self, new: list[Row]) -> list[Left]:
+        """Run their prompts and draw their first tokens."""
+        ...
+
+    def step(self) -> list[Left]:
+        """Feed every row's pending token, read, draw the next ones."""
+        ...
+
+    def update(self, row: Row) -> None:
+        """Put a row's new acts in force."""
+        ...
+
+    def drop(self, row: Row) -> None:
+        """Take a row out."""
+        ...
+
+    def reset(self) -> None:
+        """Empty the batch and its memory."""
+        ...
+
+    def rest(self) -> None:
+        """Leave the model as it was, until the next pass."""
+        ...
+
+    def score(self, jobs: Sequence[ScoreJob]) -> Iterator[list[list[Score]] | None]:
+        """Score in slices; None after each, at last the scores."""
+        ...
+
+    def running(self) -> AbstractContextManager[Any]:
+        """What the engine thread runs in."""
+        ...
+
 
 Event = tuple[Any, list[Step], Result | None, BaseException | None]
 
@@ -64,7 +107,7 @@ class Loop:
         future: Future[list[list[Score]]] = Future()
         with self._lock:
             self._open()
-            self._scores.append((score_all(self.batch.runner, jobs, rows=self.batch.slots), future))
+            self._scores.append((self.batch.score(jobs), future))
             self._lock.notify()
         return future
 
@@ -97,7 +140,7 @@ class Loop:
             raise EngineError("the engine is closed; open the model again")
 
     def _run(self) -> None:
-        with torch.inference_mode():
+        with self.batch.running():
             while True:
                 with self._lock:
                     while not (self._waiting or self._scores or self._calls or self._closing or self.batch.rows):
@@ -141,7 +184,7 @@ class Loop:
         if batch.rows:
             self._report(batch.step())
         if not batch.rows:
-            batch.runner.probe.disarm()
+            batch.rest()
 
     _joining: list[Row] = []  # noqa: RUF012 - replaced, never changed
 
@@ -151,7 +194,7 @@ class Loop:
             try:
                 got = next(work)
             except BaseException as e:
-                self.batch.runner.probe.disarm()
+                self.batch.rest()
                 self._scores.popleft()
                 future.set_exception(e)
                 return
@@ -180,7 +223,7 @@ class Loop:
     def _fail(self, error: BaseException) -> None:
         """A pass failed: every row in it gets the error, the batch is emptied, the hooks go."""
         batch = self.batch
-        batch.runner.probe.disarm()
+        batch.rest()
         rows = list(dict.fromkeys((*batch.rows, *self._joining)))
         self._joining = []
         batch.reset()
@@ -188,7 +231,7 @@ class Loop:
             self._events.append((row.stream, [], None, error))
 
     def _stop(self, error: EngineError) -> None:
-        self.batch.runner.probe.disarm()
+        self.batch.rest()
         with self._lock:
             waiting = list(self._waiting)
         for row in (*list(self.batch.rows), *waiting):
@@ -197,7 +240,7 @@ class Loop:
             _, future = self._scores.popleft()
             if future.set_running_or_notify_cancel():
                 future.set_exception(error)
-        self.batch.runner.probe.disarm()
+        self.batch.rest()
         self.batch.reset()
         self._send()
 

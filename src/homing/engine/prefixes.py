@@ -1,29 +1,22 @@
 """Prompts computed once: keys and values with what was read on them, by what they are and what acted on them."""
 
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownParameterType=false, reportMissingTypeStubs=false
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from homing.engine.base import Act
-from homing.engine.torch.kv import RowKV
-from homing.engine.torch.probe import CODE, SPANS, Wants
-from homing.engine.torch.runner import Log
+from homing.engine.rows import Log
+from homing.engine.wants import CODE, Wants, effective
 
-__all__ = ["Prefix", "PrefixStore", "effective"]
+__all__ = ["Prefix", "PrefixStore"]
 
 Key = tuple[str, tuple[int, ...], tuple[Act, ...], bytes]
-
-
-def effective(acts: Sequence[Act], codes: NDArray[np.int8]) -> tuple[Act, ...]:
-    """The acts that touch any of these tokens."""
-    here = {SPANS[c] for c in np.unique(codes) if c >= 0}
-    return tuple(a for a in acts if a.spans & here)
 
 
 @dataclass(eq=False)
@@ -32,20 +25,21 @@ class Prefix:
 
     Attributes:
         codes: span codes of its tokens. ``acts``: those that touched it; ``log.fired`` counts in this order.
+        kv: its keys and values, or where they are, as the engine has them; ``kv_bytes``: their size.
     """
 
     tokens: tuple[int, ...]
     codes: NDArray[np.int8]
     acts: tuple[Act, ...]
-    kv: RowKV
+    kv: Any
     log: Log
+    kv_bytes: int
 
     @property
     def bytes(self) -> int:
         """Memory of keys, values and readings."""
-        kv = sum(t.numel() * t.element_size() for pair in self.kv.values() for t in pair)
-        sums = sum(t.numel() * t.element_size() for t in self.log.sums.values())
-        return kv + sums + sum(a.nbytes for a in (*self.log.readings.values(), *self.log.fired.values()))
+        log = self.log
+        return self.kv_bytes + sum(a.nbytes for a in (*log.sums.values(), *log.readings.values(), *log.fired.values()))
 
     def serves(self, wants: Wants, codes: NDArray[np.int8]) -> bool:
         """Whether everything that a row wants of these tokens was read on them."""
@@ -70,7 +64,7 @@ class Prefix:
         p = len(self.tokens)
         for key, got in self.log.readings.items():
             log.readings.setdefault(key, np.full(log.tokens, np.nan, np.float32))[:p] = got
-        log.sums.update({k: v.clone() for k, v in self.log.sums.items()})
+        log.sums.update({k: v.copy() for k, v in self.log.sums.items()})
         index = {a: k for k, a in enumerate(wants.acts)}
         for (k, layer), got in self.log.fired.items():
             at = index.get(self.acts[k])
@@ -82,11 +76,11 @@ class PrefixStore:
     """The least recently used prefixes go when the bytes run out.
 
     Args:
-        limit: bytes kept at most.
+        limit: bytes kept at most. ``on_drop``: told of each prefix that is no longer kept.
     """
 
-    def __init__(self, limit: int) -> None:
-        self.limit, self.used = limit, 0
+    def __init__(self, limit: int, on_drop: Callable[[Prefix], None] = lambda p: None) -> None:
+        self.limit, self.used, self._on_drop = limit, 0, on_drop
         self._entries: OrderedDict[Key, Prefix] = OrderedDict()
         self._lengths: Counter[int] = Counter()
 
@@ -115,18 +109,26 @@ class PrefixStore:
         key = self.key(tenant, prefix.tokens, prefix.codes, prefix.acts)
         self._drop(key)
         if prefix.bytes > self.limit:
+            self._on_drop(prefix)
             return
         self._entries[key] = prefix
         self._lengths[len(prefix.tokens)] += 1
         self.used += prefix.bytes
         while self.used > self.limit:
-            self._drop(next(iter(self._entries)))
+            self.drop_oldest()
+
+    def oldest(self) -> Prefix:
+        """The one that was used longest ago."""
+        return next(iter(self._entries.values()))
+
+    def drop_oldest(self) -> None:
+        """Let go of the one that was used longest ago."""
+        self._drop(next(iter(self._entries)))
 
     def clear(self) -> None:
         """Forget all of them."""
-        self._entries.clear()
-        self._lengths.clear()
-        self.used = 0
+        while self._entries:
+            self.drop_oldest()
 
     def _drop(self, key: Key) -> None:
         old = self._entries.pop(key, None)
@@ -135,3 +137,4 @@ class PrefixStore:
             self._lengths[len(old.tokens)] -= 1
             if not self._lengths[len(old.tokens)]:
                 del self._lengths[len(old.tokens)]
+            self._on_drop(old)

@@ -1,32 +1,45 @@
 """One row while it lives: its text, its spans, what waits to leave."""
 
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownParameterType=false, reportMissingTypeStubs=false
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from homing.engine.base import Act, Finish, Job, Result, SpanKind, Step, ThinkMarkers
-from homing.engine.torch.probe import CODE, Wants
-from homing.engine.torch.runner import Log
-from homing.engine.torch.sampler import Drawn, generator_for
+from homing.engine.wants import CODE, Wants, codes_of
 
-__all__ = ["Detok", "Row", "codes_of"]
+__all__ = ["Detok", "Drawn", "Log", "Row"]
 
 F32 = NDArray[np.float32]
 
 
-def codes_of(spans: Sequence[SpanKind], count: int, *, default: SpanKind = "prompt") -> NDArray[np.int8]:
-    """Span codes of ``count`` tokens."""
-    if not spans:
-        return np.full(count, CODE[default], np.int8)
-    return np.array([CODE[s] for s in spans], np.int8)
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """One drawn token with its log-probability at temperature 1 and the alternatives asked for."""
+
+    token: int
+    logprob: float
+    top: tuple[tuple[int, float], ...] = ()
+
+
+@dataclass(eq=False)
+class Log:
+    """What was read on the tokens of one row's prompt.
+
+    Attributes:
+        readings: (direction, layer) -> ``(tokens,)``, NaN where not read. ``fired``: (act, layer) -> ``(tokens,)``.
+        sums: (layer, span) -> ``(hidden,)`` float32.
+    """
+
+    tokens: int
+    readings: dict[tuple[str, int], F32] = field(default_factory=dict[tuple[str, int], F32])
+    fired: dict[tuple[int, int], F32] = field(default_factory=dict[tuple[int, int], F32])
+    sums: dict[tuple[int, SpanKind], F32] = field(default_factory=dict[tuple[int, SpanKind], F32])
 
 
 class Detok:
@@ -141,9 +154,18 @@ class Row:
 
     Args:
         job: what was asked. stream: where its steps go. stops: token ids that end it. decode: ids to text.
+        generator: its own source of chance, of the engine's kind.
     """
 
-    def __init__(self, job: Job, stream: Any, *, stops: frozenset[int], decode: Callable[[list[int]], str]) -> None:
+    def __init__(
+        self,
+        job: Job,
+        stream: Any,
+        *,
+        stops: frozenset[int],
+        decode: Callable[[list[int]], str],
+        generator: Any = None,
+    ) -> None:
         self.job, self.stream, self.stops = job, stream, stops
         self.codes = codes_of(job.spans, len(job.tokens))
         self.log = Log(len(job.tokens))
@@ -151,7 +173,7 @@ class Row:
         self.wants = Wants(job.acts, job.reads, job.means)
         self.reused = 0
         self.start = 0  # first column in the slot cache
-        self.generator = generator_for(job.sampling)
+        self.generator = generator
         self.tokens: list[int] = []
         self.text: list[str] = []
         self.pending: Pending | None = None  # drawn, to be fed
@@ -159,7 +181,7 @@ class Row:
         self.sent = False  # whether the pending token has left as a Step already
         self.closing: Finish | None = None  # ends once the pending token has been fed
         self.counts: dict[SpanKind, int] = {"prompt": 0, "thinking": 0, "reply": 0}
-        self.blocks: list[tuple[tuple[int, ...], SpanKind, torch.Tensor]] = []  # sums over generated tokens
+        self.blocks: list[tuple[tuple[int, ...], SpanKind, F32]] = []  # sums over generated tokens
         self.sum_span: SpanKind = "reply"  # span that its running sum is of
         self.submitted = time.monotonic()
         self.admitted = 0.0
@@ -269,7 +291,7 @@ class Row:
         out: list[F32] = []
         for m in self.job.means:
             count = int((self.codes == CODE[m.span]).sum()) + self.counts[m.span]
-            rows: list[torch.Tensor] = []
+            rows: list[F32] = []
             for layer in m.layers:
                 parts = [
                     x[layers.index(layer)] for layers, span, x in self.blocks if span == m.span and layer in layers
@@ -277,9 +299,9 @@ class Row:
                 prompt = self.log.sums.get((layer, m.span))
                 parts += [prompt] if prompt is not None else []
                 if parts:
-                    rows.append(sum(parts[1:], parts[0]) / max(count, 1))
+                    rows.append(np.asarray(np.sum(parts, axis=0) / max(count, 1), np.float32))
             if len(rows) == len(m.layers) and count:
-                out.append(torch.stack(rows).cpu().numpy().astype(np.float32))
+                out.append(np.stack(rows).astype(np.float32))
             else:
                 out.append(np.full((len(m.layers), self.stream.hidden), np.nan, np.float32))
         return tuple(out)

@@ -9,10 +9,10 @@ from typing import Any
 
 from homing.engine.base import Act, Result, Step
 
-__all__ = ["TorchStream"]
+__all__ = ["RowStream"]
 
 
-class TorchStream:
+class RowStream:
     """Steps of one job in order. Lives in the event loop that submitted it.
 
     Args:
@@ -25,8 +25,8 @@ class TorchStream:
         *,
         loop: asyncio.AbstractEventLoop,
         hidden: int,
-        cancel: Callable[[TorchStream], None],
-        update: Callable[[TorchStream, tuple[Act, ...]], None],
+        cancel: Callable[[RowStream], None],
+        update: Callable[[RowStream, tuple[Act, ...]], None],
     ) -> None:
         self.loop, self.hidden = loop, hidden
         self.row: Any = None

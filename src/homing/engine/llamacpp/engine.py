@@ -1,0 +1,133 @@
+"""The llama.cpp engine: a GGUF on the stock library, read and acted on while it generates."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from homing.engine.base import EngineInfo, Sampling
+from homing.engine.front import Front
+from homing.engine.llamacpp.batch import LlamaBatch
+from homing.engine.llamacpp.callback import Tables, compiled
+from homing.engine.llamacpp.carrier import find_carrier
+from homing.engine.llamacpp.context import MOST_SEQUENCES, Context, Weights
+from homing.engine.llamacpp.guard import ThreadGuard
+from homing.engine.llamacpp.sampler import generator_for
+from homing.engine.loop import Loop
+from homing.engine.wants import Known
+from homing.errors import ModelError
+
+__all__ = ["LlamaEngine"]
+
+_SUPPORTS = frozenset({"floor", "ceiling", "add", "ablate", "gate", "mean", "score", "thinking"})
+ROWS = 2048
+KNOWN = ("llama", "olmo2", "qwen2", "qwen3")
+"""Architectures that the tests write, open and hold."""
+
+
+class LlamaEngine(Front):
+    """Engine over one GGUF file.
+
+    Args:
+        path: of the file. ``slots``: most rows decoded at once. ``threads``: of a decode; None: all cores.
+        context: most tokens of a row; None: what the model was trained on, 2048 at most.
+        fingerprint: of the model. ``queue``: most rows that may wait. ``python_callback``: leave the compiled one aside.
+
+    Raises:
+        MissingExtra: no wheel carries the library. ModelError: the library or the file cannot be used.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        slots: int = 16,
+        threads: int | None = None,
+        context: int | None = None,
+        fingerprint: str = "",
+        queue: int = 65536,
+        python_callback: bool = False,
+    ) -> None:
+        carrier = find_carrier()
+        self.weights = Weights(carrier, path)
+        w = self.weights
+        longest = min(w.context, context or 2048)
+        slots = min(slots, MOST_SEQUENCES // 2)
+        threads = threads or len(os.sched_getaffinity(0))
+        cells = slots * longest
+        library = None if python_callback else compiled()
+        tables = Tables(w.hidden, w.layers, ROWS)
+        self._known = Known(layers=w.layers, hidden=w.hidden)
+        pool = Context(
+            w, tables, library, cells=cells + 2 * longest, sequences=MOST_SEQUENCES, threads=threads, rows=ROWS
+        )
+        self._pool = pool
+        _prove(pool, tables)
+        self._stops = w.stops
+        self._info = EngineInfo(
+            engine="llamacpp",
+            fingerprint=fingerprint,
+            dtype=w.meta("general.file_type") or "",
+            layers=w.layers,
+            hidden=w.hidden,
+            vocab=w.vocab,
+            context=longest,
+            slots=slots,
+            supports=_SUPPORTS,
+            details={
+                carrier.package: carrier.version,
+                "threads": threads,
+                "callback": "python" if library is None else "compiled",
+                "architecture": w.meta("general.architecture"),
+                "max_tokens": cells,
+            },
+        )
+        self._loop = Loop(
+            LlamaBatch(pool, tables, self._known, ThreadGuard(threads), slots=slots, cells=cells), queue=queue
+        )
+        self._closed = False
+
+    async def close(self) -> None:
+        """Stop the engine and free the model."""
+        await asyncio.to_thread(self.close_now)
+
+    def close_now(self) -> None:
+        """The same from code without an event loop; waits for the step that is running."""
+        if self._closed:
+            return
+        self._closed = True
+        self._loop.close()
+        self._pool.close()
+        self.weights.close()
+
+    def _generator(self, sampling: Sampling) -> Any:
+        return generator_for(sampling)
+
+    def _decode(self, tokens: list[int]) -> str:
+        return b"".join(self.weights.piece(t) for t in tokens).decode("utf-8", "replace")
+
+
+def _prove(pool: Context, tables: Tables) -> None:
+    """Run two tokens and see that every layer's residual stream came by, with as many rows as were asked for.
+
+    Raises:
+        ModelError: a layer did not; names the architecture and those that are known to work.
+    """
+    w = pool.weights
+    v = np.full(w.hidden, 1.0, np.float32)
+    tables.reading({"probe": dict.fromkeys(range(w.layers), v)})
+    none, rows = np.full(2, -1, np.int32), np.arange(2)
+    tables.begin(none, np.zeros(2, np.int32), none, np.ones(2, np.uint8), rows)
+    pool.decode([0, 1 % w.vocab], [0, 1], [0, 0], np.ones(2, bool))
+    pool.clear()
+    missing = [i for i in range(w.layers) if tables.arrays["cursor"][i] != 2]
+    if missing:
+        raise ModelError(
+            f"{w.path.name} is of architecture {w.meta('general.architecture')!r}, whose graph does not show the residual"
+            f" stream of layer {missing[0]}; it can be run on torch. Known to work: {', '.join(KNOWN)}"
+        )
+    tables.reading({})
