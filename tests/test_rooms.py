@@ -37,6 +37,7 @@ PUBLIC = {
         Act Direction Engine EngineInfo Gate Job MeanRead Read Result Sampling Score ScoreJob Step Stream
         ThinkMarkers
     """,
+    "homing.engine.llamacpp": "LlamaEngine",
     "homing.engine.torch": """
         TorchEngine find_layers
     """,
@@ -84,6 +85,7 @@ PUBLIC = {
     "homing.testing.templates": """
         Outcome PACKAGES find_templates outcome template_table
     """,
+    "homing.testing.tiny_gguf": "ARCHITECTURES write_gguf",
     "homing.testing.tiny": """
         MARKER Planted TEMPLATE planted_model tiny_llama tiny_tokenizer
     """,
