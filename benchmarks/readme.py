@@ -23,6 +23,7 @@ CARD = (
     ("axis.auroc_predicted_three", "the same, predicted", ".2f"),
     ("axis.auroc_ceiling", "ceiling for unlimited replies", ".2f"),
     ("axis.auroc_linear", "regularised linear classifier, one reply", ".2f"),
+    ("axis.auroc_axis", "one reply read along the axis itself, not with the reader", ".2f"),
     ("axis.linear_agreement", "agreement of that classifier between halves (of the axis: raw, above)", ".2f"),
     ("control.auroc_random", "a random direction, better side", ".2f"),
     ("axis.home_percentile", "share of roles below home", ".2f"),
