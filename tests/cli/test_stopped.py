@@ -109,8 +109,10 @@ def test_a_real_signal_ends_a_real_watch(mapped: Mapped, tmp_path: Path) -> None
     p = talk(tmp_path / "t.jsonl", *({"id": str(i), "messages": TALK} for i in range(3000)))
     command = [sys.executable, "-m", "homing.cli", "watch", str(p), "--identity", str(mapped.home), "--json"]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | {"HF_HUB_OFFLINE": "1"}
-    ) as process:
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | {"HF_HUB_OFFLINE": "1"},
+        # a shell that runs the tests in the background has them ignore the signal, and what they start would too
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL) and None,
+    ) as process:  # fmt: skip
         assert process.stdout is not None and process.stderr is not None
         first = json.loads(process.stdout.readline())
         process.send_signal(signal.SIGINT)

@@ -201,7 +201,7 @@ def _cos_pc1(spectrum, home, draws=100, **more):
         r = c.replies(rng)
         drawn = [Draw.of(r, rng) for _ in range(draws)]
         found = {}
-        card_beside.components(r, 0, None, drawn, c.roles, lambda name, e, words: found.__setitem__(name, e))
+        card_beside.components(r, 0, None, drawn, c.roles, lambda name, e, words, why="": found.__setitem__(name, e))
         return found["axis.cos_pc1"], truth
 
     return make

@@ -392,11 +392,12 @@ def test_a_map_without_layer_where_the_other_is_read_is_refused(mapped: Mapped) 
     at = [axis.layers.index(i) for i in rest]
     part = replace(
         axis, layers=rest, vectors=axis.vectors[at], zero=tuple(axis.zero[i] for i in at),
-        unit=tuple(axis.unit[i] for i in at), read_layer=rest[-1],
+        unit=tuple(axis.unit[i] for i in at), read_layer=rest[-1], own_reader=None,
     )  # fmt: skip
     arrays = {
         **section.arrays,
         "axis": part.vectors,
+        "reader": part.reader.vector,
         "home": section.arrays["home"][at],
         "roles": section.arrays["roles"][:, at],
     }
