@@ -24,9 +24,9 @@ import torch
 import transformers
 
 from homing.engine import Act, Direction, Job, MeanRead, Read, Sampling
+from homing.engine.rows import Row
 from homing.engine.torch import TorchEngine
-from homing.engine.torch.probe import Wants
-from homing.engine.torch.rows import Row
+from homing.engine.wants import Wants
 from homing.models.sources import load_hf, resolve
 
 TEXTS = (
