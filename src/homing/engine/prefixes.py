@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from homing.engine.base import Act
-from homing.engine.rows import Log
+from homing.engine.rows import Log, Row
 from homing.engine.wants import CODE, Wants, effective
 
 __all__ = ["Prefix", "PrefixStore"]
@@ -103,6 +103,29 @@ class PrefixStore:
                     self._entries.move_to_end(key)
                     return hit
         return None
+
+    def missing(self, rows: Sequence[Row]) -> list[tuple[Row, int, Wants]]:
+        """Prefixes that rows ask for and that are not kept yet: a row that has each, its length, and what is wanted of it."""
+        asked: dict[object, list[Row]] = {}
+        for row in rows:
+            p = min(row.job.prefix, len(row.job.tokens) - 1)
+            if p < 1:
+                continue
+            found = self.find(row.job.tenant, row.job.tokens, row.codes, row.wants)
+            if found is None or len(found.tokens) < p:
+                key = self.key(row.job.tenant, row.job.tokens[:p], row.codes[:p], row.wants.acts)
+                asked.setdefault((key, row.codes[:p].tobytes()), []).append(row)
+        out: list[tuple[Row, int, Wants]] = []
+        for same in asked.values():
+            r = same[0]
+            p = min(r.job.prefix, len(r.job.tokens) - 1)
+            wants = Wants(
+                effective(r.wants.acts, r.codes[:p]),
+                tuple(dict.fromkeys(x for y in same for x in y.wants.reads)),
+                tuple(dict.fromkeys(x for y in same for x in y.wants.means)),
+            )
+            out.append((r, p, wants))
+        return out
 
     def add(self, tenant: str, prefix: Prefix) -> None:
         """Keep a prefix, in place of an equal one; one larger than the whole store is not kept."""

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from homing.engine.base import Act, Finish, Job, Result, SpanKind, Step, ThinkMarkers
+from homing.engine.base import Act, Finish, Job, Result, Score, SpanKind, Step, ThinkMarkers
 from homing.engine.wants import CODE, Wants, codes_of
 
-__all__ = ["Detok", "Drawn", "Log", "Row"]
+__all__ = ["Detok", "Drawn", "Log", "Row", "score_of"]
 
 F32 = NDArray[np.float32]
 
@@ -305,3 +305,37 @@ class Row:
             else:
                 out.append(np.full((len(m.layers), self.stream.hidden), np.nan, np.float32))
         return tuple(out)
+
+
+def score_of(log: Log, wants: Wants, codes: NDArray[np.int8], lead: int, values: F32, *, hidden: int) -> Score:
+    """What was read on a continuation, from the log of prompt and continuation together.
+
+    Args:
+        codes: span codes of both. ``lead``: tokens of the prompt. ``values``: log-probabilities of the continuation.
+    """
+    readings: list[F32] = []
+    tail = codes[lead:]
+    for r in wants.reads:
+        a = np.full((len(tail), len(r.layers)), np.nan, np.float32)
+        wanted = np.isin(tail, [CODE[s] for s in r.spans])
+        for j, layer in enumerate(r.layers):
+            got = log.readings.get((r.direction, layer))
+            if got is not None:
+                a[wanted, j] = got[lead:][wanted]
+        readings.append(a)
+    means: list[F32] = []
+    for m in wants.means:
+        count = int((tail == CODE[m.span]).sum())
+        if count:
+            means.append(np.stack([log.sums[(layer, m.span)] for layer in m.layers]) / np.float32(count))
+        else:
+            means.append(np.full((len(m.layers), hidden), np.nan, np.float32))
+    fired: list[F32] = []
+    for k, act in enumerate(wants.acts):
+        a = np.zeros((len(tail), len(act.layers)), np.float32)
+        for j, layer in enumerate(act.layers):
+            got = log.fired.get((k, layer))
+            if got is not None:
+                a[:, j] = got[lead:]
+        fired.append(a)
+    return Score(values, tuple(readings), tuple(means), tuple(fired))

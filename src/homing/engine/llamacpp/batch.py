@@ -17,9 +17,9 @@ from homing.engine.llamacpp.guard import ThreadGuard
 from homing.engine.llamacpp.sampler import draw, log_normaliser
 from homing.engine.loop import Left
 from homing.engine.prefixes import Prefix, PrefixStore
-from homing.engine.rows import Log, Row
+from homing.engine.rows import Log, Row, score_of
 from homing.engine.score import ScoreJob
-from homing.engine.wants import CODE, SPANS, Known, Wants, codes_of, effective
+from homing.engine.wants import CODE, SPANS, Known, Wants, codes_of
 
 __all__ = ["LlamaBatch"]
 
@@ -114,24 +114,8 @@ class LlamaBatch:
 
     def _store_prefixes(self, new: list[Row]) -> None:
         """Compute the prefixes that rows ask for and that are not there yet."""
-        missing: dict[object, list[Row]] = {}
-        for row in new:
-            p = min(row.job.prefix, len(row.job.tokens) - 1)
-            if p < 1:
-                continue
-            found = self.store.find(row.job.tenant, row.job.tokens, row.codes, row.wants)
-            if found is None or len(found.tokens) < p:
-                key = PrefixStore.key(row.job.tenant, row.job.tokens[:p], row.codes[:p], row.wants.acts)
-                missing.setdefault((key, row.codes[:p].tobytes()), []).append(row)
         feeds: list[tuple[_Feed, str]] = []
-        for rows in missing.values():
-            r = rows[0]
-            p = min(r.job.prefix, len(r.job.tokens) - 1)
-            wants = Wants(
-                effective(r.wants.acts, r.codes[:p]),
-                tuple(dict.fromkeys(x for y in rows for x in y.wants.reads)),
-                tuple(dict.fromkeys(x for y in rows for x in y.wants.means)),
-            )
+        for r, p, wants in self.store.missing(new):
             part = self.store.find(r.job.tenant, r.job.tokens[:p], r.codes[:p], wants)
             sequence = self._room(p, spare=part)
             if sequence is None:  # no sequence or no cells for it now: the row computes its own
@@ -455,7 +439,8 @@ class LlamaBatch:
             if base is not None:
                 self._release(base, shared)
         scores += [
-            _score(f, v, len(job.prompt), self.context.weights.hidden) for f, v in zip(feeds, values, strict=True)
+            score_of(f.log, f.wants, f.codes, len(job.prompt), v, hidden=self.context.weights.hidden)
+            for f, v in zip(feeds, values, strict=True)
         ]
         return len(feeds)
 
@@ -473,27 +458,3 @@ class LlamaBatch:
 def _reaches(wants: Wants, layer: int) -> bool:
     """Whether a layer is read, summed or acted on."""
     return any(layer in x.layers for x in (*wants.reads, *wants.means, *wants.acts))
-
-
-def _score(f: _Feed, values: F32, lead: int, hidden: int) -> Score:
-    tail = f.codes[lead:]
-    readings: list[F32] = []
-    for r in f.wants.reads:
-        a = np.full((len(tail), len(r.layers)), np.nan, np.float32)
-        wanted = np.isin(tail, [CODE[s] for s in r.spans])
-        for j, layer in enumerate(r.layers):
-            got = f.log.readings.get((r.direction, layer))
-            if got is not None:
-                a[wanted, j] = got[lead:][wanted]
-        readings.append(a)
-    means: list[F32] = []
-    for m in f.wants.means:
-        count = int((tail == CODE[m.span]).sum())
-        if count:
-            means.append(np.stack([f.log.sums[layer, m.span] for layer in m.layers]) / np.float32(count))
-        else:
-            means.append(np.full((len(m.layers), hidden), np.nan, np.float32))
-    fired = tuple(
-        np.stack([f.log.fired[k, layer][lead:] for layer in act.layers], axis=1) for k, act in enumerate(f.wants.acts)
-    )
-    return Score(values, tuple(readings), tuple(means), fired)

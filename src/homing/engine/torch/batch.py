@@ -20,7 +20,7 @@ from homing.engine.torch.probe import Plan, Readout
 from homing.engine.torch.runner import Feed, Runner, batches
 from homing.engine.torch.sampler import Sampler
 from homing.engine.torch.scoring import score_all
-from homing.engine.wants import CODE, Wants, effective
+from homing.engine.wants import CODE, Wants
 
 __all__ = ["Batch"]
 
@@ -93,26 +93,10 @@ class Batch:
 
     def _feeds(self, new: list[Row]) -> list[Feed]:
         """What each row must still run, after prefixes; computes and stores the prefixes that are asked for."""
-        missing: dict[object, list[Row]] = {}
-        for row in new:
-            p = min(row.job.prefix, len(row.job.tokens) - 1)
-            if p < 1:
-                continue
-            found = self.store.find(row.job.tenant, row.job.tokens, row.codes, row.wants)
-            if found is None or len(found.tokens) < p:
-                key = PrefixStore.key(row.job.tenant, row.job.tokens[:p], row.codes[:p], row.wants.acts)
-                missing.setdefault((key, row.codes[:p].tobytes()), []).append(row)
         made: list[tuple[str, Prefix]] = []
-        asked = list(missing.values())
+        asked = self.store.missing(new)
         feeds: list[Feed] = []
-        for rows in asked:
-            r = rows[0]
-            p = min(r.job.prefix, len(r.job.tokens) - 1)
-            wants = Wants(
-                effective(r.wants.acts, r.codes[:p]),
-                tuple(dict.fromkeys(x for y in rows for x in y.wants.reads)),
-                tuple(dict.fromkeys(x for y in rows for x in y.wants.means)),
-            )
+        for r, p, wants in asked:
             feed = Feed(r.job.tokens[:p], r.codes[:p], wants, Log(p))
             part = self.store.find(r.job.tenant, r.job.tokens[:p], r.codes[:p], wants)
             if part is not None:

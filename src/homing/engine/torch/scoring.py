@@ -11,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 
 from homing.engine.base import Score
-from homing.engine.rows import Log
+from homing.engine.rows import Log, score_of
 from homing.engine.score import ScoreJob
 from homing.engine.torch.kv import SlotCache
 from homing.engine.torch.probe import Plan
 from homing.engine.torch.runner import Feed, Runner, batches, note
-from homing.engine.wants import CODE, Wants, codes_of
+from homing.engine.wants import Wants, codes_of
 
 __all__ = ["score_all"]
 
@@ -86,7 +86,7 @@ def score_all(runner: Runner, jobs: Sequence[ScoreJob], *, rows: int) -> Iterato
         yield from _run_forked(runner, [by_job[forked[i]] for i in group], rows=max(rows, 64))
     scores: list[list[Score]] = [[] for _ in jobs]
     for x in lines:
-        scores[x.job].append(_score(x, hidden=runner.table.hidden))
+        scores[x.job].append(score_of(x.log, x.wants, x.codes, len(x.lead), x.values, hidden=runner.table.hidden))
     yield scores
 
 
@@ -212,33 +212,3 @@ def _run_forked(runner: Runner, groups: list[list[_Line]], *, rows: int) -> Iter
             step = min(step, max(8, runner.logit_bytes // (n * runner.vocab * 4)))
         _columns(runner, lines, ids, codes, read, starts, cache=cache, first=width, step=step, keep_from=width)
         yield None
-
-
-def _score(x: _Line, *, hidden: int) -> Score:
-    p, n = len(x.lead), len(x.tail)
-    readings: list[F32] = []
-    tail = x.codes[p:]
-    for r in x.wants.reads:
-        a = np.full((n, len(r.layers)), np.nan, np.float32)
-        wanted = np.isin(tail, [CODE[s] for s in r.spans])
-        for j, layer in enumerate(r.layers):
-            got = x.log.readings.get((r.direction, layer))
-            if got is not None:
-                a[wanted, j] = got[p:][wanted]
-        readings.append(a)
-    means: list[F32] = []
-    for m in x.wants.means:
-        count = int((tail == CODE[m.span]).sum())
-        if count:
-            means.append(np.stack([x.log.sums[(layer, m.span)] for layer in m.layers]) / np.float32(count))
-        else:
-            means.append(np.full((len(m.layers), hidden), np.nan, np.float32))
-    fired: list[F32] = []
-    for k, act in enumerate(x.wants.acts):
-        a = np.zeros((n, len(act.layers)), np.float32)
-        for j, layer in enumerate(act.layers):
-            got = x.log.fired.get((k, layer))
-            if got is not None:
-                a[:, j] = got[p:]
-        fired.append(a)
-    return Score(x.values, tuple(readings), tuple(means), tuple(fired))
