@@ -28,7 +28,10 @@ TEXTS = (
     "The capital of France", "Once upon a time there was", "In 1969 two men", "def add(a, b): return",
     "The vampire looked at", "My grandmother always",
 )  # fmt: skip
-CALLBACKS = ["python", pytest.param("compiled", marks=pytest.mark.skipif(compiled() is None, reason="no C compiler"))]
+CALLBACKS = [
+    "python",
+    pytest.param("compiled", marks=pytest.mark.skipif(compiled() is None, reason="the callback was not compiled")),
+]
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +89,7 @@ async def _everything(path: Path, python: bool) -> list[Any]:
     ]
 
 
-@pytest.mark.skipif(compiled() is None, reason="no C compiler")
+@pytest.mark.skipif(compiled() is None, reason="the callback was not compiled")
 async def test_both_callbacks_do_the_same_to_the_bit(architecture: str, model: Any) -> None:
     assert await _everything(model(architecture), True) == await _everything(model(architecture), False)
 

@@ -222,6 +222,19 @@ class Row:
             self.closing = "length"
         return None
 
+    def take(self, drawn: Drawn) -> tuple[list[Step], Finish | None] | None:
+        """Take the drawn token in: the steps that leave at once and why the row ends, or None where it waits to be fed."""
+        why = self.accept(drawn)
+        if why is not None:
+            return self.finish(why), why
+        self.sent = not self.heavy
+        if not self.sent:
+            return None
+        steps = self.leave((), ())
+        if self.closing is not None:
+            return steps + self.finish(self.closing), self.closing
+        return steps + ([] if self.holds_text else self.release()), None
+
     def leave(self, readings: tuple[tuple[float, ...], ...], fired: tuple[tuple[float, ...], ...]) -> list[Step]:
         """The pending token as a Step; it lags while text is held back, so that the last Step can carry the rest."""
         p = self.pending

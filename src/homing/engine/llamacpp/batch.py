@@ -188,16 +188,8 @@ class LlamaBatch:
 
     def _accept(self, row: Row, logits: F32) -> list[Left]:
         """Draw the row's next token and take it in."""
-        why = row.accept(draw(logits, row.job.sampling, row.generator))
-        if why is not None:
-            return [(row, row.finish(why), why)]
-        row.sent = not row.heavy
-        if not row.sent:
-            return []
-        steps = row.leave((), ())
-        if row.closing is not None:
-            return [(row, steps + row.finish(row.closing), row.closing)]
-        return [(row, steps + ([] if row.holds_text else row.release()), None)]
+        left = row.take(draw(logits, row.job.sampling, row.generator))
+        return [] if left is None else [(row, *left)]
 
     def _leave(self, i: int, row: Row) -> list[Step]:
         p = row.pending

@@ -185,17 +185,9 @@ class Batch:
         drawn = self.sampler.draw(logits, [r.job.sampling for r in members], [r.generator for r in members])
         out: list[Left] = []
         for row, d in zip(members, drawn, strict=True):
-            why = row.accept(d)
-            if why is not None:
-                out.append((row, row.finish(why), why))
-                continue
-            row.sent = not row.heavy
-            if row.sent:
-                steps = row.leave((), ())
-                if row.closing is not None:
-                    out.append((row, steps + row.finish(row.closing), row.closing))
-                else:
-                    out.append((row, steps + ([] if row.holds_text else row.release()), None))
+            left = row.take(d)
+            if left is not None:
+                out.append((row, *left))
         self._ids[rows, 0] = torch.tensor([d.token for d in drawn], device=self._ids.device)
         return out
 
