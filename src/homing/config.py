@@ -20,6 +20,7 @@ __all__ = ["FILE", "LOG_LEVELS", "Settings", "default_cache_dir", "load", "log_l
 FILE = "homing.toml"
 PREFIX = "HOMING_"
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+EngineName = Literal["auto", "llamacpp", "torch"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 LOG_LEVELS: tuple[LogLevel, ...] = get_args(LogLevel)
 
@@ -71,6 +72,7 @@ def _schema() -> type[BaseSettings]:
         model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", populate_by_name=True)
 
         model: str = "smollm2"
+        engine: EngineName = "auto"
         dtype: Dtype = "auto"
         threads: int | None = Field(default=None, ge=1, le=1024)
         slots: int | None = Field(default=None, ge=1, le=4096)

@@ -73,7 +73,7 @@ def test_what_opens_a_model_takes_the_settings(
     assert code == 0, err
     assert opened[-1] == {
         "name": str(mapped.model), "cache": tmp_path / "there", "is": "bfloat16", "dtype": "bfloat16", "threads": 1,
-        "slots": 3, "layers": None,
+        "slots": 3, "layers": None, "engine": "torch",
     }  # fmt: skip
     assert torch.get_num_threads() == 1
     monkeypatch.setenv("HOMING_DTYPE", "float16")
@@ -155,7 +155,7 @@ def test_map_takes_model_preset_seed_threads_slots_and_layers(
     assert run(capsys, "map", "--out", tmp_path / "out")[0] == 0
     plan, how = ran[-1]
     assert (plan.model, plan.preset_name, plan.seed) == ("file", "smoke", 7)
-    assert how == {"threads": 1, "slots": 3, "layers": None}
+    assert how == {"engine": "auto", "threads": 1, "slots": 3, "layers": None}
     monkeypatch.setenv("HOMING_SEED", "8")
     monkeypatch.setenv("HOMING_MODEL", "environment")
     arguments = ("map", "flag", "--out", tmp_path / "out", "--threads", 2, "--layers", "a.b", "--preset", "standard")

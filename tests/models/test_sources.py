@@ -20,8 +20,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from homing.errors import InputError, MissingExtra, ModelError, TemplateError
-from homing.models import sources
-from homing.models.sources import converted, fingerprint, load_hf, open_model, resolve, wrap
+from homing.models import gguf, hugging
+from homing.models.convert import converted
+from homing.models.sources import fingerprint, load_hf, open_model, resolve, wrap
 from homing.testing.tiny import tiny_llama, tiny_tokenizer
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -148,8 +149,9 @@ def test_foreign_code_is_refused(directory):
 HUB = """
 import sys, time
 from homing.errors import HomingError
-from homing.models.sources import _hf, fingerprint, load_hf, resolve
-_, transformers = _hf()
+from homing.models.hugging import fingerprint, load_hf, transformers_at_hand
+from homing.models.sources import resolve
+_, transformers = transformers_at_hand()
 transformers.AutoConfig, transformers.AutoTokenizer, transformers.AutoModelForCausalLM  # imported before the clock starts
 for name in sys.argv[1:]:
     start = time.monotonic()
@@ -212,23 +214,23 @@ def test_whether_the_hub_answers(monkeypatch):
 
     for name in [n for n in os.environ if n.lower().endswith("_proxy")]:
         monkeypatch.delenv(name)
-    assert not sources._hub_answers()  # the tests run offline
+    assert not hugging._hub_answers()  # the tests run offline
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{s.getsockname()[1]}")
-        assert not sources._hub_answers()
+        assert not hugging._hub_answers()
         s.listen()
-        assert sources._hub_answers()
+        assert hugging._hub_answers()
     monkeypatch.setattr(constants, "ENDPOINT", "http://name.invalid")
 
     def unknown(*_args, **_more):
         raise socket.gaierror(-2, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
-    assert not sources._hub_answers()
+    assert not hugging._hub_answers()
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
-    assert sources._hub_answers()  # behind a proxy only the client knows
+    assert hugging._hub_answers()  # behind a proxy only the client knows
 
 
 def test_not_a_gguf(tmp_path):
@@ -255,7 +257,7 @@ def test_the_embedded_model_is_missing(monkeypatch):
 
 def test_torch_is_missing(monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers", None)
-    refused(sources._hf, "pip install 'homing[local]'", kind=MissingExtra)
+    refused(hugging.transformers_at_hand, "pip install 'homing[local]'", kind=MissingExtra)
 
 
 # conversions
@@ -390,10 +392,10 @@ def test_a_gguf_that_cannot_be_read(tmp_path, monkeypatch):
 
 def test_other_content_is_another_conversion(tmp_path):
     body = bytearray(10_000_000)
-    one = sources._key(a_gguf(tmp_path, bytes(body)))
-    assert one == sources._key(a_gguf(tmp_path, bytes(body)))
+    one = gguf.content_digest(a_gguf(tmp_path, bytes(body)))
+    assert one == gguf.content_digest(a_gguf(tmp_path, bytes(body)))
     body[5_000_000:6_000_000] = b"x" * 1_000_000
-    assert sources._key(a_gguf(tmp_path, bytes(body))) != one
+    assert gguf.content_digest(a_gguf(tmp_path, bytes(body))) != one
 
 
 # fingerprints
@@ -445,7 +447,7 @@ def test_auto_keeps_the_faster(saved, monkeypatch, half, wanted):
         def __init__(self, value):
             self.value = value
 
-    monkeypatch.setattr(sources, "step_seconds", lambda m: Timed(1.0 if m.dtype == torch.float32 else half))
+    monkeypatch.setattr(hugging, "step_seconds", lambda m: Timed(1.0 if m.dtype == torch.float32 else half))
     model, _ = load_hf(resolve(str(saved)), dtype="auto")
     assert model.dtype == wanted
     if wanted == torch.float32:

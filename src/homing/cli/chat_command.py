@@ -95,6 +95,7 @@ def command(
     model: str | None,
     identity: Path | None,
     hold: str | None,
+    engine: str | None,
     dtype: str | None,
     threads: int | None,
     slots: int | None,
@@ -109,7 +110,7 @@ def command(
 
     from homing.verbs.chat import ChatSession
 
-    settings = load_settings(model=model, identity=identity, dtype=dtype, threads=threads, slots=slots)
+    settings = load_settings(model=model, identity=identity, engine=engine, dtype=dtype, threads=threads, slots=slots)
     directory = need_identity(settings["identity"])
     console = Console()
     with ChatSession(chosen_model(settings), directory, hold, **opening(settings, layers)) as session:

@@ -40,6 +40,7 @@ def command(
     judge: str,
     judge_model: str,
     roles: Path | None,
+    engine: str | None,
     dtype: str | None,
     threads: int | None,
     slots: int | None,
@@ -55,7 +56,9 @@ def command(
     from homing.verbs.map import plan_map, run_map
     from homing.verbs.progress import make_progress
 
-    settings = load_settings(model=model, preset=preset, seed=seed, dtype=dtype, threads=threads, slots=slots)
+    settings = load_settings(
+        model=model, preset=preset, seed=seed, engine=engine, dtype=dtype, threads=threads, slots=slots
+    )
     refuse_half(settings)
     with stdout_for(as_json) as result:
         plan = plan_map(
@@ -79,7 +82,12 @@ def command(
         progress = make_progress()
         try:
             identity = run_map(
-                plan, progress=progress, threads=settings["threads"], slots=settings["slots"], layers=layers
+                plan,
+                progress=progress,
+                engine=settings["engine"],
+                threads=settings["threads"],
+                slots=settings["slots"],
+                layers=layers,
             )
         finally:
             progress.close()

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "chosen_model",
+    "engine_option",
     "layers_option",
     "load_settings",
     "opening",
@@ -22,8 +23,15 @@ __all__ = [
     "threads_option",
 ]
 
+engine_option = click.option(
+    "--engine",
+    type=click.Choice(["auto", "llamacpp", "torch"]),
+    help="What runs the model; auto: llama.cpp for a GGUF, torch for the rest.",
+)
 dtype_option = click.option(
-    "--dtype", type=click.Choice(["auto", "float32", "bfloat16", "float16"]), help="Of the weights; float32 for maps."
+    "--dtype",
+    type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
+    help="Of the weights on torch; float32 for maps.",
 )
 threads_option = click.option("--threads", type=click.IntRange(min=1, max=1024), help="CPU threads.")
 slots_option = click.option("--slots", type=click.IntRange(min=1, max=4096), help="Replies made at once.")
@@ -35,8 +43,8 @@ layers_option = click.option(
 
 
 def opening_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """All four options of how a model is opened, for the commands that open one to talk to."""
-    for option in (layers_option, slots_option, threads_option, dtype_option):
+    """All options of how a model is opened, for the commands that open one to talk to."""
+    for option in (layers_option, slots_option, threads_option, dtype_option, engine_option):
         command = option(command)
     return command
 
@@ -58,7 +66,13 @@ def chosen_model(settings: Settings) -> str | None:
 
 def opening(settings: Settings, layers: str | None) -> dict[str, Any]:
     """How a model is opened, for the verbs that open one; what nobody set is left to them."""
-    wanted = {"dtype": settings["dtype"], "threads": settings["threads"], "slots": settings["slots"], "layers": layers}
+    wanted = {
+        "engine": settings["engine"],
+        "dtype": settings["dtype"],
+        "threads": settings["threads"],
+        "slots": settings["slots"],
+        "layers": layers,
+    }
     return {k: v for k, v in wanted.items() if v is not None}
 
 

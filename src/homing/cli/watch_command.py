@@ -42,6 +42,7 @@ def command(
     model: str | None,
     hold: str | None,
     fail_on: str | None,
+    engine: str | None,
     dtype: str | None,
     threads: int | None,
     slots: int | None,
@@ -55,7 +56,7 @@ def command(
     from homing.verbs.progress import make_progress
     from homing.verbs.watch import watch_file
 
-    settings = load_settings(model=model, identity=identity, dtype=dtype, threads=threads, slots=slots)
+    settings = load_settings(model=model, identity=identity, engine=engine, dtype=dtype, threads=threads, slots=slots)
     directory = need_identity(settings["identity"])
     progress = make_progress()
     bad = alarms = 0

@@ -15,7 +15,8 @@ from homing.engine.base import Job, Sampling
 from homing.engine.template import ChatTemplate, Encoded
 from homing.errors import LayersError, ModelError, TemplateError, Unsupported
 from homing.jsonable import strict
-from homing.models.sources import fingerprint, load_hf, resolve
+from homing.models.hugging import fingerprint, load_hf
+from homing.models.sources import resolve
 from homing.models.timing import median_of, step_seconds
 from homing.stats.estimate import Estimate
 

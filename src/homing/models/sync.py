@@ -13,7 +13,7 @@ from homing.engine.base import Act, MeanRead, Read, Sampling
 from homing.models.base import ChatModel, Choice, Event, Reply, TurnRead
 
 if TYPE_CHECKING:
-    from homing.models.sources import Dtype
+    from homing.models.sources import Dtype, EngineName
 
 __all__ = ["Model"]
 
@@ -39,6 +39,7 @@ class Model:
         cls,
         name: str,
         *,
+        engine: EngineName = "auto",
         dtype: Dtype = "float32",
         threads: int | None = None,
         slots: int = 32,
@@ -47,7 +48,7 @@ class Model:
         """Open by name; see :func:`homing.open`."""
         from homing.models.sources import open_model
 
-        return cls(open_model(name, dtype=dtype, threads=threads, slots=slots, layers=layers))
+        return cls(open_model(name, engine=engine, dtype=dtype, threads=threads, slots=slots, layers=layers))
 
     @classmethod
     def wrap(cls, hf_model: Any, tokenizer: Any, *, slots: int = 32, layers: str | None = None) -> Self:

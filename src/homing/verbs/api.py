@@ -15,7 +15,7 @@ from homing.hold.chain import held
 from homing.identity import container
 from homing.models import sync
 from homing.models.base import ChatModel, Event
-from homing.models.sources import Dtype
+from homing.models.sources import Dtype, EngineName
 from homing.verbs.map import map_model
 from homing.verbs.plan import JudgeName, plan_map
 from homing.verbs.progress import Progress, Silent
@@ -62,6 +62,7 @@ class Model(sync.Model):
 def open(
     name: str = "smollm2",
     *,
+    engine: EngineName = "auto",
     dtype: Dtype = "float32",
     threads: int | None = None,
     slots: int = 32,
@@ -69,12 +70,14 @@ def open(
 ) -> Model:
     """Open a model by name: ``smollm2`` (embedded), a local directory, a GGUF file, or a hub id.
 
+    ``engine`` and ``dtype``: see :func:`homing.models.sources.open_model`.
+
     Use it as a context manager, or call ``close``; its ``aio`` is the same with coroutines.
 
     Raises:
         ModelError: it cannot be found, read or trusted; the message says what to do.
     """
-    return Model.open(name, dtype=dtype, threads=threads, slots=slots, layers=layers)
+    return Model.open(name, engine=engine, dtype=dtype, threads=threads, slots=slots, layers=layers)
 
 
 def wrap(hf_model: Any, tokenizer: Any, *, slots: int = 32, layers: str | None = None) -> Model:
@@ -104,19 +107,19 @@ class Identity(container.Identity):
         """Map a model and write its identity to ``out``; finished work there is gone on with.
 
         Args:
-            model: in float32. ``home``: a file that says what home is; None: the plain Assistant.
+            model: on torch in float32, or a GGUF as it is. ``home``: a file that says what home is; None: the plain Assistant.
             precision: stop at this half width of the axis' split-half cosine; None: all rounds are sampled.
             judge: ``auto`` runs the likelihood judge where the preset has it; an address asks ``judge_model`` behind an
                 OpenAI-compatible endpoint, with the key in ``HOMING_JUDGE_KEY``.
             roles: a folder of role files, used beside the built-in ones.
 
         Raises:
-            InputError: the model is not in float32, or what was given cannot be used.
+            InputError: the model is a half on torch, or what was given cannot be used.
         """
-        dtype = model.aio.info.dtype
-        if dtype != "float32":
+        info = model.aio.info
+        if info.engine == "torch" and info.dtype != "float32":
             raise InputError(
-                f"{model.name} is open in {dtype}, and maps are made in float32 alone, so that they repeat; open it with"
+                f"{model.name} is open in {info.dtype}, and maps are made in float32 alone, so that they repeat; open it with"
                 " dtype='float32'"
             )
         plan = plan_map(
@@ -149,7 +152,7 @@ class Identity(container.Identity):
             raise InputError(f"watch takes one hold, got {', '.join(hold)}")
         home, held_by = Home.of(self), hold[0] if hold else None
         if model is None:
-            with open(str(self.model["name"]), layers=home.layers_path) as opened:
+            with open(str(self.model["name"]), engine=home.engine(), layers=home.layers_path) as opened:
                 return self.watch(conversation, model=opened, hold=hold)
         self.require_model(model.aio.info.fingerprint, what=model.name)
         model.prove(home, held_by)

@@ -21,7 +21,7 @@ from homing.errors import TooLong
 from homing.hold.cap import CapStabiliser
 from homing.identity import Identity
 from homing.models.base import Event, Intervention, Reading, Token
-from homing.models.sources import Dtype
+from homing.models.sources import Dtype, EngineName
 from homing.stats.seeds import stable_seed
 from homing.verbs.api import Model, open
 from homing.verbs.watch import Home
@@ -38,7 +38,8 @@ class ChatSession:
     Args:
         model: name of the model; None: the one the identity was made on. ``identity_dir``: of its home.
         hold: ``cap``, or None; may be changed between turns.
-        dtype: of the weights; ``auto`` takes the faster of float32 and bfloat16, measured. The identity is of float32.
+        engine: ``auto`` takes the one that the identity was made on.
+        dtype: of the weights on torch; ``auto`` takes the faster of float32 and bfloat16, measured. The identity is of float32.
         threads: of torch. slots: most rows at once. layers: dotted name of the decoder layers; the identity's own unless
             given.
 
@@ -52,6 +53,7 @@ class ChatSession:
         identity_dir: Path | str,
         hold: str | None = None,
         *,
+        engine: EngineName = "auto",
         dtype: Dtype = "float32",
         threads: int | None = None,
         slots: int = 32,
@@ -61,6 +63,7 @@ class ChatSession:
         self._home = Home.of(identity)
         self._model: Model = open(
             model or str(identity.model["name"]),
+            engine=self._home.engine(engine, model),
             dtype=dtype,
             threads=threads,
             slots=slots,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from homing.models.sources import EngineName
 from homing.verbs.map import run_map
 from homing.verbs.plan import plan_map
 from homing.verbs.progress import Progress
@@ -18,6 +19,7 @@ def run_demo(
     *,
     model: str = "smollm2",
     progress: Progress | None = None,
+    engine: EngineName = "auto",
     threads: int | None = None,
     tell: Callable[[str], None] = lambda line: None,
 ) -> Path:
@@ -30,7 +32,7 @@ def run_demo(
     plan = plan_map(model, preset="smoke", out=out / "identity")
     for line in plan.describe():
         tell(line)
-    identity = run_map(plan, progress=progress, threads=threads)
+    identity = run_map(plan, progress=progress, engine=engine, threads=threads)
     for headline in report_data(identity).headlines:
         figure = "" if headline.estimate is None else f" {headline.estimate:{headline.spec}}"
         tell(f"{headline.topic}:{figure} ({headline.verdict.replace('_', ' ')})")

@@ -17,7 +17,7 @@ from homing.errors import Interrupted
 from homing.identity import Identity, Section
 from homing.identity.work import WorkDir
 from homing.models.base import ChatModel
-from homing.models.sources import open_model
+from homing.models.sources import EngineName, open_model
 from homing.verbs.capping import hold_home
 from homing.verbs.drifts import calibrate_alarms, drift_section, run_domains
 from homing.verbs.persona import measure_persona, persona_section
@@ -33,6 +33,7 @@ def run_map(
     plan: MapPlan,
     *,
     progress: Progress | None = None,
+    engine: EngineName = "auto",
     threads: int | None = None,
     slots: int | None = None,
     layers: str | None = None,
@@ -47,13 +48,20 @@ def run_map(
         HomingError: whatever the stages refuse.
     """
     try:
-        return asyncio.run(_run(plan, progress or Silent(), threads, slots or SLOTS, layers))
+        return asyncio.run(_run(plan, progress or Silent(), threads, slots or SLOTS, layers, engine))
     except KeyboardInterrupt:
         raise Interrupted(f"stopped; what is finished is kept in {plan.out}: run the same command to go on") from None
 
 
-async def _run(plan: MapPlan, progress: Progress, threads: int | None, slots: int, layers: str | None) -> Identity:
-    model = open_model(plan.model, dtype="float32", threads=threads, slots=slots, layers=layers)
+async def _run(
+    plan: MapPlan,
+    progress: Progress,
+    threads: int | None,
+    slots: int,
+    layers: str | None,
+    engine: EngineName,
+) -> Identity:
+    model = open_model(plan.model, engine=engine, dtype="float32", threads=threads, slots=slots, layers=layers)
     try:
         return await map_model(model, plan, progress=progress)
     finally:
@@ -76,7 +84,7 @@ def _facts(info: EngineInfo, name: str) -> dict[str, Any]:
 
 
 async def map_model(model: ChatModel, plan: MapPlan, *, progress: Progress) -> Identity:
-    """The same on a model that is already open; it must be in fp32 for the promise of equal bytes."""
+    """The same on a model that is already open; on torch it must be in float32 for the promise of equal bytes."""
     started = time.monotonic()
     info = model.info
     facts = _facts(info, plan.model)
@@ -87,7 +95,8 @@ async def map_model(model: ChatModel, plan: MapPlan, *, progress: Progress) -> I
         **{
             k: str(v)
             for k, v in info.details.items()
-            if k in ("torch", "transformers", "threads", "device", "max_tokens")
+            if k
+            in ("torch", "transformers", "xllamacpp", "llama-cpp-python", "callback", "threads", "device", "max_tokens")
         },
         "safetensors": version("safetensors"),
         "slots": info.slots,

@@ -20,7 +20,7 @@ from homing.errors import IdentityError, InputError, TemplateError, TooLong
 from homing.hold.cap import Cap
 from homing.identity import Identity
 from homing.models.base import ChatModel, ReplyRequest
-from homing.models.sources import Dtype, open_model
+from homing.models.sources import Dtype, EngineName, open_model
 from homing.persona.axis import Axis
 from homing.persona.scale import Scale
 from homing.stats.seeds import stable_seed
@@ -117,6 +117,15 @@ class Home:
         """Dotted name of the decoder layers, where the user named them for the map."""
         path = self.identity.model.get("layers_path")
         return None if path is None else str(path)
+
+    def engine(self, asked: EngineName = "auto", model: str | None = None) -> EngineName:
+        """The engine to open a model with: the one asked for, else the one that this identity was made on.
+
+        Args:
+            model: name of the model to be opened; None: this identity's own. Another one's engine is its own affair.
+        """
+        own = model is None or model == self.identity.model.get("name")
+        return cast("EngineName", self.identity.model.get("engine", "auto")) if asked == "auto" and own else asked
 
     def fresh_opening(self, conversation: Conversation) -> tuple[Message, ...]:
         """What stands before a message asked afresh: home's opening under home's own system prompt, else the given one."""
@@ -271,6 +280,7 @@ def watch_file(
     *,
     model: str | None = None,
     hold: str | None = None,
+    engine: EngineName = "auto",
     dtype: Dtype = "float32",
     threads: int | None = None,
     slots: int = 32,
@@ -282,7 +292,8 @@ def watch_file(
     Args:
         path: see :func:`homing.verbs.transcripts.read_transcripts`. ``identity_dir``: of the model's home.
         model: name; default: the one the identity was made on. ``hold``: ``cap``, or None.
-        dtype: of the weights; ``auto`` is float32, since figures that follow the machine could not be compared.
+        engine: ``auto`` takes the one that the identity was made on.
+        dtype: of the weights on torch; ``auto`` is float32, since figures that follow the machine could not be compared.
         threads: of torch. slots: most rows at once. layers: dotted name of the decoder layers; the identity's own unless
             given.
 
@@ -301,6 +312,7 @@ def watch_file(
     opener = partial(
         open_model,
         model or str(home.identity.model["name"]),
+        engine=home.engine(engine, model),
         dtype="float32" if dtype == "auto" else dtype,
         threads=threads,
         slots=slots,

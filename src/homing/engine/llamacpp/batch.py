@@ -59,13 +59,15 @@ class LlamaBatch:
     Args:
         context: owns the cells. ``tables``: of its callback. ``known``: registered directions.
         slots: most rows. ``guard``: watches how long steps take. ``cells``: tokens that rows may fill.
+        remember: keep stored prefixes, and the places of cells, while nothing runs.
     """
 
     def __init__(
-        self, context: Context, tables: Tables, known: Known, guard: ThreadGuard, *, slots: int, cells: int
-    ) -> None:
+        self, context: Context, tables: Tables, known: Known, guard: ThreadGuard, *, slots: int, cells: int,
+        remember: bool = False,
+    ) -> None:  # fmt: skip
         self.context, self.tables, self.known, self.guard = context, tables, known, guard
-        self.slots, self.cells = slots, cells
+        self.slots, self.cells, self.remember = slots, cells, remember
         self.rows: list[Row] = []
         self._sequence: dict[Row, int] = {}
         self._free = list(range(slots))[::-1]
@@ -89,6 +91,7 @@ class LlamaBatch:
 
     def join(self, new: list[Row]) -> list[Left]:
         """Run the prompts of rows, in this order, and draw their first tokens."""
+        self._start_anew()
         for row in new:
             self._sequence[row] = self._free.pop()
         self._store_prefixes(new)
@@ -111,6 +114,14 @@ class LlamaBatch:
 
         self._run(feeds, first)
         return self._settle([x for i in range(len(new)) for x in drawn[i]])
+
+    def _start_anew(self) -> None:
+        """Where nothing runs, forget everything: which cells a row gets decides the last bits of its attention sums, and
+        with quantised weights what it says. So the same work asked of a resting engine gives the same bytes.
+        """
+        if not self.rows and not self.remember:
+            self.store.clear()
+            self.context.clear()
 
     def _store_prefixes(self, new: list[Row]) -> None:
         """Compute the prefixes that rows ask for and that are not there yet."""
@@ -370,6 +381,7 @@ class LlamaBatch:
 
     def score(self, jobs: Sequence[ScoreJob]) -> Iterator[list[list[Score]] | None]:
         """Score in slices; None after each, at last the scores."""
+        self._start_anew()
         out: list[list[Score]] = []
         for job in jobs:
             scores: list[Score] = []

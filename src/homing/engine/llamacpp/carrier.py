@@ -128,6 +128,8 @@ SYMBOLS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "llama_token_to_piece": (_I32, (_VP, _I32, c.c_char_p, _I32, _I32, c.c_bool)),
     "llama_model_n_embd": (_I32, (_VP,)),
     "llama_model_n_layer": (_I32, (_VP,)),
+    "llama_model_n_head": (_I32, (_VP,)),
+    "llama_model_n_head_kv": (_I32, (_VP,)),
     "llama_model_n_ctx_train": (_I32, (_VP,)),
     "llama_model_n_params": (c.c_uint64, (_VP,)),
     "llama_model_size": (c.c_uint64, (_VP,)),

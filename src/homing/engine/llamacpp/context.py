@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes as c
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,10 @@ class Weights:
         self.hidden = int(lib.llama_model_n_embd(self.handle))
         self.layers = int(lib.llama_model_n_layer(self.handle))
         self.context = int(lib.llama_model_n_ctx_train(self.handle))
+        heads = int(lib.llama_model_n_head(self.handle)) or 1
+        width = self.hidden * int(lib.llama_model_n_head_kv(self.handle)) // heads or self.hidden
+        self.cell_bytes = 2 * (2 if self.quantised else 4) * width * self.layers
+        """Of the keys and values of one token, about: some architectures have heads of another width."""
 
     def meta(self, key: str) -> str | None:
         """One value of the header as text, or None."""
@@ -63,9 +68,24 @@ class Weights:
         ends = self.carrier.lib.llama_vocab_is_eog
         return frozenset(i for i in range(self.vocab) if ends(self.vocabulary, i))
 
-    def tokenize(self, text: str) -> tuple[int, ...]:
+    @property
+    def quantised(self) -> bool:
+        """Whether weights have fewer bits than a half, and what they are multiplied with is rounded to eight bits."""
+        return self.kind not in ("F32", "F16", "BF16")
+
+    @property
+    def kind(self) -> str:
+        """How the weights are quantised, as ``Q4_1`` or ``Q4_K_M``."""
+        buffer = c.create_string_buffer(256)
+        self.carrier.lib.llama_model_desc(self.handle, buffer, len(buffer))
+        # "llama 135M Q4_K - Medium": architecture, size, type; "all F32" where nothing is quantised
+        name = buffer.value.decode("utf-8", "replace").split(" ", 2)[-1].replace("(guessed)", "").strip()
+        name = name.removeprefix("all ")
+        return re.sub(r" - (\w)\w*$", r"_\1", name)
+
+    def tokenize(self, text: str | bytes) -> tuple[int, ...]:
         """Token ids; special tokens written out in the text are recognised, none is added."""
-        raw = text.encode()
+        raw = text.encode() if isinstance(text, str) else text
         room = len(raw) + 16
         out = (c.c_int32 * room)()
         n = self.carrier.lib.llama_tokenize(self.vocabulary, raw, len(raw), out, room, False, True)
@@ -95,7 +115,8 @@ class Context:
         weights: the model. ``tables``: of the callback. ``library``: the compiled callback, or None for the Python one.
         cells: tokens that the pool holds. ``sequences``: most at once. ``threads``: of a decode.
         rows: most tokens of one decode. ``ubatch``: of one pass inside it.
-        exact: keys and values in float32 and attention in plain sums, so that a row gives the same alone and in company.
+        exact: keys and values in float32 and attention in plain sums, so that a row gives the same alone and in company, to
+            the rounding of float32. Quantised weights round more than that by themselves.
 
     Raises:
         EngineError: the library cannot make it, mostly for want of memory.
@@ -112,7 +133,7 @@ class Context:
         threads: int,
         rows: int = 2048,
         ubatch: int = 512,
-        exact: bool = True,
+        exact: bool,
     ) -> None:
         self.weights, self.tables = weights, tables
         carrier, lib = weights.carrier, weights.carrier.lib

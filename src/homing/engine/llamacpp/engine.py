@@ -25,6 +25,7 @@ __all__ = ["LlamaEngine"]
 
 _SUPPORTS = frozenset({"floor", "ceiling", "add", "ablate", "gate", "mean", "score", "thinking"})
 ROWS = 2048
+LEAST_CELLS = 4096
 KNOWN = ("llama", "olmo2", "qwen2", "qwen3")
 """Architectures that the tests write, open and hold."""
 
@@ -34,8 +35,12 @@ class LlamaEngine(Front):
 
     Args:
         path: of the file. ``slots``: most rows decoded at once. ``threads``: of a decode; None: all cores.
-        context: most tokens of a row; None: what the model was trained on, 2048 at most.
+        context: most tokens of a row; None: what the model was trained on, or what the memory for keys and values holds.
+        memory: bytes for keys and values of all rows; None: a thirty-second of the machine's, or what 4096 tokens need: always
+            the same on one machine.
         fingerprint: of the model. ``queue``: most rows that may wait. ``python_callback``: leave the compiled one aside.
+        remember: keep stored prefixes while nothing runs. Then the last bits of a reply, and with quantised weights its
+            words, may follow what ran before it.
 
     Raises:
         MissingExtra: no wheel carries the library. ModelError: the library or the file cannot be used.
@@ -48,30 +53,34 @@ class LlamaEngine(Front):
         slots: int = 16,
         threads: int | None = None,
         context: int | None = None,
+        memory: int | None = None,
         fingerprint: str = "",
         queue: int = 65536,
         python_callback: bool = False,
+        remember: bool = False,
     ) -> None:
         carrier = find_carrier()
         self.weights = Weights(carrier, path)
         w = self.weights
-        longest = min(w.context, context or 2048)
         slots = min(slots, MOST_SEQUENCES // 2)
         threads = threads or len(os.sched_getaffinity(0))
-        cells = slots * longest
+        held = max(LEAST_CELLS, (memory or _physical() // 32) // w.cell_bytes)
+        longest = min(w.context, context or held, held)
+        cells = min(slots * longest, held)
         library = None if python_callback else compiled()
         tables = Tables(w.hidden, w.layers, ROWS)
         self._known = Known(layers=w.layers, hidden=w.hidden)
         pool = Context(
-            w, tables, library, cells=cells + 2 * longest, sequences=MOST_SEQUENCES, threads=threads, rows=ROWS
-        )
+            w, tables, library, cells=cells + cells // 4 + ROWS, sequences=MOST_SEQUENCES, threads=threads, rows=ROWS,
+            exact=not w.quantised,
+        )  # fmt: skip
         self._pool = pool
         _prove(pool, tables)
         self._stops = w.stops
         self._info = EngineInfo(
             engine="llamacpp",
             fingerprint=fingerprint,
-            dtype=w.meta("general.file_type") or "",
+            dtype=w.kind,
             layers=w.layers,
             hidden=w.hidden,
             vocab=w.vocab,
@@ -87,7 +96,8 @@ class LlamaEngine(Front):
             },
         )
         self._loop = Loop(
-            LlamaBatch(pool, tables, self._known, ThreadGuard(threads), slots=slots, cells=cells), queue=queue
+            LlamaBatch(pool, tables, self._known, ThreadGuard(threads), slots=slots, cells=cells, remember=remember),
+            queue=queue,
         )
         self._closed = False
 
@@ -109,6 +119,11 @@ class LlamaEngine(Front):
 
     def _decode(self, tokens: list[int]) -> str:
         return b"".join(self.weights.piece(t) for t in tokens).decode("utf-8", "replace")
+
+
+def _physical() -> int:
+    """Bytes of memory that the machine has."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _prove(pool: Context, tables: Tables) -> None:

@@ -1,0 +1,128 @@
+"""A GGUF file turned into a model directory, once, for torch: whole, or not there."""
+
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownParameterType=false, reportMissingTypeStubs=false
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import shutil
+import struct
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+
+from homing.errors import InputError, MissingExtra, ModelError
+from homing.models.gguf import content_digest
+from homing.models.hugging import check_directory, first_line, transformers_at_hand
+
+__all__ = ["converted"]
+
+_log = logging.getLogger("homing.models")
+_CONVERTER = "2"
+
+
+def converted(file: Path, cache: Path, *, convert: Callable[[Path, Path], None] | None = None) -> Path:
+    """The directory that a GGUF file was converted into, made once: whole, or not there.
+
+    Args:
+        file: the GGUF. cache: the cache directory. convert: writes a directory from a file; transformers' own by default.
+
+    Raises:
+        ModelError: it is not a GGUF file, or cannot be converted. InputError: the cache cannot be written.
+    """
+    target = cache / "models" / f"{content_digest(file)[:24]}-{_CONVERTER}"
+    if not target.is_dir():  # a whole one is taken as it is, also from a cache that cannot be written
+        try:
+            _convert_into(target, file, convert or _convert)
+        except (OSError, SafetensorError) as e:  # safetensors has an error of its own for a full disk
+            why = (e.strerror if isinstance(e, OSError) else None) or first_line(e)
+            raise InputError(
+                f"{file.name} cannot be converted into {target.parent}: {why}; "
+                "free space, or set HOMING_CACHE (cache_dir in homing.toml) to a folder that can be written"
+            ) from None
+    check_directory(target)
+    return target
+
+
+def _convert_into(target: Path, file: Path, convert: Callable[[Path, Path], None]) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # one converter a file; freed by the system if the holder is killed
+        if target.is_dir():  # made while this one waited
+            return
+        for left in target.parent.glob(f"{target.name}.part*"):  # of a holder that was killed
+            shutil.rmtree(left)
+        part = Path(tempfile.mkdtemp(prefix=f"{target.name}.part", dir=target.parent))
+        try:
+            _log.warning("converting %s, once; about half a minute", file.name)
+            convert(file, part)
+            part.rename(target)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+
+
+def _convert(file: Path, out: Path) -> None:
+    torch, transformers = transformers_at_hand()
+    try:
+        model: Any = transformers.AutoModelForCausalLM.from_pretrained(
+            file.parent, gguf_file=file.name, dtype=torch.float32
+        )
+        tokenizer: Any = transformers.AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
+    except ImportError as e:
+        raise MissingExtra(f"what reads a GGUF file ({first_line(e)})", "pip install 'homing[local]'") from None
+    except (OSError, ValueError, KeyError, IndexError, RuntimeError, struct.error) as e:
+        raise ModelError(
+            f"{file} cannot be converted: {first_line(e)}; is the file whole, and its family known?"
+        ) from None
+    model.hf_quantizer = None  # the weights are whole again; transformers would refuse to save them
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
+    model.save_pretrained(out)
+    tokenizer.save_pretrained(out)
+    _mend_splitting(out / "tokenizer.json", _splitting(file), file)
+
+
+_WORDS = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}%s| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+_BYTES = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
+
+
+def _split(pattern: str) -> dict[str, Any]:
+    return {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
+
+
+_SPLITTING: dict[str, tuple[dict[str, Any], ...]] = {
+    "smollm": ({"type": "Digits", "individual_digits": True}, {**_BYTES, "use_regex": True}),
+    "llama-bpe": (_split(_WORDS % "{1,3}"), _BYTES),
+    "qwen2": (_split(_WORDS % ""), _BYTES),
+}
+"""How a text is split before its pieces are merged, by the name that a GGUF gives it. transformers does not read the name
+and splits as GPT-2 does: two spaces before a digit become two tokens, and the model sees what it was not trained on."""
+
+
+def _splitting(file: Path) -> str | None:
+    """The name of the splitting in the header of a file of byte pairs, or None."""
+    from gguf import GGUFReader
+
+    fields = GGUFReader(file).fields
+    kind, name = fields.get("tokenizer.ggml.model"), fields.get("tokenizer.ggml.pre")
+    return str(name.contents()) if kind is not None and name is not None and kind.contents() == "gpt2" else None
+
+
+def _mend_splitting(tokenizer: Path, name: str | None, file: Path) -> None:
+    if name is None:
+        return
+    if name not in _SPLITTING:
+        _log.warning(
+            "%s splits text in a way (%s) that is not known here: tokens may differ from the model's own; llama.cpp reads it",
+            file.name, name,
+        )  # fmt: skip
+        return
+    raw = json.loads(tokenizer.read_text("utf-8"))
+    raw["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": list(_SPLITTING[name])}
+    tokenizer.write_text(json.dumps(raw, ensure_ascii=False), "utf-8")

@@ -1,0 +1,80 @@
+"""A GGUF file as it is, on llama.cpp: torch is not needed."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from homing.engine.template import ChatTemplate
+from homing.errors import InputError, ModelError
+from homing.models.local import LocalModel
+
+if TYPE_CHECKING:
+    from homing.models.hugging import Dtype
+    from homing.models.sources import Source
+
+__all__ = ["content_digest", "open_gguf"]
+
+_HEAD = 1 << 25
+_SAMPLE = 1 << 16
+
+
+def content_digest(file: Path) -> str:
+    """SHA-256 of size, head and samples all over the file: a few gigabytes are not read whole each time.
+
+    Raises:
+        ModelError: it is no GGUF file, or cannot be read.
+    """
+    try:
+        size = file.stat().st_size
+        h = hashlib.sha256(str(size).encode())
+        with file.open("rb") as f:
+            head = f.read(_HEAD)  # header, vocabulary and template of the models there are
+            if head[:4] != b"GGUF":
+                raise ModelError(f"{file} is not a GGUF file; give a GGUF file or a model directory")
+            h.update(head)
+            for at in range(len(head), size, max(_SAMPLE, size // 128)):
+                f.seek(at)
+                h.update(f.read(_SAMPLE))
+            f.seek(max(0, size - _SAMPLE))
+            h.update(f.read())
+    except OSError as e:
+        raise ModelError(f"{file} cannot be read ({e.strerror or e}); mend its permissions or copy it again") from None
+    return h.hexdigest()
+
+
+def open_gguf(
+    source: Source, *, dtype: Dtype = "float32", threads: int | None = None, slots: int = 32, layers: str | None = None
+) -> LocalModel:
+    """Open a GGUF on llama.cpp.
+
+    Args:
+        source: of kind ``gguf``. The others: as for :func:`homing.models.sources.open_model`.
+
+    Raises:
+        InputError: a dtype or the place of layers was asked for. ModelError: llama.cpp cannot open or read the file.
+        MissingExtra: no wheel that carries llama.cpp is installed.
+    """
+    if source.kind != "gguf" or source.path is None:
+        raise InputError(f"llama.cpp opens GGUF files, and {source.name} is none; leave --engine, or set it to torch")
+    if dtype in ("bfloat16", "float16"):
+        raise InputError(
+            f"dtype is {dtype}, and llama.cpp takes the weights of {source.name} as the file holds them;"
+            " leave --dtype, or set --engine to torch"
+        )
+    if layers is not None:
+        raise InputError(
+            "llama.cpp finds the layers of a GGUF by their names; leave --layers, or set --engine to torch"
+        )
+    mark = content_digest(source.path)
+    from homing.engine.llamacpp import GgufTokenizer, LlamaEngine
+
+    engine = LlamaEngine(source.path, slots=slots, threads=threads, fingerprint=mark)
+    try:
+        tokenizer = GgufTokenizer(engine.weights)
+        template = ChatTemplate.of(tokenizer.chat_template, **tokenizer.special)
+        return LocalModel(engine, tokenizer, template, name=source.name)
+    except BaseException:
+        engine.close_now()
+        raise
