@@ -73,8 +73,7 @@ def open_gguf(
     engine = LlamaEngine(source.path, slots=slots, threads=threads, fingerprint=mark)
     try:
         tokenizer = GgufTokenizer(engine.weights)
-        template = ChatTemplate.of(tokenizer.chat_template, **tokenizer.special)
-        return LocalModel(engine, tokenizer, template, name=source.name)
+        return LocalModel(engine, tokenizer, ChatTemplate.from_tokenizer(tokenizer), name=source.name)
     except BaseException:
         engine.close_now()
         raise

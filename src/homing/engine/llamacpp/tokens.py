@@ -13,13 +13,6 @@ from homing.errors import InputError, TemplateError
 
 __all__ = ["GgufTokenizer"]
 
-SPECIAL = {
-    "bos_token": "tokenizer.ggml.bos_token_id",
-    "eos_token": "tokenizer.ggml.eos_token_id",
-    "unk_token": "tokenizer.ggml.unknown_token_id",
-    "pad_token": "tokenizer.ggml.padding_token_id",
-}
-
 
 class GgufTokenizer:
     """What is used of a fast tokenizer, over the vocabulary of a GGUF; torch and transformers are not needed.
@@ -34,12 +27,15 @@ class GgufTokenizer:
         self.weights = weights
         self.chat_template = weights.chat_template
         self._pieces: dict[int, bytes] = {}
+        # what a chat template may write
+        self.bos_token = self._special("bos")
+        self.eos_token = self._special("eos")
+        self.unk_token = self._special("unknown")
+        self.pad_token = self._special("padding")
 
-    @property
-    def special(self) -> dict[str, str]:
-        """Texts of the special tokens that a chat template may write."""
-        found = {name: self.weights.meta(key) for name, key in SPECIAL.items()}
-        return {name: self._piece(int(i)).decode("utf-8", "replace") for name, i in found.items() if i is not None}
+    def _special(self, name: str) -> str | None:
+        token = self.weights.meta(f"tokenizer.ggml.{name}_token_id")
+        return None if token is None else self._piece(int(token)).decode("utf-8", "replace")
 
     def __call__(
         self, text: str, *, add_special_tokens: bool = False, return_offsets_mapping: bool = True
