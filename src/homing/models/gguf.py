@@ -69,6 +69,12 @@ def open_gguf(
         )
     mark = content_digest(source.path)
     from homing.engine.llamacpp import GgufTokenizer, LlamaEngine
+    from homing.engine.llamacpp.carrier import find_carrier
+    from homing.engine.llamacpp.trial import tried
+    from homing.models.sources import cache_directory
+
+    carrier = find_carrier()
+    tried(source.path, cache_directory() / "tried" / f"{mark[:32]}-{carrier.package}-{carrier.version}")
 
     engine = LlamaEngine(source.path, slots=slots, threads=threads, fingerprint=mark)
     try:

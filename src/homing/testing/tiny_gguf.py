@@ -40,11 +40,14 @@ def write_gguf(
     hidden: int = 64,
     context: int = 512,
     seed: int = 0,
+    template: str | None = CHATML,
+    damage: float | None = None,
 ) -> Path:
     """Write one random model in float32.
 
     Args:
         layers, hidden: its size; heads are 16 wide. ``context``: tokens it claims to be trained on.
+        template: its chat template; None: it has none. ``damage``: a value that stands in its last norm.
     """
     from gguf import GGUFWriter
 
@@ -74,14 +77,15 @@ def write_gguf(
     w.add_eos_token_id(257)
     w.add_bos_token_id(256)
     w.add_add_bos_token(False)
-    w.add_chat_template(CHATML)
+    if template is not None:
+        w.add_chat_template(template)
 
     def put(name: str, *shape: int, scale: float = 0.0, at: float = 0.0) -> None:
         values = at + scale * rng.standard_normal(shape) if scale else np.full(shape, at)
         w.add_tensor(name, values.astype(np.float32))
 
     put("token_embd.weight", vocab, hidden, scale=1.0)
-    put("output_norm.weight", hidden, at=1.0)
+    put("output_norm.weight", hidden, at=1.0 if damage is None else damage)
     put("output.weight", vocab, hidden, scale=2.0 / np.sqrt(hidden))
     for i in range(layers):
         b = f"blk.{i}."

@@ -75,7 +75,7 @@ class LlamaEngine(Front):
             exact=not w.quantised,
         )  # fmt: skip
         self._pool = pool
-        _prove(pool, tables)
+        prove(pool, tables)
         self._stops = w.stops
         self._info = EngineInfo(
             engine="llamacpp",
@@ -126,11 +126,11 @@ def _physical() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def _prove(pool: Context, tables: Tables) -> None:
+def prove(pool: Context, tables: Tables) -> None:
     """Run two tokens and see that every layer's residual stream came by, with as many rows as were asked for.
 
     Raises:
-        ModelError: a layer did not; names the architecture and those that are known to work.
+        ModelError: a layer did not, or what came out is not finite; names the architecture and those that are known to work.
     """
     w = pool.weights
     v = np.full(w.hidden, 1.0, np.float32)
@@ -138,6 +138,7 @@ def _prove(pool: Context, tables: Tables) -> None:
     none, rows = np.full(2, -1, np.int32), np.arange(2)
     tables.begin(none, np.zeros(2, np.int32), none, np.ones(2, np.uint8), rows)
     pool.decode([0, 1 % w.vocab], [0, 1], [0, 0], np.ones(2, bool))
+    finite = all(bool(np.isfinite(pool.logits(i)).all()) for i in range(2))
     pool.clear()
     missing = [i for i in range(w.layers) if tables.arrays["cursor"][i] != 2]
     if missing:
@@ -145,4 +146,6 @@ def _prove(pool: Context, tables: Tables) -> None:
             f"{w.path.name} is of architecture {w.meta('general.architecture')!r}, whose graph does not show the residual"
             f" stream of layer {missing[0]}; it can be run on torch. Known to work: {', '.join(KNOWN)}"
         )
+    if not finite:
+        raise ModelError(f"{w.path} gives logits that are not finite; its weights are damaged: fetch it again")
     tables.reading({})

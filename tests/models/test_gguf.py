@@ -1,0 +1,158 @@
+"""A GGUF opened on llama.cpp: what it can do, and what is refused, in one sentence and without harm to this process."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("xllamacpp")
+pytest.importorskip("gguf")
+
+from homing.conversation import Conversation
+from homing.engine.base import Sampling
+from homing.engine.llamacpp import trial
+from homing.errors import HomingError, InputError, ModelError, TemplateError, TooLong
+from homing.models.gguf import content_digest
+from homing.models.local import LocalModel
+from homing.models.sources import open_model
+from homing.testing.tiny_gguf import write_gguf
+
+TALK = Conversation.of("Hello", "Good day.", "And now?", system="Be brief.")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("HOMING_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_gguf(tmp_path_factory.mktemp("gguf") / "whole.gguf", "llama", seed=1)
+
+
+@pytest.fixture
+async def model(whole: Path) -> Iterator[LocalModel]:
+    m = open_model(str(whole), threads=1, slots=4)
+    yield m
+    await m.close()
+
+
+async def test_talk_read_and_choose(model: LocalModel, whole: Path) -> None:
+    assert (model.info.engine, model.info.dtype, model.info.fingerprint) == ("llamacpp", "F32", content_digest(whole))
+    encoded = model.encode(TALK, add_generation_prompt=False)
+    assert encoded.text[encoded.text.index("Good day.") :].startswith("Good day.")
+    turns = await model.read(TALK)
+    assert [t.turn for t in turns] == [0]
+    assert "".join(turns[0].pieces).strip() == "Good day."
+    once, again = [await model.reply(TALK, sampling=Sampling(8, temperature=1.0, seed=3)) for _ in range(2)]
+    assert once.tokens == again.tokens
+    assert len(once.tokens) == 8 or once.finish == "stop"
+    assert abs(sum((await model.choose(TALK, ["yes", "no"])).probabilities) - 1) < 1e-9
+
+
+async def test_a_prompt_longer_than_the_context(model: LocalModel) -> None:
+    with pytest.raises(TooLong, match="shorten the prompt or the reply"):
+        await model.reply(Conversation.of("word " * 600), sampling=Sampling(8))
+
+
+def test_what_has_passed_is_not_tried_again(whole: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    open_model(str(whole), threads=1).engine.close_now()  # type: ignore[attr-defined]
+    assert len(list((cache / "tried").iterdir())) == 1
+
+    def never(*_a: object, **_k: object) -> None:
+        raise AssertionError("a child was started")
+
+    monkeypatch.setattr(subprocess, "run", never)
+    open_model(str(whole), threads=1).engine.close_now()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ({"dtype": "bfloat16"}, "as the file holds them; leave --dtype, or set --engine to torch"),
+        ({"layers": "model.layers"}, "leave --layers"),
+    ],
+)
+def test_what_llamacpp_does_not_take(whole: Path, how: dict[str, str], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        open_model(str(whole), **how)  # type: ignore[arg-type]
+
+
+def test_a_hub_id_on_llamacpp() -> None:
+    with pytest.raises(InputError, match=r"llama.cpp opens GGUF files, and owner/name is none"):
+        open_model("owner/name", engine="llamacpp")
+
+
+def test_no_template(tmp_path: Path) -> None:
+    with pytest.raises(TemplateError, match="no chat template"):
+        open_model(str(write_gguf(tmp_path / "bare.gguf", "llama", template=None)), threads=1)
+
+
+def test_not_a_gguf(tmp_path: Path) -> None:
+    (tmp_path / "x.gguf").write_bytes(b"PK\x03\x04 and so on")
+    with pytest.raises(ModelError, match="not a GGUF file"):
+        open_model(str(tmp_path / "x.gguf"))
+
+
+def test_cut_short(whole: Path, tmp_path: Path) -> None:
+    raw = whole.read_bytes()
+    for share in (0.01, 0.3, 0.9):
+        (tmp_path / "cut.gguf").write_bytes(raw[: int(len(raw) * share)])
+        with pytest.raises(ModelError, match=r"llama.cpp cannot open .*fetch it again"):
+            open_model(str(tmp_path / "cut.gguf"), threads=1)
+
+
+def test_weights_that_are_not_numbers(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="not finite"):
+        open_model(str(write_gguf(tmp_path / "nan.gguf", "llama", damage=float("nan"))), threads=1)
+
+
+def test_an_architecture_that_nobody_knows(whole: Path, tmp_path: Path) -> None:
+    raw = whole.read_bytes().replace(b"llama", b"lammo")
+    (tmp_path / "odd.gguf").write_bytes(raw)
+    with pytest.raises(ModelError, match=r"architecture that xllamacpp .* does not know"):
+        open_model(str(tmp_path / "odd.gguf"), threads=1)
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("import os; os.abort()", "died .*SIGABRT"),
+        ("import sys; sys.exit(9)", "exit code 9"),
+        ("import time; time.sleep(60)", "within 1 s"),
+    ],
+    ids=["aborts", "exits", "hangs"],
+)  # fmt: skip
+def test_the_child_takes_the_blow(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str, said: str
+) -> None:
+    child = tmp_path / "python"
+    child.write_text(f"#!{sys.executable}\n{body}\n")
+    child.chmod(0o755)
+    monkeypatch.setattr(trial.sys, "executable", str(child))
+    with pytest.raises(ModelError, match=said):
+        trial.tried(whole, None, seconds=1)
+
+
+def test_headers_with_bytes_changed(whole: Path, tmp_path: Path) -> None:
+    """Whatever a header says, this process lives and the refusal is a sentence."""
+    raw, r = bytearray(whole.read_bytes()), random.Random(0)
+    end = raw.index(b"token_embd.weight") + 200
+    said: list[str] = []
+    for k in range(24):
+        bent = bytearray(raw)
+        for _ in range(r.choice((1, 4, 16))):
+            bent[r.randrange(4, end)] = r.choice((0, 0xFF, 0x7F, r.randrange(256)))
+        (tmp_path / f"{k}.gguf").write_bytes(bent)
+        try:
+            trial.tried(tmp_path / f"{k}.gguf", None, seconds=60)
+        except HomingError as e:
+            said.append(str(e))
+    assert len(said) >= 6
+    assert all(str(tmp_path) in s or ".gguf" in s for s in said), said
