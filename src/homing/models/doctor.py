@@ -10,7 +10,7 @@ from homing.engine.base import Job, Sampling
 from homing.errors import LayersError, ModelError, Unsupported
 from homing.models.checks import NEW_TOKENS, PROMPTS, Check, DoctorReport, prompt_tokens, speed_check, template_checks
 from homing.models.hugging import fingerprint, load_hf
-from homing.models.sources import EngineName, locate, resolve
+from homing.models.sources import EngineName, locate, resolve, runs_on
 from homing.models.timing import step_seconds
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def examine(
         ModelError: there is no such model, or its files are damaged. MissingExtra: what loads it is not installed.
     """
     source = locate(name)
-    if engine == "llamacpp" or (engine == "auto" and source.kind == "gguf"):
+    if runs_on(source, engine) == "llamacpp":
         from homing.models.doctor_gguf import examine_gguf
 
         return examine_gguf(name, threads=threads, layers=layers)
