@@ -37,7 +37,7 @@ PUBLIC = {
         Act Direction Engine EngineInfo Gate Job MeanRead Read Result Sampling Score ScoreJob Step Stream
         ThinkMarkers
     """,
-    "homing.engine.llamacpp": "LlamaEngine",
+    "homing.engine.llamacpp": "GgufTokenizer LlamaEngine",
     "homing.engine.torch": """
         TorchEngine find_layers
     """,

@@ -162,7 +162,7 @@ def test_map_takes_model_preset_seed_threads_slots_and_layers(
     assert run(capsys, *arguments)[0] == 0
     plan, how = ran[-1]
     assert (plan.model, plan.preset_name, plan.seed) == ("flag", "standard", 8)
-    assert how == {"threads": 2, "slots": 3, "layers": "a.b"}
+    assert how == {"engine": "auto", "threads": 2, "slots": 3, "layers": "a.b"}
 
 
 def test_doctor_takes_threads_and_the_cache_command_its_directory(

@@ -8,15 +8,17 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("xllamacpp")
 pytest.importorskip("gguf")
 
 from homing.conversation import Conversation
-from homing.engine.base import Sampling
+from homing.engine.base import Direction, Read, Sampling
 from homing.engine.llamacpp import trial
 from homing.errors import HomingError, InputError, ModelError, TemplateError, TooLong
+from homing.models.base import ReplyRequest
 from homing.models.gguf import content_digest
 from homing.models.local import LocalModel
 from homing.models.sources import open_model
@@ -54,6 +56,24 @@ async def test_talk_read_and_choose(model: LocalModel, whole: Path) -> None:
     assert once.tokens == again.tokens
     assert len(once.tokens) == 8 or once.finish == "stop"
     assert abs(sum((await model.choose(TALK, ["yes", "no"])).probabilities) - 1) < 1e-9
+
+
+async def test_a_resting_engine_repeats_itself(model: LocalModel) -> None:
+    """Whatever ran before: readings of the same work are equal to the bit, kept prefixes or not."""
+    info = model.info
+    v = np.random.default_rng(0).standard_normal((info.layers, info.hidden)).astype(np.float32)
+    read = Read(model.register(Direction("v", tuple(range(info.layers)), v)), tuple(range(info.layers)))
+    asked = [
+        ReplyRequest(Conversation.of(text), Sampling(6, temperature=1.0, seed=k), (), (read,), keep="tenant")
+        for k, text in enumerate(("Hello", "Once upon a time", "And so on"))
+    ]
+    first = await model.replies(asked)
+    await model.replies(asked[1:])
+    await model.choose(TALK, ["yes", "no"])
+    again = await model.replies(asked)
+    for a, b in zip(first, again, strict=True):
+        assert a.tokens == b.tokens
+        assert np.array_equal(a.readings[0], b.readings[0], equal_nan=True)
 
 
 async def test_a_prompt_longer_than_the_context(model: LocalModel) -> None:

@@ -20,6 +20,7 @@ from homing.engine.prefixes import Prefix, PrefixStore
 from homing.engine.rows import Log, Row, score_of
 from homing.engine.score import ScoreJob
 from homing.engine.wants import CODE, SPANS, Known, Wants, codes_of
+from homing.errors import Busy
 
 __all__ = ["LlamaBatch"]
 
@@ -449,8 +450,6 @@ class LlamaBatch:
         return len(feeds)
 
     def _no_room(self, tokens: int) -> Exception:
-        from homing.errors import Busy
-
         return Busy(f"the running rows leave no room for {tokens} tokens to score; wait for them to end")
 
     def _release(self, sequence: int, cells: int) -> None:
