@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import subprocess
 import sys
@@ -19,9 +20,10 @@ from homing.engine.base import Direction, Read, Sampling
 from homing.engine.llamacpp import trial
 from homing.errors import HomingError, InputError, ModelError, TemplateError, TooLong
 from homing.models.base import ReplyRequest
+from homing.models.convert import mend_splitting
 from homing.models.gguf import content_digest
 from homing.models.local import LocalModel
-from homing.models.sources import open_model
+from homing.models.sources import EngineName, Source, open_model, runs_on
 from homing.testing.tiny_gguf import write_gguf
 
 TALK = Conversation.of("Hello", "Good day.", "And now?", system="Be brief.")
@@ -176,3 +178,29 @@ def test_headers_with_bytes_changed(whole: Path, tmp_path: Path) -> None:
             said.append(str(e))
     assert len(said) >= 6
     assert all(str(tmp_path) in s or ".gguf" in s for s in said), said
+
+
+@pytest.mark.parametrize(
+    ("source", "asked", "engine"),
+    [
+        (Source("gguf", "a.gguf", Path("a.gguf")), "auto", "llamacpp"),
+        (Source("gguf", "a.gguf", Path("a.gguf")), "torch", "torch"),
+        (Source("gguf", "smollm2", Path("s.gguf")), "auto", "torch"),
+        (Source("gguf", "smollm2", Path("s.gguf")), "llamacpp", "llamacpp"),
+        (Source("directory", "d", Path("d")), "auto", "torch"),
+        (Source("hub", "owner/name"), "auto", "torch"),
+    ],
+)
+def test_which_engine_runs_what(source: Source, asked: EngineName, engine: EngineName) -> None:
+    assert runs_on(source, asked) == engine
+
+
+def test_a_splitting_that_is_not_known_is_said_and_left(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    written = json.dumps({"pre_tokenizer": {"type": "ByteLevel"}})
+    (tmp_path / "tokenizer.json").write_text(written)
+    mend_splitting(tmp_path / "tokenizer.json", "tekken", Path("m.gguf"))
+    assert (tmp_path / "tokenizer.json").read_text() == written
+    assert "m.gguf splits text in a way (tekken) that is not known here" in caplog.text
+    mend_splitting(tmp_path / "tokenizer.json", "qwen2", Path("m.gguf"))
+    parts = json.loads((tmp_path / "tokenizer.json").read_text())["pre_tokenizer"]["pretokenizers"]
+    assert [p["type"] for p in parts] == ["Split", "ByteLevel"]

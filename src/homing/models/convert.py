@@ -19,7 +19,7 @@ from homing.errors import InputError, MissingExtra, ModelError
 from homing.models.gguf import content_digest
 from homing.models.hugging import check_directory, first_line, transformers_at_hand
 
-__all__ = ["converted"]
+__all__ = ["converted", "mend_splitting"]
 
 _log = logging.getLogger("homing.models")
 _CONVERTER = "2"
@@ -83,7 +83,7 @@ def _convert(file: Path, out: Path) -> None:
         del model.config.quantization_config
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)
-    _mend_splitting(out / "tokenizer.json", _splitting(file), file)
+    mend_splitting(out / "tokenizer.json", _splitting(file), file)
 
 
 _WORDS = (
@@ -114,7 +114,12 @@ def _splitting(file: Path) -> str | None:
     return str(name.contents()) if kind is not None and name is not None and kind.contents() == "gpt2" else None
 
 
-def _mend_splitting(tokenizer: Path, name: str | None, file: Path) -> None:
+def mend_splitting(tokenizer: Path, name: str | None, file: Path) -> None:
+    """Write into a ``tokenizer.json`` how the model splits text.
+
+    Args:
+        name: of the splitting, from the header; None: nothing to do. One that is not known is said in the log.
+    """
     if name is None:
         return
     if name not in _SPLITTING:
