@@ -53,11 +53,11 @@ def cosine(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> float:
     return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
 
 
-async def compare(name: str, *, roles: int, questions: int, layers: tuple[int, ...] | None = None) -> dict[str, Any]:
+async def compare(name: str, *, roles: int, questions: int) -> dict[str, Any]:
     """Every figure."""
     llama, torch = open_model(name, engine="llamacpp"), open_model(name, engine="torch")
     try:
-        every = layers or tuple(range(llama.info.layers))
+        every = tuple(range(llama.info.layers))
         asked = [q.text for q in load_questions()[:questions]]
         prompts = [
             Conversation((Message("system", r.prompts[0]), Message("user", q)))
@@ -89,12 +89,8 @@ async def compare(name: str, *, roles: int, questions: int, layers: tuple[int, .
         }
         # a cap on the upper third, strong enough to bite, the same numbers on both
         deep = tuple(range(len(every) * 6 // 10, len(every) * 8 // 10))
-        deep = tuple(i for i in deep if i in every)
-        at = [every.index(i) for i in deep]
-        direction = Direction("axis", deep, axis["torch"][at].astype(np.float32))
-        thresholds = tuple(
-            float(np.median(means["torch"][n:, k] @ direction.at(i))) for k, i in zip(at, deep, strict=True)
-        )
+        direction = Direction("axis", deep, axis["torch"][list(deep)].astype(np.float32))
+        thresholds = tuple(float(np.median(means["torch"][n:, i] @ direction.at(i))) for i in deep)
         cap = (Act("floor", direction.id, deep, thresholds),)
         for m in (llama, torch):
             m.register(direction)

@@ -103,7 +103,7 @@ def test_inner_products_are_those_of_double_precision() -> None:
 
 def _logits(w: Weights, tables: Tables | None, slots: Sequence[int], library: Any) -> np.ndarray:
     """Logits of two sequences of four tokens in one decode, rows of the one between those of the other."""
-    pool = Context(w, tables, library, cells=256, sequences=4, threads=1, exact=True)
+    pool = Context(w, tables, library, cells=256, sequences=4, threads=1)
     n = 8
     sequences = [i % 2 for i in range(n)]
     if tables is not None:
@@ -178,7 +178,7 @@ def test_a_file_that_is_cut_short_is_one_sentence(size: int, model: Any, tmp_pat
 
 def test_more_rows_than_cells(model: Any) -> None:
     w = Weights(find_carrier(), model("llama"))
-    pool = Context(w, None, None, cells=256, sequences=2, threads=1, exact=True)
+    pool = Context(w, None, None, cells=256, sequences=2, threads=1)
     n = pool.cells + 1
     with pytest.raises(TooLong, match="has no room"):
         for start in range(0, n, 64):

@@ -7,7 +7,7 @@ from typing import cast
 
 import numpy as np
 
-from homing.engine.base import Act, ActKind, Direction, Job, Read, Sampling
+from homing.engine.base import Act, Direction, Job, Read, Sampling
 from homing.engine.llamacpp import LlamaEngine
 from homing.engine.llamacpp.context import Context
 from homing.models.checks import NEW_TOKENS, PROMPTS, Check, DoctorReport, prompt_tokens, speed_check, template_checks
@@ -72,9 +72,8 @@ def _plain(engine: LlamaEngine, prompt: tuple[int, ...]) -> list[int]:
     """A greedy reply of llama.cpp without any callback."""
     w = engine.weights
     context = Context(
-        w, None, None, cells=len(prompt) + NEW_TOKENS, sequences=1, threads=int(engine.info.details["threads"]),
-        exact=not w.quantised,
-    )  # fmt: skip
+        w, None, None, cells=len(prompt) + NEW_TOKENS, sequences=1, threads=int(engine.info.details["threads"])
+    )
     try:
         n, out = len(prompt), list[int]()
         context.decode(prompt, list(range(n)), [0] * n, np.arange(n) == n - 1)
@@ -123,8 +122,7 @@ async def _shift(engine: LlamaEngine, direction: Direction, prompt: tuple[int, .
     size = np.nanstd(before, axis=0)
     moved: list[float] = []
     for layer in range(info.layers - 1):
-        kind: ActKind = "add"
-        act = Act(kind, same.id, (layer,), strength=float(_SHIFT * size[layer]))
+        act = Act("add", same.id, (layer,), strength=float(_SHIFT * size[layer]))
         after = (await _scored(engine, prompt, (act,), (read,))).readings[0]
         moved.append(float(np.nanmedian(after[:, layer + 1] - before[:, layer + 1])) / act.strength)
     arrives = min(moved) > 0.25

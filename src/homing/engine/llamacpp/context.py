@@ -109,14 +109,15 @@ class Weights:
 class Context:
     """Keys and values of many sequences in one pool of cells, and the callback that reads and acts.
 
+    Keys and values are in float32 and attention in plain sums where the weights are floats, so that a row gives the same alone
+    and in company, to the rounding of float32; with quantised weights both are as the library has them.
+
     The pool is unified, so that rows reach the layers in the order they were submitted in, whatever their sequences.
 
     Args:
         weights: the model. ``tables``: of the callback. ``library``: the compiled callback, or None for the Python one.
         cells: tokens that the pool holds. ``sequences``: most at once. ``threads``: of a decode.
         rows: most tokens of one decode. ``ubatch``: of one pass inside it.
-        exact: keys and values in float32 and attention in plain sums, so that a row gives the same alone and in company, to
-            the rounding of float32. Quantised weights round more than that by themselves.
 
     Raises:
         EngineError: the library cannot make it, mostly for want of memory.
@@ -133,7 +134,6 @@ class Context:
         threads: int,
         rows: int = 2048,
         ubatch: int = 512,
-        exact: bool,
     ) -> None:
         self.weights, self.tables = weights, tables
         carrier, lib = weights.carrier, weights.carrier.lib
@@ -141,7 +141,7 @@ class Context:
         p = lib.llama_context_default_params()
         p.put(at.sizes, "4I", cells, rows, min(ubatch, rows), sequences)
         p.put(at.unified, "B", 1)
-        if exact:
+        if not weights.quantised:  # they round more than this by themselves
             p.put(at.flash_attention, "i", 0)
             p.put(at.callback + 16, "2i", 0, 0)
         if tables is not None:

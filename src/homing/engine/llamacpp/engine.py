@@ -71,9 +71,8 @@ class LlamaEngine(Front):
         tables = Tables(w.hidden, w.layers, ROWS)
         self._known = Known(layers=w.layers, hidden=w.hidden)
         pool = Context(
-            w, tables, library, cells=cells + cells // 4 + ROWS, sequences=MOST_SEQUENCES, threads=threads, rows=ROWS,
-            exact=not w.quantised,
-        )  # fmt: skip
+            w, tables, library, cells=cells + cells // 4 + ROWS, sequences=MOST_SEQUENCES, threads=threads, rows=ROWS
+        )
         self._pool = pool
         prove(pool, tables)
         self._stops = w.stops
