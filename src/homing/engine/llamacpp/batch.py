@@ -1,111 +1,78 @@
-"""The running rows of a llama.cpp context: prompts, forks, steps and scores, each row with its own acts and reads."""
+"""The running rows of a llama.cpp context: prompts, forks and steps, each row with its own acts and reads."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from homing.engine.base import Act, Score, SpanKind, Step
-from homing.engine.llamacpp.callback import Gated, Op, Program, Tables
-from homing.engine.llamacpp.context import Context
-from homing.engine.llamacpp.guard import ThreadGuard
-from homing.engine.llamacpp.sampler import draw, log_normaliser
+from homing.engine.base import Score, SpanKind
+from homing.engine.llamacpp.feeds import Feed
+from homing.engine.llamacpp.passes import Passes
+from homing.engine.llamacpp.sampler import draw
+from homing.engine.llamacpp.scoring import Scoring
+from homing.engine.llamacpp.sequences import Sequences
 from homing.engine.loop import Left
-from homing.engine.prefixes import Prefix, PrefixStore
-from homing.engine.rows import Log, Row, score_of
+from homing.engine.prefixes import Prefix
+from homing.engine.rows import Log, Row
 from homing.engine.score import ScoreJob
-from homing.engine.wants import CODE, SPANS, Known, Wants, codes_of
-from homing.errors import Busy
+from homing.engine.wants import CODE, Wants
 
 __all__ = ["LlamaBatch"]
 
 F32 = NDArray[np.float32]
-Codes = NDArray[np.int8]
-
-
-@dataclass(eq=False)
-class _Feed:
-    """Tokens of one sequence to run.
-
-    Attributes:
-        codes: span codes, which decide where acts touch. ``read``: the same, -1 where nothing is read.
-        known: so many leading tokens are in the sequence already. ``wanted``: which of the rest give logits.
-    """
-
-    sequence: int
-    tokens: tuple[int, ...]
-    codes: Codes
-    read: Codes
-    wants: Wants
-    log: Log
-    known: int = 0
-    wanted: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
-
-    @property
-    def new(self) -> int:
-        """Tokens still to run."""
-        return len(self.tokens) - self.known
+_Fed = tuple[SpanKind, tuple[tuple[float, ...], ...], tuple[tuple[float, ...], ...]]
+"""A generated token that is in the cells: its span, what was read on it, by how much it was moved."""
 
 
 class LlamaBatch:
     """Rows decoded together; see :class:`homing.engine.loop.Batch`.
 
-    Sequences 0 to ``slots - 1`` are rows; the others are stored prefixes and forks of scores.
+    Which cells a row gets decides the last bits of its attention sums, and with quantised weights what it says. So a
+    resting engine forgets everything before it begins anew, and the same work gives the same bytes, whatever ran before.
+    What a tenant keeps is the exception: it stays while nothing but that tenant's work is asked for.
 
     Args:
-        context: owns the cells. ``tables``: of its callback. ``known``: registered directions.
-        slots: most rows. ``guard``: watches how long steps take. ``cells``: tokens that rows may fill.
-        remember: keep stored prefixes, and the places of cells, while nothing runs.
+        passes: runs rows. ``slots``: most of them. ``cells``: tokens that they may fill.
+        remember: keep stored prefixes, and the places of cells, whatever is asked for next.
     """
 
-    def __init__(
-        self, context: Context, tables: Tables, known: Known, guard: ThreadGuard, *, slots: int, cells: int,
-        remember: bool = False,
-    ) -> None:  # fmt: skip
-        self.context, self.tables, self.known, self.guard = context, tables, known, guard
+    def __init__(self, passes: Passes, *, slots: int, cells: int, remember: bool = False) -> None:
+        self.passes, self.context = passes, passes.context
         self.slots, self.cells, self.remember = slots, cells, remember
         self.rows: list[Row] = []
+        self.sequences = Sequences(self.context)
+        self._scoring = Scoring(passes, self.sequences)
         self._sequence: dict[Row, int] = {}
-        self._free = list(range(slots))[::-1]
-        self._spare = list(range(slots, context.sequences))[::-1]
-        self._stored_cells = 0
-        self.store = PrefixStore(2**62, self._forget)
-        self._armed: object = None
-        self._slot_of: dict[tuple[Act, ...], int] = {}
-        self._column: dict[tuple[Act, ...], dict[tuple[int, int], int]] = {}
-        self._direction: dict[str, int] = {}
-        self._sum_layers: tuple[int, ...] = ()
-        self._summing: list[tuple[Row, SpanKind]] = []
+        self._fed: dict[Row, list[_Fed]] = {}
+        self._tenants: set[str] = set()
 
     def fits(self, rows: Sequence[Row], new: Row) -> bool:
         """Whether ``new`` may join together with ``rows``, by slots and by cells."""
         everyone = [*self.rows, *rows, new]
         if len(everyone) > self.slots:
             return False
-        need = sum(len(r.job.tokens) + len(r.tokens) + r.remaining for r in everyone)
-        return len(everyone) == 1 or need <= self.cells
+        return len(everyone) == 1 or _need(everyone) <= self.cells
 
     def join(self, new: list[Row]) -> list[Left]:
         """Run the prompts of rows, in this order, and draw their first tokens."""
-        self._start_anew()
+        self._start_anew({r.job.tenant for r in new})
         for row in new:
-            self._sequence[row] = self._free.pop()
-        self._store_prefixes(new)
-        feeds: list[_Feed] = []
+            self._sequence[row] = self.sequences.take()
+            self._fed[row] = []
+        self._store_summed(new)
+        feeds: list[Feed] = []
         for row in new:
-            n = len(row.job.tokens)
-            feed = _Feed(self._sequence[row], row.job.tokens, row.codes, row.codes, row.wants, row.log)
-            hit = self.store.find(row.job.tenant, row.job.tokens, row.codes, row.wants)
+            n, sequence = len(row.job.tokens), self._sequence[row]
+            feed = Feed(sequence, row.job.tokens, row.codes, row.codes, row.wants, row.log, row.job.tenant)
+            feed.wanted = np.arange(n) == n - 1
+            hit = self.sequences.store.find(row.job.tenant, row.job.tokens, row.codes, row.wants)
             if hit is not None:
-                hit.fill(row.log, row.wants)
-                feed.known = row.reused = len(hit.tokens)
-                self.context.copy(hit.kv, feed.sequence, feed.known)
-            feed.wanted = np.arange(feed.known, n) == n - 1
+                feed.start(hit)
+                self.context.copy(hit.kv, sequence, feed.known)
             feeds.append(feed)
         self.rows += new
         drawn: dict[int, list[Left]] = {}
@@ -113,84 +80,68 @@ class LlamaBatch:
         def first(i: int, _token: int, logits: F32) -> None:
             drawn[i] = self._accept(new[i], logits)
 
-        self._run(feeds, first)
+        self.passes.run(feeds, first)
+        for row, feed in zip(new, feeds, strict=True):
+            row.reused = feed.known
+        self._store(new, feeds)
         return self._settle([x for i in range(len(new)) for x in drawn[i]])
 
-    def _start_anew(self) -> None:
-        """Where nothing runs, forget everything: which cells a row gets decides the last bits of its attention sums, and
-        with quantised weights what it says. So the same work asked of a resting engine gives the same bytes.
-        """
-        if not self.rows and not self.remember:
-            self.store.clear()
-            self.context.clear()
+    def _start_anew(self, tenants: set[str]) -> None:
+        """Where nothing runs, forget everything, unless what is kept was kept for this work."""
+        named = tenants - {""}
+        if not self.rows and not self.remember and not (named and named <= self._tenants):
+            self.sequences.clear()
+            self._tenants = set()
+        self._tenants |= named
 
-    def _store_prefixes(self, new: list[Row]) -> None:
-        """Compute the prefixes that rows ask for and that are not there yet."""
-        feeds: list[tuple[_Feed, str]] = []
-        for r, p, wants in self.store.missing(new):
-            part = self.store.find(r.job.tenant, r.job.tokens[:p], r.codes[:p], wants)
-            sequence = self._room(p, spare=part)
+    def _store_summed(self, new: list[Row]) -> None:
+        """Compute ahead the prefixes that rows want sums of: a row's own sum is of its whole prompt, and cannot be cut."""
+        feeds: list[Feed] = []
+        store = self.sequences.store
+        for r, p, wants in store.missing(new):
+            codes = r.codes[:p]
+            if not any((codes == CODE[m.span]).any() for m in wants.means):
+                continue
+            part = store.find(r.job.tenant, r.job.tokens[:p], codes, wants)
+            sequence = self.sequences.room(p, _need(self.rows), spare=part)
             if sequence is None:  # no sequence or no cells for it now: the row computes its own
                 continue
-            codes = r.codes[:p]
-            feed = _Feed(sequence, r.job.tokens[:p], codes, codes, wants, Log(p), wanted=np.zeros(p, bool))
+            feed = Feed(sequence, r.job.tokens[:p], codes, codes, wants, Log(p), r.job.tenant, wanted=np.zeros(p, bool))
             if part is not None:
-                part.fill(feed.log, wants)
-                feed.known = len(part.tokens)
-                feed.wanted = np.zeros(p - feed.known, bool)
+                feed.start(part)
                 self.context.copy(part.kv, sequence, feed.known)
-            feeds.append((feed, r.job.tenant))
+            feeds.append(feed)
         if feeds:
-            self._run([f for f, _ in feeds], lambda i, token, logits: None)
-        for f, tenant in feeds:
-            self._stored_cells += len(f.tokens)
-            self.store.add(tenant, Prefix(f.tokens, f.codes, f.wants.acts, f.sequence, f.log, 0))
+            self.passes.run(feeds, lambda i, token, logits: None)
+        for f in feeds:
+            self.sequences.keep(f.tenant, Prefix(f.tokens, f.codes, f.wants.acts, f.sequence, f.log, 0))
 
-    def _room(self, tokens: int, *, spare: Prefix | None = None) -> int | None:
-        """A free sequence with so many cells to fill, after letting go of old prefixes; None where there is none."""
-        used = sum(len(r.job.tokens) + len(r.tokens) + r.remaining for r in self.rows)
-        while len(self.store) and (not self._spare or used + self._stored_cells + tokens > self.context.cells):
-            oldest = self.store.oldest()
-            if oldest is spare:
-                return None
-            self.store.drop_oldest()
-        if not self._spare or used + self._stored_cells + tokens > self.context.cells:
-            return None
-        return self._spare.pop()
-
-    def _forget(self, prefix: Prefix) -> None:
-        self.context.remove(prefix.kv)
-        self._spare.append(prefix.kv)
-        self._stored_cells -= len(prefix.tokens)
+    def _store(self, new: list[Row], feeds: Sequence[Feed]) -> None:
+        """Keep the prefixes that rows ask for and that are not there yet: the cells are the row's own, given twice."""
+        of = dict(zip(new, feeds, strict=True))
+        for r, p, _ in self.sequences.store.missing(new):
+            sequence = self.sequences.room(p, _need(self.rows))
+            if sequence is None:
+                continue
+            head = of[r].head(p)
+            self.context.copy(head.kv, sequence, p)
+            head.kv = sequence
+            self.sequences.keep(r.job.tenant, head)
 
     def step(self) -> list[Left]:
         """Feed every row's pending token, read, draw the next ones."""
         rows = list(self.rows)
-        spans: list[SpanKind] = [r.pending.span if r.pending is not None else "reply" for r in rows]
-        state = tuple((r, r.wants, s) for r, s in zip(rows, spans, strict=True))
-        if self._armed != state:
-            self._arm([r.wants for r in rows], [(r, s) for r, s in zip(rows, spans, strict=True) if r.wants.means])
-            self._armed = state
-        summed = {r: k for k, (r, _) in enumerate(self._summing)}
-        code = np.array([CODE[s] for s in spans], np.int32)
-        self.tables.begin(
-            np.array([self._slot_of.get(r.wants.acts, -1) for r in rows], np.int32),
-            code,
-            np.array([summed.get(r, -1) for r in rows], np.int32),
-            np.array([bool(r.wants.reads) for r in rows], np.uint8),
-            np.arange(len(rows)),
-        )
-        with self.guard.step(self.context, len(rows)):
-            self.context.decode(
-                [r.pending.token if r.pending is not None else 0 for r in rows],
-                [len(r.job.tokens) + len(r.tokens) - 1 for r in rows],
-                [self._sequence[r] for r in rows],
-                np.ones(len(rows), bool),
-            )
+        self.passes.step(rows, [self._sequence[r] for r in rows])
         left: list[Left] = []
         for i, row in enumerate(rows):
-            if row.pending is not None and not row.sent:
-                left.append((row, self._leave(i, row), None))
+            p = row.pending
+            assert p is not None
+            readings, fired = self.passes.readings(i, row, p.span), self.passes.fired(i, row)
+            if row in self._fed:
+                self._fed[row].append((p.span, readings, fired))
+            if not row.sent:
+                steps = row.leave(readings, fired)
+                left.append((row, steps if row.holds_text else steps + row.release(), None))
             row.pending = None
             if row.closing is not None:
                 left.append((row, row.finish(row.closing), row.closing))
@@ -203,24 +154,6 @@ class LlamaBatch:
         left = row.take(draw(logits, row.job.sampling, row.generator))
         return [] if left is None else [(row, *left)]
 
-    def _leave(self, i: int, row: Row) -> list[Step]:
-        p = row.pending
-        assert p is not None
-        readings: list[tuple[float, ...]] = []
-        for r in row.wants.reads:
-            if p.span in r.spans:
-                k = self._direction[r.direction]
-                readings.append(tuple(float(v) for v in self.tables.arrays["projections"][list(r.layers), i, k]))
-            else:
-                readings.append((float("nan"),) * len(r.layers))
-        column = self._column.get(row.wants.acts, {})
-        amounts = self.tables.arrays["fired"][i]
-        fired = tuple(
-            tuple(float(amounts[column[a, layer]]) for layer in act.layers) for a, act in enumerate(row.wants.acts)
-        )
-        steps = row.leave(tuple(readings), fired)
-        return steps if row.holds_text else steps + row.release()
-
     def _settle(self, left: list[Left]) -> list[Left]:
         for row, _, why in left:
             if why is not None:
@@ -228,236 +161,82 @@ class LlamaBatch:
         return left
 
     def drop(self, row: Row) -> None:
-        """Take a row out and give its cells back."""
-        self._flush()
+        """Take a row out; what it said is kept with its prompt where the whole prompt was to be kept."""
+        self.passes.flush()
         self.rows.remove(row)
-        sequence = self._sequence.pop(row)
-        self.context.remove(sequence)
-        self._free.append(sequence)
+        sequence, fed = self._sequence.pop(row), self._fed.pop(row, None)
+        if fed is not None and row.job.tenant and row.job.prefix >= len(row.job.tokens):
+            said = _said(row, fed)
+            if said is not None:
+                said.kv = sequence
+                self.sequences.keep(row.job.tenant, said, counted=False)
+                return
+        self.sequences.release(sequence)
 
     def update(self, row: Row) -> None:
         """Put a row's new acts in force, from the token that is fed next."""
         assert row.new_acts is not None
         row.wants = Wants(row.new_acts, row.wants.reads, row.wants.means)
         row.new_acts = None
+        self._fed.pop(row, None)  # its tokens were acted on in two ways: no other row can go on from them
 
     def reset(self) -> None:
         """Empty the batch and its memory."""
         self.rows.clear()
         self._sequence.clear()
-        self._summing, self._armed = [], None
-        self.store.clear()
-        self.context.clear()
-        self._free = list(range(self.slots))[::-1]
-        self._spare = list(range(self.slots, self.context.sequences))[::-1]
-        self._stored_cells = 0
+        self._fed.clear()
+        self._tenants.clear()
+        self.passes.forget()
+        self.sequences.clear()
 
     def rest(self) -> None:
         """Nothing to take away: the callback does what its tables say, and they say nothing between rows."""
-        if not self.rows and self._armed is not None:
-            self._arm([], [])
+        if not self.rows:
+            self.passes.rest()
 
     def running(self) -> AbstractContextManager[Any]:
         """Nothing is needed around the thread."""
         return nullcontext()
 
-    def _flush(self) -> None:
-        """Hand the running sums to their rows."""
-        sums = self.tables.arrays["sums"]
-        for k, (row, span) in enumerate(self._summing):
-            if any(m.span == span for m in row.wants.means):
-                row.blocks.append((self._sum_layers, span, sums[k][list(self._sum_layers)].astype(np.float32)))
-            sums[k] = 0.0
-
-    def _arm(self, wants: Sequence[Wants], sums: Sequence[tuple[Row, SpanKind]], extra: int = 0) -> None:
-        """Write the tables for these rows; running sums go to their rows first.
-
-        Args:
-            sums: whose running sums are kept from step to step. ``extra``: further sums, after these.
-        """
-        self._flush()
-        self._summing, self._armed = list(sums), None
-        self._slot_of, self._column = {}, {}
-        programs: list[Program] = []
-        for w in wants:
-            if w.acts and w.acts not in self._slot_of:
-                program, column = self._program(w.acts)
-                self._slot_of[w.acts], self._column[w.acts] = len(programs), column
-                programs.append(program)
-        self.tables.programs(programs)
-        asked: dict[str, set[int]] = {}
-        for w in wants:
-            for r in w.reads:
-                asked.setdefault(r.direction, set()).update(r.layers)
-        self._direction = {name: k for k, name in enumerate(asked)}
-        known = self.known.directions
-        self.tables.reading({name: {x: known[name].at(x) for x in sorted(layers)} for name, layers in asked.items()})
-        self._sum_layers = tuple(sorted({x for w in wants for m in w.means for x in m.layers}))
-        self.tables.summing(self._sum_layers, len(self._summing) + extra)
-
-    def _program(self, acts: tuple[Act, ...]) -> tuple[Program, dict[tuple[int, int], int]]:
-        ops: list[Op] = []
-        gates: list[Gated] = []
-        column: dict[tuple[int, int], int] = {}
-        for k, act in enumerate(acts):
-            d = self.known.directions[act.direction]
-            flag = -1
-            if act.gate is not None:
-                flag = len(gates)
-                at = self.known.directions[act.gate.direction].at(act.gate.layer)
-                gates.append(Gated(act.gate.layer, at, act.gate.threshold, act.gate.side == "below", flag))
-            for j, layer in enumerate(act.layers):
-                column[k, layer] = len(column)
-                ops.append(
-                    Op(
-                        layer, act.kind, d.at(layer), act.thresholds[j] if act.thresholds else 0.0, act.strength,
-                        tuple(CODE[s] for s in act.spans), flag, column[k, layer],
-                    )
-                )  # fmt: skip
-        return Program(tuple(ops), tuple(gates)), column
-
-    def _run(self, feeds: Sequence[_Feed], take: Callable[[int, int, F32], None]) -> None:
-        """Run the new tokens of feeds, as many to a decode as it holds, and note what is read on them.
-
-        Args:
-            take: told of each wanted token's logits: feed, token, logits (a view, to be used at once).
-        """
-        last = self.context.weights.layers - 1
-        keys: list[tuple[int, SpanKind]] = []
-        for i, f in enumerate(feeds):
-            here = set(f.read[f.known :].tolist())
-            for span in SPANS:
-                if CODE[span] in here and any(m.span == span for m in f.wants.means):
-                    keys.append((i, span))
-        self._arm([f.wants for f in feeds], [], extra=len(keys))
-        sum_at = {key: k for k, key in enumerate(keys)}
-        flat = [(i, t) for i, f in enumerate(feeds) for t in range(f.known, len(f.tokens))]
-        # the last layer holds only rows with logits: those that are read or acted on there must ask for them
-        deep = [_reaches(f.wants, last) for f in feeds]
-        for start in range(0, len(flat), self.context.rows):
-            part = flat[start : start + self.context.rows]
-            wanted = np.array([bool(feeds[i].wanted[t - feeds[i].known]) or deep[i] for i, t in part])
-            self.tables.begin(
-                np.array([self._slot_of.get(feeds[i].wants.acts, -1) for i, _ in part], np.int32),
-                np.array([feeds[i].codes[t] for i, t in part], np.int32),
-                np.array(
-                    [
-                        sum_at.get((i, SPANS[int(feeds[i].read[t])]), -1) if feeds[i].read[t] >= 0 else -1
-                        for i, t in part
-                    ],
-                    np.int32,
-                ),
-                np.array([feeds[i].read[t] >= 0 for i, t in part], np.uint8),
-                np.flatnonzero(wanted),
-            )  # fmt: skip
-            self.context.decode(
-                [feeds[i].tokens[t] for i, t in part], [t for _, t in part], [feeds[i].sequence for i, _ in part],
-                wanted,
-            )  # fmt: skip
-            for row, (i, t) in enumerate(part):
-                self._note(feeds[i], t, row)
-                if feeds[i].wanted[t - feeds[i].known]:
-                    take(i, t, self.context.logits(row))
-        sums = self.tables.arrays["sums"]
-        for (i, span), k in sum_at.items():
-            log = feeds[i].log
-            for layer in sorted({x for m in feeds[i].wants.means if m.span == span for x in m.layers}):
-                before = log.sums.get((layer, span))
-                now = sums[k, layer].astype(np.float32)
-                log.sums[layer, span] = now if before is None else before + now
-
-    def _note(self, f: _Feed, token: int, row: int) -> None:
-        if f.read[token] < 0:
-            return
-        span = SPANS[int(f.read[token])]
-        for r in f.wants.reads:
-            if span in r.spans:
-                k = self._direction[r.direction]
-                for layer in r.layers:
-                    a = f.log.readings.setdefault((r.direction, layer), np.full(f.log.tokens, np.nan, np.float32))
-                    a[token] = self.tables.arrays["projections"][layer, row, k]
-        for (k, layer), at in self._column.get(f.wants.acts, {}).items():
-            a = f.log.fired.setdefault((k, layer), np.zeros(f.log.tokens, np.float32))
-            a[token] = self.tables.arrays["fired"][row, at]
-
     def score(self, jobs: Sequence[ScoreJob]) -> Iterator[list[list[Score]] | None]:
         """Score in slices; None after each, at last the scores."""
-        self._start_anew()
+        self._start_anew({j.tenant for j in jobs})
         out: list[list[Score]] = []
         for job in jobs:
             scores: list[Score] = []
-            todo = list(enumerate(job.continuations))
-            while todo:
-                done = self._score_some(job, todo, scores)
-                todo = todo[done:]
+            for some in self._scoring.job(job, _need(self.rows)):
+                scores += some
                 yield None
             out.append(scores)
         yield out
 
-    def _score_some(self, job: ScoreJob, todo: Sequence[tuple[int, tuple[int, ...]]], scores: list[Score]) -> int:
-        """Score as many continuations as forks and cells allow, at least one; the prompt is computed once for them."""
-        wants = Wants(job.acts, job.reads, job.means)
-        lead = codes_of((), len(job.prompt))
-        base = self._room(len(job.prompt)) if len(todo) > 1 and len(job.prompt) > 1 else None
-        shared = len(job.prompt) - 1 if base is not None else 0
-        if base is not None:
-            none = np.zeros(shared, bool)
-            unread = np.full(shared, -1, np.int8)
-            feed = _Feed(base, job.prompt[:shared], lead[:shared], unread, Wants(job.acts), Log(shared), wanted=none)
-            self._run([feed], lambda i, token, logits: None)
-            self._stored_cells += shared
-        feeds: list[_Feed] = []
-        tokens = 0
-        for k, tail in todo:
-            size = len(job.prompt) + len(tail) - shared
-            if feeds and tokens + size > self.context.rows:
-                break
-            sequence = self._room(size)
-            if sequence is None:
-                break
-            self._stored_cells += size
-            tokens += size
-            tail_codes = codes_of(job.spans[k] if job.spans else (), len(tail), default="reply")
-            n = len(job.prompt) + len(tail)
-            feed = _Feed(
-                sequence, (*job.prompt, *tail), np.concatenate([lead, tail_codes]),
-                np.concatenate([np.full(len(lead), -1, np.int8), tail_codes]), wants, Log(n), shared,
-            )  # fmt: skip
-            at = np.arange(shared, n)
-            feed.wanted = (at >= max(len(job.prompt) - 1, 0)) & (at < n - 1) & job.logprobs
-            if shared:
-                self.context.copy(base if base is not None else 0, sequence, shared)
-            feeds.append(feed)
-        try:
-            if not feeds:
-                raise self._no_room(len(job.prompt) + len(todo[0][1]))
-            values = [np.full(len(f.tokens) - len(job.prompt), np.nan, np.float32) for f in feeds]
 
-            def take(i: int, token: int, logits: F32) -> None:
-                target = feeds[i].tokens[token + 1]
-                values[i][token + 1 - len(job.prompt)] = float(logits[target]) - log_normaliser(logits)
-
-            self._run(feeds, take)
-        finally:
-            for f in feeds:
-                self._release(f.sequence, len(f.tokens) - shared)
-            if base is not None:
-                self._release(base, shared)
-        scores += [
-            score_of(f.log, f.wants, f.codes, len(job.prompt), v, hidden=self.context.weights.hidden)
-            for f, v in zip(feeds, values, strict=True)
-        ]
-        return len(feeds)
-
-    def _no_room(self, tokens: int) -> Exception:
-        return Busy(f"the running rows leave no room for {tokens} tokens to score; wait for them to end")
-
-    def _release(self, sequence: int, cells: int) -> None:
-        self.context.remove(sequence)
-        self._spare.append(sequence)
-        self._stored_cells -= cells
+def _need(rows: Sequence[Row]) -> int:
+    """Cells that rows fill before they end."""
+    return sum(len(r.job.tokens) + len(r.tokens) + r.remaining for r in rows)
 
 
-def _reaches(wants: Wants, layer: int) -> bool:
-    """Whether a layer is read, summed or acted on."""
-    return any(layer in x.layers for x in (*wants.reads, *wants.means, *wants.acts))
+def _said(row: Row, fed: Sequence[_Fed]) -> Prefix | None:
+    """Prompt and reply of a row as a prefix of what follows; None where nothing was said."""
+    if not fed:
+        return None
+    n, m = len(row.job.tokens), len(fed)
+    log = Log(n + m)
+    for k, read in enumerate(row.wants.reads):
+        for j, layer in enumerate(read.layers):
+            a = np.full(n + m, np.nan, np.float32)
+            before = row.log.readings.get((read.direction, layer))
+            if before is not None:
+                a[:n] = before
+            a[n:] = [values[k][j] for _, values, _ in fed]
+            log.readings[read.direction, layer] = a
+    for k, act in enumerate(row.wants.acts):
+        for j, layer in enumerate(act.layers):
+            a = np.zeros(n + m, np.float32)
+            before = row.log.fired.get((k, layer))
+            if before is not None:
+                a[:n] = before
+            a[n:] = [amounts[k][j] for _, _, amounts in fed]
+            log.fired[k, layer] = a
+    codes = np.concatenate([row.codes, np.array([CODE[span] for span, _, _ in fed], np.int8)])
+    return Prefix((*row.job.tokens, *row.tokens[:m]), codes, row.wants.acts, -1, log, 0)

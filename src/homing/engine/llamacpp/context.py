@@ -18,7 +18,7 @@ from homing.errors import EngineError, ModelError, TooLong
 __all__ = ["Context", "Weights"]
 
 F32 = NDArray[np.float32]
-MOST_SEQUENCES = 64
+MOST_SEQUENCES = 128
 
 
 class Weights:

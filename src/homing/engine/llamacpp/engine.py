@@ -16,6 +16,7 @@ from homing.engine.llamacpp.callback import Tables, compiled
 from homing.engine.llamacpp.carrier import find_carrier
 from homing.engine.llamacpp.context import MOST_SEQUENCES, Context, Weights
 from homing.engine.llamacpp.guard import ThreadGuard
+from homing.engine.llamacpp.passes import Passes
 from homing.engine.llamacpp.sampler import generator_for
 from homing.engine.loop import Loop
 from homing.engine.wants import Known
@@ -39,8 +40,8 @@ class LlamaEngine(Front):
         memory: bytes for keys and values of all rows; None: a thirty-second of the machine's, or what 4096 tokens need: always
             the same on one machine.
         fingerprint: of the model. ``queue``: most rows that may wait. ``python_callback``: leave the compiled one aside.
-        remember: keep stored prefixes while nothing runs. Then the last bits of a reply, and with quantised weights its
-            words, may follow what ran before it.
+        remember: keep stored prefixes whatever is asked for next. Then the last bits of a reply, and with quantised weights
+            its words, may follow what ran before it.
 
     Raises:
         MissingExtra: no wheel carries the library. ModelError: the library or the file cannot be used.
@@ -71,7 +72,13 @@ class LlamaEngine(Front):
         tables = Tables(w.hidden, w.layers, ROWS)
         self._known = Known(layers=w.layers, hidden=w.hidden)
         pool = Context(
-            w, tables, library, cells=cells + cells // 4 + ROWS, sequences=MOST_SEQUENCES, threads=threads, rows=ROWS
+            w,
+            tables,
+            library,
+            cells=cells + cells // 4 + ROWS,
+            sequences=min(MOST_SEQUENCES, ROWS),
+            threads=threads,
+            rows=ROWS,
         )
         self._pool = pool
         prove(pool, tables)
@@ -95,7 +102,9 @@ class LlamaEngine(Front):
             },
         )
         self._loop = Loop(
-            LlamaBatch(pool, tables, self._known, ThreadGuard(threads), slots=slots, cells=cells, remember=remember),
+            LlamaBatch(
+                Passes(pool, tables, self._known, ThreadGuard(threads)), slots=slots, cells=cells, remember=remember
+            ),
             queue=queue,
         )
         self._closed = False

@@ -1,0 +1,187 @@
+"""What need not be computed twice: rows that start alike, and talks that go on from what was said."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("xllamacpp")
+pytest.importorskip("gguf")
+
+from homing.engine.base import Act, Job, MeanRead, Read, Result, Sampling, Step
+from homing.engine.llamacpp import LlamaEngine
+from homing.engine.llamacpp.feeds import Feed, alike
+from homing.engine.rows import Log
+from homing.engine.wants import Wants, codes_of
+from homing.models.requantise import requantise
+from homing.testing.conformance import directions
+from homing.testing.tiny_gguf import write_gguf
+
+HEAD = tuple(range(40, 70))
+TAILS = ((1, 2, 3), (4, 5), (6, 7, 8, 9))
+LAYERS = (1, 2)
+
+
+@pytest.fixture(scope="module", params=["F32", "Q8_0"])
+def file(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    whole = write_gguf(tmp_path_factory.mktemp("talks") / "whole.gguf", "llama", seed=3)
+    if request.param == "F32":
+        return whole
+    requantise(whole, request.param, whole.with_name("small.gguf"))
+    return whole.with_name("small.gguf")
+
+
+@pytest.fixture
+async def engine(file: Path) -> AsyncIterator[LlamaEngine]:
+    e = LlamaEngine(file, slots=8, threads=1)
+    yield e
+    await e.close()
+
+
+async def _run(e: LlamaEngine, jobs: Sequence[Job]) -> list[tuple[list[Step], Result]]:
+    streams = e.submit_all(jobs)
+    return [([x async for x in s], await s.result()) for s in streams]
+
+
+def _jobs(e: LlamaEngine, *, acts: bool, tenant: str = "") -> list[Job]:
+    a, b = directions(e)
+    act = (Act("floor", a.id, LAYERS, (2.0, 2.0)),)
+    reads = (Read(a.id, LAYERS, frozenset({"prompt", "reply"})), Read(b.id, (3,), frozenset({"prompt", "reply"})))
+    return [
+        Job(HEAD + t, sampling=Sampling(6, temperature=1.0, seed=i, stop_tokens=()), reads=reads,
+            acts=act if acts else (), tenant=tenant)
+        for i, t in enumerate(TAILS)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("acts", [False, True])
+async def test_a_common_start_is_run_once(engine: LlamaEngine, acts: bool) -> None:
+    jobs = _jobs(engine, acts=acts)
+    alone = [(await _run(engine, [j]))[0] for j in jobs]
+    together = await _run(engine, jobs)
+    assert [r.reused_tokens for _, r in together] == [0, len(HEAD), len(HEAD)]
+    assert [r.reused_tokens for _, r in alone] == [0, 0, 0]
+    exact = engine.info.dtype == "F32"
+    for (x, p), (y, q) in zip(alone, together, strict=True):
+        if exact:
+            assert p.tokens == q.tokens
+            assert np.allclose([s.readings[0] for s in x], [s.readings[0] for s in y], rtol=1e-4, atol=1e-4)
+        for k in (0, 1):
+            assert np.allclose(
+                p.prompt_readings[k], q.prompt_readings[k], rtol=1e-4 if exact else 0.05, atol=1e-4 if exact else 0.1
+            )
+        for f, g in zip(p.prompt_fired, q.prompt_fired, strict=True):
+            assert np.allclose(f, g, atol=1e-3 if exact else 0.2)
+
+
+async def test_rows_that_differ_in_acts_or_sums_share_nothing(engine: LlamaEngine) -> None:
+    plain, held = _jobs(engine, acts=False), _jobs(engine, acts=True)
+    made = await _run(engine, [plain[0], held[1]])
+    assert [r.reused_tokens for _, r in made] == [0, 0]
+    summed = [replace(j, means=(MeanRead(LAYERS, "prompt"),)) for j in plain]
+    made = await _run(engine, summed)
+    assert [r.reused_tokens for _, r in made] == [0, 0, 0]
+    made = await _run(engine, [plain[0], replace(plain[1], tenant="another")])
+    assert [r.reused_tokens for _, r in made] == [0, 0]
+    reply = [replace(j, acts=tuple(replace(a, spans=frozenset({"reply"})) for a in j.acts)) for j in held]
+    made = await _run(engine, [plain[0], reply[1]])  # acts on what is said alone leave the prompt as it is
+    assert [r.reused_tokens for _, r in made] == [0, len(HEAD)]
+
+
+@pytest.mark.parametrize("acts", [False, True])
+async def test_a_talk_goes_on_from_what_was_said(engine: LlamaEngine, acts: bool) -> None:
+    """The second turn computes only what is new, and reads what a talk that was never kept reads."""
+    e = engine
+    kept = [replace(j, tenant="talk", prefix=len(j.tokens)) for j in _jobs(e, acts=acts)]
+    first = await _run(e, kept)
+    second = [_then(j, r, (200 + i, 11, 12)) for i, (j, (_, r)) in enumerate(zip(kept, first, strict=True))]
+    going = await _run(e, second)
+    for j, (_, r) in zip(second, going, strict=True):
+        assert r.reused_tokens == len(j.tokens) - 3
+    fork = await _run(e, [replace(j, tenant="talk") for j in kept])  # the same question once more: its prompt is there
+    assert all(r.reused_tokens == len(j.tokens) - 1 for j, (_, r) in zip(kept, fork, strict=True))
+    fresh = await _run(e, [replace(j, tenant=f"other-{i}", prefix=0) for i, j in enumerate(second)])
+    assert all(r.reused_tokens == 0 for _, r in fresh)
+    exact = e.info.dtype == "F32"
+    for (x, p), (y, q) in zip(going, fresh, strict=True):
+        if exact:
+            assert p.tokens == q.tokens
+            assert np.allclose([s.readings[0] for s in x], [s.readings[0] for s in y], rtol=1e-3, atol=1e-3)
+            for f, g in zip(p.prompt_fired, q.prompt_fired, strict=True):
+                assert np.allclose(f, g, atol=1e-3)
+        for k in (0, 1):
+            assert np.array_equal(np.isnan(p.prompt_readings[k]), np.isnan(q.prompt_readings[k]))
+            if exact:
+                assert np.allclose(p.prompt_readings[k], q.prompt_readings[k], rtol=1e-3, atol=1e-3)
+
+
+def _then(job: Job, result: Result, more: tuple[int, ...]) -> Job:
+    """The job of the next turn: what was asked and said, and a new message."""
+    tokens = (*job.tokens, *result.tokens, *more)
+    spans = ("prompt",) * len(job.tokens) + ("reply",) * len(result.tokens) + ("prompt",) * len(more)
+    return replace(job, tokens=tokens, spans=spans, prefix=len(tokens))
+
+
+async def test_a_unit_of_work_gives_the_same_bytes_whatever_ran_before(engine: LlamaEngine) -> None:
+    async def unit(name: str) -> list[tuple[tuple[int, ...], bytes]]:
+        jobs = [replace(j, tenant=name, prefix=len(j.tokens)) for j in _jobs(engine, acts=True)]
+        out: list[tuple[tuple[int, ...], bytes]] = []
+        for turn in range(3):
+            made = await _run(engine, jobs)
+            out += [(r.tokens, r.prompt_readings[0].tobytes()) for _, r in made]
+            jobs = [_then(j, r, (turn, 13)) for j, (_, r) in zip(jobs, made, strict=True)]
+        return out
+
+    first = await unit("a")
+    await _run(engine, _jobs(engine, acts=False))
+    await unit("b")
+    assert await unit("c") == first
+
+
+async def test_new_acts_in_mid_reply_are_not_gone_on_from(engine: LlamaEngine) -> None:
+    job = replace(_jobs(engine, acts=True)[0], tenant="talk", prefix=len(HEAD + TAILS[0]))
+    stream = engine.submit(replace(job, sampling=replace(job.sampling, max_new_tokens=30)))
+    async for step in stream:
+        if step.index == 2:
+            stream.update(())
+    result = await stream.result()
+    ((_, again),) = await _run(engine, [_then(job, result, (5, 6))])
+    assert again.reused_tokens == len(job.tokens) - 1  # of the prompt, which was acted on in one way
+
+
+async def test_many_talks_in_few_cells(file: Path) -> None:
+    """What is kept goes when room is wanted, and nothing is lost but time."""
+    e = LlamaEngine(file, slots=4, threads=1, memory=1)
+    jobs = [replace(j, tenant="talk", prefix=len(j.tokens)) for j in _jobs(e, acts=False)]
+    for turn in range(60):
+        made = await _run(e, jobs)
+        assert all(len(r.tokens) == 6 for _, r in made)
+        start = [j if len(j.tokens) < 400 else replace(j, tokens=(*HEAD, turn), spans=(), prefix=31) for j in jobs]
+        jobs = [_then(j, r, (turn,)) for j, (_, r) in zip(start, made, strict=True)]
+    await e.close()
+
+
+def _feed(tokens: Sequence[int], *, known: int = 0, wanted: Sequence[int] = (-1,), **of: object) -> Feed:
+    n = len(tokens)
+    codes = codes_of((), n)
+    marks = np.zeros(n, bool)
+    marks[list(wanted)] = True
+    return Feed(0, tuple(tokens), codes, codes, Wants(), Log(n), known=known, wanted=marks[known:], **of)  # type: ignore[arg-type]
+
+
+def test_who_waits_for_whom() -> None:
+    a = list(range(20))
+    found = alike([_feed(a), _feed([*a[:12], 99, 98]), _feed([*a, 50]), _feed([7] * 20), _feed([7] * 9)])
+    assert [(s.late, s.first, s.tokens) for s in found] == [(1, 0, 12), (2, 0, 20), (4, 3, 8)]
+
+
+def test_a_token_whose_logits_are_wanted_runs_by_itself() -> None:
+    a = list(range(20))
+    assert [s.tokens for s in alike([_feed(a), _feed(a, wanted=(10, 15))])] == [10]
+    assert alike([_feed(a), _feed(a, wanted=(5, 15))]) == []
+    assert alike([_feed(a), _feed(a, known=15)]) == []  # most of it is there already
+    assert alike([_feed(a), _feed(a, tenant="other")]) == []
