@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ def _identity() -> Identity:
 
 def test_round_trip(tmp_path) -> None:
     identity = _identity()
-    back = Identity.load(identity.save(tmp_path / "home"), fingerprint="f" * 64)
+    back = Identity.load(identity.save(tmp_path / "home"))
     assert back.digest == identity.digest
     assert np.array_equal(back.section("persona").arrays["axis"], identity.section("persona").arrays["axis"])
     assert back.volatile == {"when": "now"}
@@ -57,10 +58,51 @@ def test_touched_identities_are_refused(tmp_path, what: str) -> None:
     assert "\n" not in str(e.value) and str(tmp_path) in str(e.value)
 
 
-def test_another_model_is_refused(tmp_path) -> None:
-    home = _identity().save(tmp_path / "home")
-    with pytest.raises(IdentityError, match="belongs to tiny"):
-        Identity.load(home, fingerprint="0" * 64)
+def _several() -> Identity:
+    one = _identity()
+    model = {"fingerprint": "a" * 64, "name": "tiny-q4.gguf", "origin": "a" * 64}
+    other = Section(1, {"a": [3]}, {"axis": np.full((2, 3), 7.0, np.float32)})
+    return replace(one, also=(Identity(model, {"persona": other}),))
+
+
+def test_several_measurements_of_one_model(tmp_path) -> None:
+    several = _several()
+    back = Identity.load(several.save(tmp_path / "home"))
+    assert back.digest == several.digest != _identity().digest
+    assert [i.model["name"] for i in back.measured] == ["tiny", "tiny-q4.gguf"]
+    assert back.measured[0].digest == _identity().digest
+    found = back.on("a" * 64).section("persona")
+    assert found.arrays["axis"].max() == 7.0 and found.data == {"a": [3]}
+    assert back.on("f" * 64).section("persona").arrays["axis"].max() == 5.0
+
+
+@pytest.mark.parametrize("what", ["data", "model", "gone"])
+def test_a_touched_second_measurement_is_refused(tmp_path, what: str) -> None:
+    home = _several().save(tmp_path / "home")
+    raw = json.loads((home / "identity.json").read_text())
+    if what == "data":
+        raw["also"][0]["sections"]["persona"]["data"]["a"] = [4]
+    elif what == "model":
+        raw["also"][0]["model"]["fingerprint"] = "e" * 64
+    else:
+        del raw["also"]
+    (home / "identity.json").write_text(json.dumps(raw))
+    with pytest.raises(IdentityError, match="damaged or edited"):
+        Identity.load(home)
+
+
+def test_another_model_is_refused() -> None:
+    with pytest.raises(IdentityError, match=r"belongs to tiny \(f+\), not to Ada \(0+\); open .* `homing join`"):
+        _identity().on("0" * 64, what="Ada")
+    with pytest.raises(IdentityError, match=r"belongs to tiny \(f+\) and tiny-q4.gguf \(a+\), not to"):
+        _several().on("0" * 64)
+    with pytest.raises(IdentityError, match="belongs to"):  # no origin is no common origin
+        _identity().on("0" * 64, origin="")
+
+
+def test_the_same_file_on_another_engine_is_the_same_model() -> None:
+    assert _several().on("b" * 64, origin="a" * 64).model["name"] == "tiny-q4.gguf"
+    assert _several().on("f" * 64, origin="a" * 64).model["name"] == "tiny"  # its own weights come first
 
 
 def test_missing_section_says_what_there_is() -> None:

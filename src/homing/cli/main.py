@@ -29,6 +29,7 @@ COMMANDS: dict[str, str] = {
     "demo": "Map, watch and hold the embedded model, and write one report.",
     "doctor": "Examine a model: layers, spans, hooks, speed.",
     "export": "Write an identity as a GGUF control vector.",
+    "join": "Put identities of one model together.",
     "map": "Measure who a model is at home.",
     "report": "Write one HTML page about an identity.",
     "watch": "Read transcripts and say where the model leaves home.",

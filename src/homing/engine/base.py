@@ -330,6 +330,7 @@ class EngineInfo:
         layers, hidden, vocab: sizes. ``context``: most tokens of a row. ``slots``: most rows at once.
         supports: names of act kinds, and of ``gate``, ``mean``, ``score``, ``thinking``, that it can do.
         details: for ``doctor``: versions, threads, how layers were found.
+        origin: digest of the GGUF file that the weights come from, whatever they were turned into; empty: from none.
     """
 
     engine: str
@@ -342,6 +343,7 @@ class EngineInfo:
     slots: int
     supports: frozenset[str]
     details: dict[str, Any] = field(default_factory=dict[str, Any])
+    origin: str = ""
 
 
 class Stream(Protocol):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,21 +60,36 @@ class Section:
 class Identity:
     """Who a model is at home, as files: sections written by the rooms above.
 
+    Marks and thresholds are those of the weights and the engine that they were measured on. One identity can hold several
+    such measurements of one model, as of its quantisations: the first is shown, and each engine takes its own.
+
     Args:
-        model: what it was measured on: ``fingerprint``, ``name``, ``engine``, ``dtype``, ``layers``, ``hidden``.
+        model: what it was measured on: ``fingerprint``, ``name``, ``engine``, ``dtype``, ``layers``, ``hidden``; ``origin``: of
+            the GGUF file behind the weights, where there is one.
         sections: by name.
         volatile: times and other things that differ from run to run; kept, shown, and outside every hash.
+        also: the same model measured on other weights or engines; none of them has ``also`` itself.
     """
 
     model: Mapping[str, Any]
     sections: Mapping[str, Section] = field(default_factory=dict[str, Section])
     volatile: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    also: Sequence[Identity] = ()
 
     @property
     def digest(self) -> str:
         """SHA-256 of everything but ``volatile``: equal for equal identities."""
-        body = {"schema": SCHEMA, "model": self.model, "sections": {k: s.digest for k, s in self.sections.items()}}
+        body: dict[str, Any] = {
+            "schema": SCHEMA, "model": self.model, "sections": {k: s.digest for k, s in self.sections.items()},
+        }  # fmt: skip
+        if self.also:
+            body["also"] = [i.digest for i in self.also]
         return hashlib.sha256(canonical(body).encode()).hexdigest()
+
+    @property
+    def measured(self) -> tuple[Identity, ...]:
+        """Every measurement it holds, its own first."""
+        return (replace(self, also=()), *self.also)
 
     def section(self, name: str) -> Section:
         """One section.
@@ -91,18 +106,26 @@ class Identity:
         """A new identity with this section put in."""
         return replace(self, sections={**self.sections, name: section})
 
-    def require_model(self, fingerprint: str, *, what: str = "the model") -> None:
-        """Refuse a model that this identity was not measured on.
+    def on(self, fingerprint: str, *, origin: str = "", what: str = "the model") -> Identity:
+        """What was measured on these weights and this engine; else on others that come from the same file.
+
+        Args:
+            origin: of the GGUF file behind the weights, where there is one. ``what``: the model at hand, for the message.
 
         Raises:
-            IdentityError: fingerprints differ.
+            IdentityError: neither is here.
         """
-        mine = str(self.model.get("fingerprint", ""))
-        if mine != fingerprint:
-            raise IdentityError(
-                f"this identity belongs to {self.model.get('name', 'another model')} ({mine[:12]}), not to {what}"
-                f" ({fingerprint[:12]}); map this model, or open the one it was made for"
-            )
+        for i in self.measured:
+            if i.model.get("fingerprint") == fingerprint:
+                return i
+        for i in self.measured:
+            if origin and i.model.get("origin") == origin:
+                return i
+        mine = " and ".join(f"{i.model.get('name', 'another model')} ({_short(i)})" for i in self.measured)
+        raise IdentityError(
+            f"this identity belongs to {mine}, not to {what} ({fingerprint[:12]}); open the model it was made for, or map"
+            " this one, and where both are one model in two quantisations put the identities together with `homing join`"
+        )
 
     def save(self, directory: Path | str) -> Path:
         """Write ``identity.json`` and ``identity.safetensors``, each replaced whole; the JSON last, so that it vouches.
@@ -114,8 +137,9 @@ class Identity:
 
         directory = Path(directory)
         arrays = {
-            f"{name}/{key}": np.ascontiguousarray(a)
-            for name, s in sorted(self.sections.items())
+            f"{_place(n)}{name}/{key}": np.ascontiguousarray(a)
+            for n, part in enumerate(self.measured)
+            for name, s in sorted(part.sections.items())
             for key, a in sorted(s.arrays.items())
         }
         blob = to_bytes(arrays)
@@ -124,13 +148,10 @@ class Identity:
             "digest": self.digest,
             "layer_convention": LAYER_CONVENTION,
             "arrays_sha256": hashlib.sha256(blob).hexdigest(),
-            "model": self.model,
-            "sections": {
-                k: {"version": s.version, "digest": s.digest, "data": s.data, "arrays": sorted(s.arrays)}
-                for k, s in sorted(self.sections.items())
-            },
-            "volatile": self.volatile,
+            **_written(self),
         }
+        if self.also:
+            manifest["also"] = [_written(i) for i in self.also]
         text = json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False)
         try:
             directory.mkdir(parents=True, exist_ok=True)
@@ -143,15 +164,14 @@ class Identity:
         return directory
 
     @classmethod
-    def load(cls, directory: Path | str, *, fingerprint: str | None = None) -> Identity:
+    def load(cls, directory: Path | str) -> Self:
         """Read and verify an identity.
 
         Args:
             directory: holds ``identity.json`` and ``identity.safetensors``.
-            fingerprint: of the model at hand; a mismatch is refused.
 
         Raises:
-            IdentityError: missing, damaged, edited, of an unreadable version, or of another model.
+            IdentityError: missing, damaged, edited, or of an unreadable version.
         """
         from safetensors import SafetensorError
         from safetensors.numpy import load as from_bytes
@@ -180,21 +200,46 @@ class Identity:
             if hashlib.sha256(blob).hexdigest() != raw["arrays_sha256"]:
                 raise edited
             arrays = from_bytes(blob)
-            sections: dict[str, Section] = {}
-            for name, s in raw["sections"].items():
-                own = {k: arrays[f"{name}/{k}"] for k in s["arrays"]}
-                section = Section(int(s["version"]), s["data"], own)
-                if section.digest != s["digest"]:
-                    raise edited
-                sections[name] = section
-            identity = cls(raw["model"], sections, raw.get("volatile", {}))
+            own, *others = (
+                _read(part, arrays, _place(n), edited) for n, part in enumerate((raw, *raw.get("also", ())))
+            )
+            identity = cls(own.model, own.sections, own.volatile, tuple(others))
             if identity.digest != raw["digest"]:
                 raise edited
         except (KeyError, TypeError, ValueError, AttributeError, SafetensorError):
             raise edited from None
-        if fingerprint is not None:
-            identity.require_model(fingerprint)
         return identity
+
+
+def _short(identity: Identity) -> str:
+    return str(identity.model.get("fingerprint", ""))[:12]
+
+
+def _place(n: int) -> str:
+    """What the names of the arrays of the n-th measurement begin with."""
+    return f"also-{n}/" if n else ""
+
+
+def _written(i: Identity) -> dict[str, Any]:
+    return {
+        "model": i.model,
+        "sections": {
+            k: {"version": s.version, "digest": s.digest, "data": s.data, "arrays": sorted(s.arrays)}
+            for k, s in sorted(i.sections.items())
+        },
+        "volatile": i.volatile,
+    }
+
+
+def _read(raw: Mapping[str, Any], arrays: Mapping[str, Array], place: str, edited: IdentityError) -> Identity:
+    sections: dict[str, Section] = {}
+    for name, s in raw["sections"].items():
+        own = {k: arrays[f"{place}{name}/{k}"] for k in s["arrays"]}
+        section = Section(int(s["version"]), s["data"], own)
+        if section.digest != s["digest"]:
+            raise edited
+        sections[name] = section
+    return Identity(raw["model"], sections, raw.get("volatile", {}))
 
 
 def write_atomically(path: Path, blob: bytes) -> None:

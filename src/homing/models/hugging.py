@@ -225,16 +225,18 @@ def wrap(
     slots: int = 32,
     layers: str | None = None,
     mark: str | None = None,
+    origin: str = "",
 ) -> LocalModel:
     """Talk to the user's own model object: not copied, and left as it was on ``close``.
 
     Args:
         mark: its fingerprint, where its weights are no longer those of its file; None: taken from the object.
+        origin: digest of the GGUF file that it was converted from, where it was.
     """
     template = ChatTemplate.from_tokenizer(tokenizer)
     from homing.engine.torch import TorchEngine
 
     engine = TorchEngine(
-        model, tokenizer, slots=slots, layers=layers, fingerprint=mark or fingerprint(model, tokenizer)
+        model, tokenizer, slots=slots, layers=layers, fingerprint=mark or fingerprint(model, tokenizer), origin=origin
     )
     return LocalModel(engine, tokenizer, template, name=name or str(model.config.name_or_path or "wrapped"))

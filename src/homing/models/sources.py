@@ -13,6 +13,7 @@ import platformdirs
 
 from homing.config import EngineName
 from homing.errors import MissingExtra, ModelError
+from homing.models.gguf import content_digest
 from homing.models.hugging import Dtype, check_directory, fingerprint, load_hf, loaded, wrap
 from homing.models.local import LocalModel
 
@@ -136,4 +137,5 @@ def open_model(
 
         return open_gguf(source, dtype=dtype, threads=threads, slots=slots, layers=layers)
     model, tokenizer, mark = loaded(resolve(name), dtype, threads)
-    return wrap(model, tokenizer, name=name, slots=slots, layers=layers, mark=mark)
+    origin = content_digest(source.path) if source.kind == "gguf" and source.path is not None else ""
+    return wrap(model, tokenizer, name=name, slots=slots, layers=layers, mark=mark, origin=origin)

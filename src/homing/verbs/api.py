@@ -134,7 +134,7 @@ class Identity(container.Identity):
             roles=None if roles is None else Path(roles),
         )
         made = model.run(map_model(model.aio, plan, progress=progress or Silent()))
-        return cls(made.model, made.sections, made.volatile)
+        return cls(made.model, made.sections, made.volatile, made.also)
 
     def watch(
         self, conversation: Conversation, *, model: Model | None = None, hold: Sequence[str] = ()
@@ -150,11 +150,12 @@ class Identity(container.Identity):
         """
         if len(hold) > 1:
             raise InputError(f"watch takes one hold, got {', '.join(hold)}")
-        home, held_by = Home.of(self), hold[0] if hold else None
+        held_by = hold[0] if hold else None
         if model is None:
+            home = Home.of(self)
             with open(str(self.model["name"]), engine=home.engine(), layers=home.layers_path) as opened:
                 return self.watch(conversation, model=opened, hold=hold)
-        self.require_model(model.aio.info.fingerprint, what=model.name)
+        home = Home.on(self, model.aio)
         model.prove(home, held_by)
         item = Transcript("conversation", conversation, "", 1)
         lines, _ = model.run(watch_conversation(model.aio, home, item, hold=held_by))

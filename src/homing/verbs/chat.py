@@ -60,9 +60,9 @@ class ChatSession:
         layers: str | None = None,
     ) -> None:
         identity = Identity.load(identity_dir)
-        self._home = Home.of(identity)
+        self._home = Home.chosen(identity, model, engine)
         self._model: Model = open(
-            model or str(identity.model["name"]),
+            model or str(self._home.identity.model["name"]),
             engine=self._home.engine(engine, model),
             dtype=dtype,
             threads=threads,
@@ -70,7 +70,7 @@ class ChatSession:
             layers=layers or self._home.layers_path,
         )
         try:
-            identity.require_model(self._model.aio.info.fingerprint, what=self._model.name)
+            self._home = Home.on(identity, self._model.aio)
             for direction in self._home.axis.directions:
                 self._model.aio.register(direction)
             self.hold = hold
@@ -192,7 +192,7 @@ class ChatSession:
         # examples that home itself begins with are no turns of this conversation
         messages, head = self.conversation.messages, len(self._home.opening)
         own: tuple[Message, ...] = (*(m for m in messages[:head] if m.role == "system"), *messages[head:])
-        out = self._home.warnings(Conversation(own), (tokens,), dtype=self._model.aio.info.dtype)
+        out = self._home.warnings(Conversation(own), (tokens,), on=self._model.aio.info)
         if self._left_out:
             out += (f"longer than the context: the first {self._left_out} messages are left out from here on",)
         return out

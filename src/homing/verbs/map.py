@@ -73,6 +73,7 @@ def _facts(info: EngineInfo, name: str) -> dict[str, Any]:
     named = {"layers_path": info.details["layers_path"]} if info.details.get("layers_found") == "named" else {}
     return {
         **named,
+        **({"origin": info.origin} if info.origin else {}),
         "fingerprint": info.fingerprint,
         "name": name,
         "engine": info.engine,

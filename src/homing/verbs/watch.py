@@ -15,7 +15,7 @@ from homing.conversation import Conversation, Message
 from homing.drift.calibration import Calibration
 from homing.drift.replay import SAMPLING, Replay, replay_many
 from homing.drift.trace import Trace, TurnTrace, alarms_of, position_of
-from homing.engine.base import Act, Sampling
+from homing.engine.base import Act, EngineInfo, Sampling
 from homing.errors import IdentityError, InputError, TemplateError, TooLong
 from homing.hold.cap import Cap
 from homing.identity import Identity
@@ -118,6 +118,28 @@ class Home:
         path = self.identity.model.get("layers_path")
         return None if path is None else str(path)
 
+    @classmethod
+    def chosen(cls, identity: Identity, model: str | None = None, engine: EngineName = "auto") -> Home:
+        """The measurement to open a model by: the first of the model and the engine that were asked for, else the first.
+
+        Which one is used in the end is known once the model is open; see :meth:`on`.
+        """
+        fits = [
+            i
+            for i in identity.measured
+            if (model is None or i.model.get("name") == model) and engine in ("auto", i.model.get("engine"))
+        ]
+        return cls.of((fits or identity.measured)[0])
+
+    @classmethod
+    def on(cls, identity: Identity, model: ChatModel) -> Home:
+        """What was measured on the model that is open, else on other weights from the same file.
+
+        Raises:
+            IdentityError: neither is in the identity.
+        """
+        return cls.of(identity.on(model.info.fingerprint, origin=model.info.origin, what=model.name))
+
     def engine(self, asked: EngineName = "auto", model: str | None = None) -> EngineName:
         """The engine to open a model with: the one asked for, else the one that this identity was made on.
 
@@ -134,18 +156,19 @@ class Home:
         return conversation.messages[:1] if conversation.system is not None else ()
 
     def warnings(
-        self, conversation: Conversation, lengths: Sequence[int] = (), *, dtype: str | None = None
+        self, conversation: Conversation, lengths: Sequence[int] = (), *, on: EngineInfo | None = None
     ) -> tuple[str, ...]:
         """Why the alarms' promise does not cover a conversation; empty where it does.
 
         Args:
-            lengths: of the replies that were read, in tokens. dtype: of the weights that read them; None: not compared.
+            lengths: of the replies that were read, in tokens. on: the engine that read them; None: not compared.
         """
         out: list[str] = []
-        mapped = self.identity.model.get("dtype")
-        if dtype is not None and mapped is not None and dtype != mapped:
+        mapped = self.identity.model
+        if on is not None and "dtype" in mapped and (on.dtype, on.engine) != (mapped["dtype"], mapped.get("engine")):
             out.append(
-                f"the weights are in {dtype}, and the alarms were calibrated in {mapped}; their promise does not cover this"
+                f"the weights are in {on.dtype} on {on.engine}, and the alarms were calibrated in {mapped['dtype']} on"
+                f" {mapped.get('engine', 'another engine')}; their promise does not cover this"
             )
         home = next((m.content for m in self.opening if m.role == "system"), None)
         if conversation.system != home:
@@ -242,7 +265,7 @@ async def watch_conversation(
     else:
         trace = await trace_given(model, home, item)
     alarms = alarms_of(home.calibration, trace)
-    warnings = home.warnings(item.conversation, trace.lengths(), dtype=model.info.dtype)
+    warnings = home.warnings(item.conversation, trace.lengths(), on=model.info)
     if not acts and trace.turns and trace.turns[0].turn > 0:
         warnings += (f"longer than the context: the first {trace.turns[0].turn} replies were left out of the reading",)
     return [_line(home, trace, t, alarms, warnings) for t in range(len(trace.turns))], replay
@@ -257,7 +280,9 @@ def _error(bad: BadLine) -> dict[str, Any]:
 
 
 @contextmanager
-def _opened(home: Home, opener: Callable[[], ChatModel]) -> Generator[tuple[ChatModel, asyncio.Runner], None, None]:
+def _opened(
+    identity: Identity, opener: Callable[[], ChatModel]
+) -> Generator[tuple[ChatModel, Home, asyncio.Runner], None, None]:
     runner = asyncio.Runner()
     try:
 
@@ -266,8 +291,7 @@ def _opened(home: Home, opener: Callable[[], ChatModel]) -> Generator[tuple[Chat
 
         chat = runner.run(open_())
         try:
-            home.identity.require_model(chat.info.fingerprint, what=chat.name)
-            yield chat, runner
+            yield chat, Home.on(identity, chat), runner
         finally:
             runner.run(chat.close())
     finally:
@@ -302,7 +326,8 @@ def watch_file(
             instead.
     """
     shown = progress or Silent()
-    home = Home.load(identity_dir)
+    identity = Identity.load(identity_dir)
+    home = Home.chosen(identity, model, engine)
     items = read_transcripts(path)
     if hold not in (None, "none"):
         home_has = home.cap
@@ -318,7 +343,7 @@ def watch_file(
         slots=slots,
         layers=layers or home.layers_path,
     )
-    with _opened(home, opener) as (chat, runner):
+    with _opened(identity, opener) as (chat, home, runner):
         runner.run(home.prove(chat, hold))
         for item in items:
             if isinstance(item, BadLine):

@@ -39,7 +39,8 @@ class LlamaEngine(Front):
         context: most tokens of a row; None: what the model was trained on, or what the memory for keys and values holds.
         memory: bytes for keys and values of all rows; None: a thirty-second of the machine's, or what 4096 tokens need: always
             the same on one machine.
-        fingerprint: of the model. ``queue``: most rows that may wait. ``python_callback``: leave the compiled one aside.
+        fingerprint: of the model. ``origin``: of the file that it was made of, where it is not the same.
+        queue: most rows that may wait. ``python_callback``: leave the compiled one aside.
         remember: keep stored prefixes whatever is asked for next. Then the last bits of a reply, and with quantised weights
             its words, may follow what ran before it.
 
@@ -56,6 +57,7 @@ class LlamaEngine(Front):
         context: int | None = None,
         memory: int | None = None,
         fingerprint: str = "",
+        origin: str = "",
         queue: int = 65536,
         python_callback: bool = False,
         remember: bool = False,
@@ -100,6 +102,7 @@ class LlamaEngine(Front):
                 "architecture": w.meta("general.architecture"),
                 "max_tokens": cells,
             },
+            origin=origin or fingerprint,
         )
         self._loop = Loop(
             LlamaBatch(

@@ -36,7 +36,7 @@ class TorchEngine(Front):
         slots: most rows decoded at once.
         max_tokens: most rows times columns of keys and values; None: what all slots can use, a quarter of the free
             memory at most.
-        dtype_note: shown by doctor. fingerprint: of model and weights.
+        dtype_note: shown by doctor. fingerprint: of model and weights. origin: of the GGUF file behind them.
         layers: dotted name of the decoder layers, where structure is not enough.
         queue: most rows that may wait for a slot. prefix_bytes: memory for stored prefixes.
 
@@ -53,6 +53,7 @@ class TorchEngine(Front):
         max_tokens: int | None = None,
         dtype_note: str = "",
         fingerprint: str = "",
+        origin: str = "",
         layers: str | None = None,
         queue: int = 65536,
         prefix_bytes: int = 512 * 2**20,
@@ -106,6 +107,7 @@ class TorchEngine(Front):
                 "shift_arrives": proof.arrives,
                 "cache_error": proof.cache_error,
             },
+            origin=origin,
         )
         self._prefixes = PrefixStore(prefix_bytes)
         self._loop = Loop(Batch(runner, self._prefixes, slots=slots, max_tokens=max_tokens), queue=queue)
