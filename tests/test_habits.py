@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import pkgutil
 import re
@@ -110,3 +111,25 @@ def test_the_wheel_alone_prints_its_help(tmp_path: Path) -> None:
     probe = "import importlib.resources as r; print((r.files('homing') / 'schemas/card.json').is_file())"
     shipped = subprocess.run([python, "-c", probe], capture_output=True, text=True, env=clean, cwd=tmp_path, check=True)
     assert shipped.stdout.strip() == "True"
+    # with llama.cpp and still without torch: a GGUF is examined, and what needs torch says how to get it
+    from homing.testing.tiny_gguf import write_gguf
+
+    write_gguf(tmp_path / "tiny.gguf", "llama")
+    subprocess.run(
+        [*pip, "-c", str(ROOT / "constraints.txt"), f"{wheel}[gguf]"], check=True, timeout=500, env=clean, cwd=tmp_path
+    )
+    clean["HOMING_CACHE"] = str(tmp_path / "cache")
+
+    def homing(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [str(tmp_path / "v/bin/homing"), *arguments]
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=120, env=clean, cwd=tmp_path, check=False
+        )
+
+    done = homing("doctor", "tiny.gguf", "--json")
+    found = {c["name"]: c["state"] for c in json.loads(done.stdout)["checks"]}
+    assert found["library"] == found["layers"] == found["hooks"] == "ok", done
+    done = homing("doctor", "tiny.gguf", "--engine", "torch")
+    assert done.returncode == 2 and "pip install 'homing[local]'" in done.stderr, done
+    missing = subprocess.run([python, "-c", "import torch"], capture_output=True, env=clean, cwd=tmp_path, check=False)
+    assert missing.returncode

@@ -51,7 +51,7 @@ def test_each_engine_takes_its_own(mapped: Mapped, small: Path, tmp_path: Path) 
         alone = homing.Identity.load(mapped.home).watch(talk, model=model)
         assert again.watch(talk, model=model) == alone
         assert not any("calibrated in" in w for line in alone for w in line["warnings"])
-        with pytest.raises(IdentityError, match="belongs to small.gguf"):
+        with pytest.raises(IdentityError, match=r"belongs to small\.gguf"):
             homing.Identity.load(small).watch(talk, model=model)
         # the same file on another engine: its marks are used, and every line says whose they are
         engine = model.aio.engine  # type: ignore[attr-defined]

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 __all__ = ["content_digest", "open_gguf"]
 
+EMBEDDED_KIND = "Q8_0"
+"""How the embedded model runs: its file has four bits a weight, for which llama.cpp's fast products are not written. Written
+once as eight bits it is the same model to a part in three hundred of a weight, and reads a prompt 1.6 times as fast."""
 _HEAD = 1 << 25
 _SAMPLE = 1 << 16
 
@@ -47,7 +50,7 @@ def content_digest(file: Path) -> str:
 def open_gguf(
     source: Source, *, dtype: Dtype = "float32", threads: int | None = None, slots: int = 32, layers: str | None = None
 ) -> LocalModel:
-    """Open a GGUF on llama.cpp.
+    """Open a GGUF on llama.cpp: as it is, or for the embedded model as :data:`EMBEDDED_KIND`.
 
     Args:
         source: of kind ``gguf``. The others: as for :func:`homing.models.sources.open_model`.
@@ -67,16 +70,21 @@ def open_gguf(
         raise InputError(
             "llama.cpp finds the layers of a GGUF by their names; leave --layers, or set --engine to torch"
         )
-    mark = content_digest(source.path)
+    file, origin = source.path, content_digest(source.path)
     from homing.engine.llamacpp import GgufTokenizer, LlamaEngine
     from homing.engine.llamacpp.carrier import find_carrier
     from homing.engine.llamacpp.trial import tried
-    from homing.models.sources import cache_directory
+    from homing.models.sources import EMBEDDED, cache_directory
 
     carrier = find_carrier()
-    tried(source.path, cache_directory() / "tried" / f"{mark[:32]}-{carrier.package}-{carrier.version}")
+    if source.name == EMBEDDED:
+        from homing.models.requantise import requantised
 
-    engine = LlamaEngine(source.path, slots=slots, threads=threads, fingerprint=mark)
+        file = requantised(file, EMBEDDED_KIND, cache_directory())
+    mark = content_digest(file)
+    tried(file, cache_directory() / "tried" / f"{mark[:32]}-{carrier.package}-{carrier.version}")
+
+    engine = LlamaEngine(file, slots=slots, threads=threads, fingerprint=mark, origin=origin)
     try:
         tokenizer = GgufTokenizer(engine.weights)
         return LocalModel(engine, tokenizer, ChatTemplate.from_tokenizer(tokenizer), name=source.name)
