@@ -185,8 +185,8 @@ def test_headers_with_bytes_changed(whole: Path, tmp_path: Path) -> None:
     [
         (Source("gguf", "a.gguf", Path("a.gguf")), "auto", "llamacpp"),
         (Source("gguf", "a.gguf", Path("a.gguf")), "torch", "torch"),
-        (Source("gguf", "smollm2", Path("s.gguf")), "auto", "torch"),
-        (Source("gguf", "smollm2", Path("s.gguf")), "llamacpp", "llamacpp"),
+        (Source("gguf", "smollm2", Path("s.gguf")), "auto", "llamacpp"),
+        (Source("gguf", "smollm2", Path("s.gguf")), "torch", "torch"),
         (Source("directory", "d", Path("d")), "auto", "torch"),
         (Source("hub", "owner/name"), "auto", "torch"),
     ],

@@ -101,13 +101,10 @@ def _nearest(name: str, path: Path) -> str:
 
 
 def runs_on(source: Source, engine: EngineName = "auto") -> EngineName:
-    """The engine for a model: the one asked for, else llama.cpp for a GGUF file and torch for everything else.
-
-    The embedded model is a GGUF too, and runs on torch unless asked otherwise: on two cores its map takes less time there.
-    """
+    """The engine for a model: the one asked for, else llama.cpp for a GGUF (as the embedded model is), torch for the rest."""
     if engine != "auto":
         return engine
-    return "llamacpp" if source.kind == "gguf" and source.name != EMBEDDED else "torch"
+    return "llamacpp" if source.kind == "gguf" else "torch"
 
 
 def open_model(
