@@ -23,6 +23,7 @@ from homing.models.base import ReplyRequest
 from homing.models.convert import mend_splitting
 from homing.models.gguf import content_digest
 from homing.models.local import LocalModel
+from homing.models.requantise import requantise, requantised
 from homing.models.sources import EngineName, Source, open_model, runs_on
 from homing.testing.tiny_gguf import write_gguf
 
@@ -204,3 +205,73 @@ def test_a_splitting_that_is_not_known_is_said_and_left(tmp_path: Path, caplog: 
     mend_splitting(tmp_path / "tokenizer.json", "qwen2", Path("m.gguf"))
     parts = json.loads((tmp_path / "tokenizer.json").read_text())["pre_tokenizer"]["pretokenizers"]
     assert [p["type"] for p in parts] == ["Split", "ByteLevel"]
+
+
+def test_two_processes_write_one_requantised_file(whole: Path, cache: Path) -> None:
+    """Both get it whole, whoever writes it; a third finds it; what a killed writer left is cleared away."""
+    left = cache / "models" / f"{content_digest(whole)[:24]}-Q8_0-1.gguf.partx"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"half")
+    code = (
+        "import sys; from pathlib import Path; from homing.models.requantise import requantised;"
+        f"print(requantised(Path({str(whole)!r}), 'Q8_0', Path({str(cache)!r})))"
+    )
+    both = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [p.communicate(timeout=60)[0].strip() for p in both]
+    assert said[0] == said[1] and all(p.returncode == 0 for p in both)
+    made = requantised(whole, "Q8_0", cache)
+    assert str(made) == said[0] and not left.exists()
+    assert [p.name for p in made.parent.iterdir() if ".part" in p.name] == []
+    m = open_model(str(made), threads=1, slots=2)
+    assert m.info.dtype == "Q8_0" and m.info.origin == content_digest(made)
+    m.engine.close_now()  # type: ignore[attr-defined]
+
+
+def test_requantised_weights_are_the_weights_rounded(whole: Path, tmp_path: Path) -> None:
+    import gguf
+
+    def tensors(file: Path) -> dict[str, np.ndarray]:
+        return {t.name: gguf.quants.dequantize(t.data, t.tensor_type) for t in gguf.GGUFReader(file).tensors}
+
+    before = tensors(whole)
+    for kind, most in (("F16", 1e-3), ("Q8_0", 0.01), ("Q4_0", 0.16)):
+        requantise(whole, kind, tmp_path / f"{kind}.gguf")
+        after = tensors(tmp_path / f"{kind}.gguf")
+        assert after.keys() == before.keys()
+        for name, a in after.items():
+            error = np.linalg.norm(a - before[name]) / np.linalg.norm(before[name])
+            assert error == 0 if before[name].ndim < 2 else 0 < error < most, (kind, name, error)
+    header = gguf.GGUFReader(tmp_path / "Q4_0.gguf").fields
+    assert (
+        header["tokenizer.chat_template"].contents()
+        == gguf.GGUFReader(whole).fields["tokenizer.chat_template"].contents()
+    )
+
+
+@pytest.mark.parametrize("bad", [b"PK\x03\x04", b"GGUF\x03\0\0\0" + b"\xff" * 40])
+def test_what_cannot_be_requantised(bad: bytes, tmp_path: Path) -> None:
+    (tmp_path / "x.gguf").write_bytes(bad)
+    with pytest.raises(ModelError, match=r"x\.gguf"):
+        requantised(tmp_path / "x.gguf", "Q8_0", tmp_path / "cache")
+    assert not list((tmp_path / "cache").rglob("*.gguf*"))
+
+
+def test_a_cache_that_cannot_be_written(whole: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"cannot be written into .*set HOMING_CACHE"):
+        requantised(whole, "Q8_0", tmp_path / "file")
+
+
+def test_too_little_memory(tmp_path: Path) -> None:
+    """Keys and values that this process may not have: one sentence, and it lives on."""
+    file = write_gguf(tmp_path / "long.gguf", "llama", context=2**22)
+    code = (
+        "import resource; from pathlib import Path; from homing.engine.llamacpp import LlamaEngine\n"
+        "from homing.errors import EngineError\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (2**32, 2**32))\n"
+        f"try: LlamaEngine(Path({str(file)!r}), slots=2, threads=1, memory=2**33)\n"
+        "except EngineError as e: print(e)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr[-500:]
+    assert "there is too little memory: ask for fewer slots, or a shorter context" in done.stdout

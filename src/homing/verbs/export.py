@@ -25,6 +25,7 @@ __all__ = ["Imported", "export_gguf", "import_foreign"]
 F32 = NDArray[np.float32]
 GGUF_ARCH = "controlvector"
 LOCAL = "pip install 'homing[local]'"
+GGUF = "pip install 'homing[gguf]'"
 MAX_FOREIGN_BYTES = 4 * 2**30
 MAX_KEYS_NAMED = 12
 Sign = Literal["towards home", "away from home", "unknown"]
@@ -47,7 +48,7 @@ def export_gguf(identity_dir: Path | str, out: Path | str, *, layers: Sequence[i
     try:
         from gguf import GGUFWriter
     except ImportError:
-        raise MissingExtra("the package gguf", LOCAL) from None
+        raise MissingExtra("the package gguf", GGUF) from None
     identity = Identity.load(identity_dir)
     persona = identity.section("persona")
     axis = Axis.from_json(persona.data["axis"], persona.arrays)
@@ -68,6 +69,9 @@ def export_gguf(identity_dir: Path | str, out: Path | str, *, layers: Sequence[i
         writer.add_uint32(f"{GGUF_ARCH}.layer_count", int(identity.model["layers"]))
         writer.add_string("homing.identity", identity.digest)
         writer.add_string("homing.model_fingerprint", str(identity.model["fingerprint"]))
+        for k in ("engine", "dtype"):  # thresholds are of the weights that were mapped
+            if k in identity.model:
+                writer.add_string(f"homing.{k}", str(identity.model[k]))
         writer.add_string("homing.layer_convention", LAYER_CONVENTION)
         writer.add_string("homing.sign", "towards home")
         writer.add_array("homing.layers", [int(i) for i in chosen])
@@ -144,7 +148,7 @@ def _gguf(path: Path) -> Imported:
     try:
         from gguf import GGUFReader
     except ImportError:
-        raise MissingExtra("the package gguf", LOCAL) from None
+        raise MissingExtra("the package gguf", GGUF) from None
     try:
         reader: Any = GGUFReader(str(path))
         found = {
