@@ -12,8 +12,11 @@ __all__ = ["draw", "generator_for", "log_normaliser"]
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
-_NUCLEUS = 512
-"""So many of the likeliest tokens are looked at first; a row whose nucleus is larger is sorted whole."""
+LEAST_TEMPERATURE = 1e-6
+"""Below it a logit that is a millionth less has no chance, and float32 would run out of numbers."""
+_BLOCK = 256
+_LEAST_WEIGHTS = (2.0**-10, 2.0**-20, 0.0)
+"""Weights beside the likeliest token's 1, down to which tokens are looked at for the nucleus, one after the other."""
 
 
 def generator_for(sampling: Sampling) -> np.random.Generator | None:
@@ -47,21 +50,32 @@ def draw(logits: F32, sampling: Sampling, generator: np.random.Generator | None)
 
 def _sample(logits: F32, sampling: Sampling, u: float) -> int:
     """Inverse transform of one uniform number."""
-    y = logits.astype(np.float64) / sampling.temperature
+    # in float32 until sums are taken: a whole vocabulary in double precision would cost a row more than its share of a step
+    weight: F32 = np.exp((logits - logits.max()) / np.float32(max(sampling.temperature, LEAST_TEMPERATURE)))
     if sampling.top_p >= 1.0:
-        mass: F64 = np.exp(y - y.max()).cumsum()
-        return min(_first_over(mass, u), len(y) - 1)
-    norm = float(y.max()) + float(np.log(np.exp(y - y.max()).sum()))
-    k = min(_NUCLEUS, len(y))
-    order: NDArray[np.int64] = np.sort(np.argpartition(-y, k - 1)[:k])
-    if k < len(y) and np.exp(y[order] - norm).sum() < sampling.top_p:
-        order = np.arange(len(y))
-    order = order[np.argsort(-y[order], kind="stable")]
-    p: F64 = np.exp(y[order] - norm)
-    mass = p.cumsum()
-    kept = int(np.count_nonzero(mass - p < sampling.top_p))  # the token that crosses the mass is kept
+        return _whole(weight, u)
+    wanted = sampling.top_p * float(weight.sum(dtype=np.float64))
+    for least in _LEAST_WEIGHTS:  # the likeliest hold the nucleus: most of the vocabulary is never sorted
+        order: NDArray[np.int64] = np.flatnonzero(weight >= least)
+        if float(weight[order].sum(dtype=np.float64)) >= wanted:
+            break
+    order = order[np.argsort(-weight[order], kind="stable")]
+    p: F64 = weight[order].astype(np.float64)
+    mass: F64 = p.cumsum()
+    kept = int(np.count_nonzero(mass - p < wanted))  # the token that crosses the mass is kept
     mass = mass[:kept]
     return int(order[min(_first_over(mass, u), kept - 1)])
+
+
+def _whole(weight: F32, u: float) -> int:
+    """The same over all weights: the block first, since a running sum of a vocabulary is slow."""
+    starts = np.arange(0, len(weight), _BLOCK)
+    mass: F64 = np.add.reduceat(weight, starts, dtype=np.float64).cumsum()
+    block = min(_first_over(mass, u), len(mass) - 1)
+    start = int(starts[block])
+    inside: F64 = weight[start : start + _BLOCK].cumsum(dtype=np.float64)
+    rest = u * float(mass[-1]) - (float(mass[block - 1]) if block else 0.0)
+    return start + min(int(np.searchsorted(inside, rest, side="right")), len(inside) - 1)
 
 
 def _first_over(mass: F64, u: float) -> int:
