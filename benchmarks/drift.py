@@ -38,10 +38,10 @@ async def run(directory: Path, scripts: int, fresh: int) -> dict[str, object]:
         raise SystemExit("this evidence is for identities of the plain Assistant, mapped with a preset")
     plan = plan_map(raw["model"], preset=raw["preset_name"], seed=raw["seed"], out=directory)
     plan = replace(plan, preset=replace(plan.preset, scripts_per_domain=scripts, check=fresh))
-    model = open_model(raw["model"], dtype="float32")
+    model = open_model(raw["model"], engine=home.engine(), dtype="float32")
     progress = make_progress()
     try:
-        identity.require_model(model.info.fingerprint)
+        home = Home.on(identity, model)
         key = {"identity": identity.digest, "scripts": scripts, "check": fresh}
         with WorkDir(directory / "evidence", key) as work:
             progress.start(

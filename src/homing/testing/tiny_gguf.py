@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
-__all__ = ["ARCHITECTURES", "write_gguf"]
+__all__ = ["ARCHITECTURES", "gguf_of", "write_gguf"]
 
 Architecture = Literal["llama", "qwen2", "qwen3", "olmo2"]
 ARCHITECTURES: tuple[Architecture, ...] = ("llama", "qwen2", "qwen3", "olmo2")
@@ -108,6 +108,66 @@ def write_gguf(
         if architecture == "qwen3":
             put(f"{b}attn_q_norm.weight", width, at=1.0)
             put(f"{b}attn_k_norm.weight", width, at=1.0)
+    w.write_header_to_file()
+    w.write_kv_data_to_file()
+    w.write_tensors_to_file()
+    w.close()
+    return path
+
+
+_BLOCK = {
+    "self_attn.q_proj.weight": "attn_q.weight",
+    "self_attn.k_proj.weight": "attn_k.weight",
+    "self_attn.v_proj.weight": "attn_v.weight",
+    "self_attn.o_proj.weight": "attn_output.weight",
+    "mlp.gate_proj.weight": "ffn_gate.weight",
+    "mlp.up_proj.weight": "ffn_up.weight",
+    "mlp.down_proj.weight": "ffn_down.weight",
+    "input_layernorm.weight": "attn_norm.weight",
+    "post_attention_layernorm.weight": "ffn_norm.weight",
+}
+
+
+def gguf_of(model: Any, tokenizer: Any, path: Path) -> Path:
+    """Write a tiny Llama of :mod:`homing.testing.tiny` as a GGUF in float32.
+
+    It says that it is a Qwen 2 without biases, which is the same arithmetic with the rotary pairs as transformers has them.
+    """
+    from gguf import GGUFWriter
+
+    c, n = model.config, len(tokenizer)
+    w = GGUFWriter(str(path), "qwen2")
+    w.add_name("planted")
+    w.add_context_length(c.max_position_embeddings)
+    w.add_embedding_length(c.hidden_size)
+    w.add_block_count(c.num_hidden_layers)
+    w.add_feed_forward_length(c.intermediate_size)
+    w.add_head_count(c.num_attention_heads)
+    w.add_head_count_kv(c.num_key_value_heads)
+    w.add_rope_freq_base(float(c.rope_parameters["rope_theta"]))
+    w.add_layer_norm_rms_eps(c.rms_norm_eps)
+    w.add_vocab_size(n)
+    w.add_file_type(0)
+    w.add_tokenizer_model("gpt2")
+    w.add_tokenizer_pre("smollm")
+    w.add_token_list(tokenizer.convert_ids_to_tokens(list(range(n))))
+    special = set(tokenizer.all_special_ids)
+    added = set(tokenizer.added_tokens_decoder)
+    w.add_token_types([3 if i in special else 4 if i in added else 1 for i in range(n)])
+    w.add_token_merges(["a b"])
+    w.add_eos_token_id(int(tokenizer.eos_token_id))
+    w.add_add_bos_token(False)
+    w.add_chat_template(str(tokenizer.chat_template))
+    state = {k: v.detach().numpy().astype(np.float32) for k, v in model.state_dict().items()}
+    w.add_tensor("token_embd.weight", state["model.embed_tokens.weight"])
+    w.add_tensor("output_norm.weight", state["model.norm.weight"])
+    w.add_tensor("output.weight", state["lm_head.weight"])
+    for i in range(c.num_hidden_layers):
+        for theirs, ours in _BLOCK.items():
+            w.add_tensor(f"blk.{i}.{ours}", state[f"model.layers.{i}.{theirs}"])
+        for name in ("q", "k", "v"):
+            rows = state[f"model.layers.{i}.self_attn.{name}_proj.weight"].shape[0]
+            w.add_tensor(f"blk.{i}.attn_{name}.bias", np.zeros(rows, np.float32))
     w.write_header_to_file()
     w.write_kv_data_to_file()
     w.write_tensors_to_file()
