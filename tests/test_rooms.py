@@ -85,7 +85,7 @@ PUBLIC = {
     "homing.testing.templates": """
         Outcome PACKAGES find_templates outcome template_table
     """,
-    "homing.testing.tiny_gguf": "ARCHITECTURES write_gguf",
+    "homing.testing.tiny_gguf": "ARCHITECTURES gguf_of write_gguf",
     "homing.testing.tiny": """
         MARKER Planted TEMPLATE planted_model tiny_llama tiny_tokenizer
     """,
