@@ -91,7 +91,7 @@ def _common(late: Feed, first: Feed) -> int:
         else:
             high = mid - 1
     codes = late.codes[:low]
-    here = {SPANS[c] for c in set(codes.tolist())}
+    here = {SPANS[int(c)] for c in np.unique(codes)}
     if effective(late.wants.acts, codes) != effective(first.wants.acts, codes):
         return 0
     if any(m.span in here for m in late.wants.means):

@@ -15,7 +15,7 @@ F64 = NDArray[np.float64]
 LEAST_TEMPERATURE = 1e-6
 """Below it a logit that is a millionth less has no chance, and float32 would run out of numbers."""
 _BLOCK = 256
-_LEAST_WEIGHTS = (2.0**-10, 2.0**-20, 0.0)
+_LEAST_WEIGHTS = (2.0**-10, 2.0**-20)
 """Weights beside the likeliest token's 1, down to which tokens are looked at for the nucleus, one after the other."""
 
 
@@ -55,9 +55,11 @@ def _sample(logits: F32, sampling: Sampling, u: float) -> int:
     if sampling.top_p >= 1.0:
         return _whole(weight, u)
     wanted = sampling.top_p * float(weight.sum(dtype=np.float64))
+    order: NDArray[np.int64] = np.arange(len(weight))
     for least in _LEAST_WEIGHTS:  # the likeliest hold the nucleus: most of the vocabulary is never sorted
-        order: NDArray[np.int64] = np.flatnonzero(weight >= least)
-        if float(weight[order].sum(dtype=np.float64)) >= wanted:
+        likely = np.flatnonzero(weight >= least)
+        if float(weight[likely].sum(dtype=np.float64)) >= wanted:
+            order = likely
             break
     order = order[np.argsort(-weight[order], kind="stable")]
     p: F64 = weight[order].astype(np.float64)
