@@ -7,10 +7,12 @@ import json
 import os
 import pkgutil
 import re
+import shutil
 import subprocess
 import sys
 import time
 import venv
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -133,3 +135,32 @@ def test_the_wheel_alone_prints_its_help(tmp_path: Path) -> None:
     assert done.returncode == 2 and "pip install 'homing[local]'" in done.stderr, done
     missing = subprocess.run([python, "-c", "import torch"], capture_output=True, env=clean, cwd=tmp_path, check=False)
     assert missing.returncode
+
+
+@pytest.mark.install
+@pytest.mark.timeout(300)
+def test_the_wheel_is_built_without_a_compiler(tmp_path: Path) -> None:
+    """Then without the compiled callback, which the Python one replaces."""
+    clean = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")} | {"CC": "/nowhere/cc"}
+    source = tmp_path / "source"
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in listed.split("\0"):
+        if name and (ROOT / name).is_file() and name.split("/")[0] not in ("tests", "docs", "benchmarks"):
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, source / name)
+    build = [
+        sys.executable,
+        "-m",
+        "build",
+        "--no-isolation",
+        "--wheel",
+        "--outdir",
+        str(tmp_path / "dist"),
+        str(source),
+    ]
+    done = subprocess.run(build, capture_output=True, text=True, timeout=200, env=clean, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    (wheel,) = (tmp_path / "dist").glob("*.whl")
+    assert wheel.name.endswith("-py3-none-any.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    assert "homing/engine/llamacpp/callback.py" in names and not [n for n in names if n.endswith(".so")]

@@ -14,13 +14,13 @@ pytest.importorskip("xllamacpp")
 pytest.importorskip("gguf")
 
 from homing.engine.base import Act, Job, MeanRead, Read, Sampling
-from homing.engine.llamacpp import LlamaEngine
+from homing.engine.llamacpp import LlamaEngine, carrier
 from homing.engine.llamacpp import engine as engine_module
 from homing.engine.llamacpp.callback import Op, Program, Tables, compiled, dot
 from homing.engine.llamacpp.carrier import find_carrier, layout_of, load
 from homing.engine.llamacpp.context import Context, Weights
 from homing.engine.llamacpp.guard import ThreadGuard
-from homing.errors import ModelError, TooLong
+from homing.errors import MissingExtra, ModelError, TooLong
 from homing.testing.conformance import SUITE, Subject, directions
 from homing.testing.tiny_gguf import ARCHITECTURES, write_gguf
 
@@ -257,3 +257,21 @@ def test_a_busy_neighbour_costs_threads_not_hours() -> None:
     for _ in range(50):
         guard.saw(c, 8, 0.05)  # larger batches have a time of their own
     assert c.threads == 2
+
+
+def test_no_wheel_and_windows_are_one_sentence_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(carrier, "_candidates", lambda: [])
+    with pytest.raises(MissingExtra, match=r"llama.cpp library that runs a GGUF.*pip install xllamacpp=="):
+        find_carrier.__wrapped__()
+    monkeypatch.setattr(carrier.sys, "platform", "win32")
+    with pytest.raises(ModelError, match="not run on Windows: its wheels export no functions; use WSL, or torch"):
+        find_carrier.__wrapped__()
+
+
+def test_a_wheel_of_llama_cpp_python_is_taken_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for package, file in (("llama_cpp", "lib/libllama.so"), ("xllamacpp", "xllamacpp.abi3.so")):
+        (tmp_path / package / file).parent.mkdir(parents=True)
+        (tmp_path / package / "__init__.py").write_text("")
+        (tmp_path / package / file).write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert [c[0] for c in carrier._candidates()] == ["llama-cpp-python", "xllamacpp"]
