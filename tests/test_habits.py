@@ -93,6 +93,8 @@ def test_the_wheel_alone_prints_its_help(tmp_path: Path) -> None:
     build = [sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", str(tmp_path / "dist"), str(ROOT)]
     subprocess.run(build, check=True, capture_output=True, timeout=300, env=clean)
     wheel = next((tmp_path / "dist").glob("*.whl"))
+    if any(map(shutil.which, ("cc", "gcc", "clang"))):
+        assert "homing/engine/llamacpp/_callback.so" in zipfile.ZipFile(wheel).namelist()
     venv.create(tmp_path / "v", with_pip=True)
     python = tmp_path / "v/bin/python"
     pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]

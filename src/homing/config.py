@@ -47,7 +47,7 @@ class Settings:
 
 
 def default_cache_dir() -> Path:
-    """Where converted models are kept unless told otherwise: ``HOMING_CACHE``, else the user's cache directory."""
+    """Where models written for an engine are kept unless told otherwise: ``HOMING_CACHE``, else the user's cache directory."""
     import platformdirs
 
     return Path(os.environ.get("HOMING_CACHE") or platformdirs.user_cache_dir("homing"))

@@ -106,7 +106,10 @@ def test_a_half_reads_the_identity_of_its_own_file_and_says_what_it_is(
     )
     assert code == 0, err
     assert all(
-        any("weights are in bfloat16, and the alarms were calibrated in float32" in w for w in line["warnings"])
+        any(
+            "weights are in bfloat16 on torch, and the alarms were calibrated in float32 on torch" in w
+            for w in line["warnings"]
+        )
         for line in objects(out)
     )
 
@@ -135,8 +138,8 @@ def test_maps_refuse_halves_from_every_source(
     where = {"flag": "--dtype", "environment": "environment (HOMING_DTYPE)", "file": str(tmp_path / "homing.toml")}
     assert (code, out) == (2, "")
     assert err == (
-        f"error: dtype is {dtype} ({where[source]}), and maps are made in float32 alone, so that they repeat;"
-        " set it to float32\n"
+        f"error: dtype is {dtype} ({where[source]}), and maps on torch are made in float32 alone, so that they repeat, and"
+        " a GGUF is mapped as it is; set it to float32\n"
     )
     assert not (tmp_path / "out").exists()
 

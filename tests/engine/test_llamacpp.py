@@ -13,9 +13,10 @@ import pytest
 pytest.importorskip("xllamacpp")
 pytest.importorskip("gguf")
 
-from homing.engine.base import Act, Job, MeanRead, Read, Sampling
+from homing.engine.base import Act, Gate, Job, MeanRead, Read, Sampling
 from homing.engine.llamacpp import LlamaEngine, carrier
 from homing.engine.llamacpp import engine as engine_module
+from homing.engine.llamacpp import guard as guard_module
 from homing.engine.llamacpp.callback import Op, Program, Tables, compiled, dot
 from homing.engine.llamacpp.carrier import find_carrier, layout_of, load
 from homing.engine.llamacpp.context import Context, Weights
@@ -70,6 +71,8 @@ async def _everything(path: Path, python: bool) -> list[Any]:
     acts = (
         Act("floor", a.id, layers[1:], (0.5,) * (len(layers) - 1), strength=0.7),
         Act("ablate", b.id, layers[:1]), Act("add", a.id, layers[-1:], strength=0.3),
+        Act("ceiling", b.id, layers[1:2], (0.1,)),
+        Act("add", b.id, layers[2:], strength=0.2, gate=Gate(a.id, layers[1], 0.0)),
     )  # fmt: skip
     job = Job(
         e.weights.tokenize(TEXTS[0]),
@@ -141,10 +144,11 @@ def test_a_callback_that_does_nothing_changes_no_bit_and_a_cap_only_its_own_row(
     w.close()
 
 
-async def test_a_prompt_over_one_ubatch_and_one_decode(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = model("llama")
+async def test_a_prompt_over_one_ubatch_and_one_decode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """1,300 tokens: three ubatches of one decode, or eleven decodes of one ubatch."""
+    path = write_gguf(tmp_path / "long.gguf", "llama", context=2048)
     rng = np.random.default_rng(1)
-    tokens = tuple(int(t) for t in rng.integers(0, 256, 300))
+    tokens = tuple(int(t) for t in rng.integers(0, 256, 1300))
 
     async def read(rows: int) -> np.ndarray:
         monkeypatch.setattr(engine_module, "ROWS", rows)
@@ -155,9 +159,16 @@ async def test_a_prompt_over_one_ubatch_and_one_decode(model: Any, monkeypatch: 
         await e.close()
         return result.prompt_readings[0]
 
-    whole, cut = await read(2048), await read(64)
+    whole, cut = await read(2048), await read(128)
     assert np.isfinite(whole).all()
     assert np.allclose(whole, cut, rtol=1e-4, atol=1e-4)
+
+
+def test_a_running_state_is_refused_by_name(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It cannot be cut at a token, and its rows do not come in the order that they were submitted in."""
+    monkeypatch.setattr(Weights, "keeps_state", property(lambda self: True))
+    with pytest.raises(ModelError, match=r"'llama', which keeps a running state .* Known to work: llama"):
+        LlamaEngine(model("llama"), slots=2, threads=1)
 
 
 def test_a_graph_that_hides_a_layer_is_refused_by_name(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -257,6 +268,23 @@ def test_a_busy_neighbour_costs_threads_not_hours() -> None:
     for _ in range(50):
         guard.saw(c, 8, 0.05)  # larger batches have a time of their own
     assert c.threads == 2
+
+
+@pytest.mark.parametrize(("slowed", "threads"), [(1, 2), (50, 1)])
+def test_a_neighbour_that_was_there_before_is_seen_too(
+    slowed: int, threads: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    c: Any = _Threads()
+    clock = [0.0]
+    monkeypatch.setattr(guard_module.time, "perf_counter", lambda: clock[0])
+
+    def once() -> None:
+        clock[0] += 0.01 if c.threads == 1 else 0.006 * slowed
+
+    guard = ThreadGuard(2)
+    guard.settle(c, once)
+    assert (c.threads, guard.dropped) == (threads, slowed > 1)
+    assert ("something else keeps the processor busy" in caplog.text) == (slowed > 1)
 
 
 def test_no_wheel_and_windows_are_one_sentence_each(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -165,6 +165,70 @@ async def test_many_talks_in_few_cells(file: Path) -> None:
     await e.close()
 
 
+async def test_what_is_kept_makes_room_for_rows(file: Path) -> None:
+    """Kept talks fill most cells; unrelated rows of the same tenant, and of none, still find theirs."""
+    e = LlamaEngine(file, slots=8, threads=1, memory=1)
+    rng = np.random.default_rng(0)
+
+    def jobs(prompt: int, new: int, **more: object) -> list[Job]:
+        rows = [tuple(int(t) for t in rng.integers(0, 256, prompt)) for _ in range(8)]
+        return [Job(r, sampling=Sampling(new, stop_tokens=()), **more) for r in rows]  # type: ignore[arg-type]
+
+    for _ in range(3):
+        await _run(e, jobs(60, 440, tenant="a", prefix=60))
+        made = await _run(e, jobs(440, 60, tenant="a", prefix=440))
+        assert [len(r.tokens) for _, r in made] == [60] * 8
+        talk = e.submit(replace(jobs(60, 400, tenant="a", prefix=60)[0]))
+        later = e.submit_all(jobs(400, 50))
+        assert [len((await s.result()).tokens) for s in (*later, talk)] == [50] * 8 + [400]
+    await e.close()
+
+
+async def test_rows_without_a_name_leave_what_was_submitted_with_them(engine: LlamaEngine) -> None:
+    """Two slots: the talk ends, the rows beside it come after it, and its next turn still finds it."""
+    e = engine
+    job = replace(_jobs(e, acts=False)[0], tenant="talk", prefix=len(HEAD + TAILS[0]))
+    beside = [replace(j, tenant="") for j in _jobs(e, acts=False)] * 4  # more than there are slots
+    first = (await _run(e, [job, *beside]))[0][1]
+    second = _then(job, first, (5, 6, 7))
+    assert (await _run(e, [second, *beside]))[0][1].reused_tokens == len(second.tokens) - 3
+
+
+async def test_sums_of_a_longer_prefix_are_whole(engine: LlamaEngine) -> None:
+    """A prefix that goes on from one with more sums does not pass those on, which would stop halfway."""
+    e = engine
+    long = HEAD + tuple(range(100, 140))
+
+    def job(n: int, layers: tuple[int, ...], tenant: str) -> Job:
+        return Job(
+            long[:n],
+            sampling=Sampling(2, stop_tokens=()),
+            means=(MeanRead(layers, "prompt"),),
+            tenant=tenant,
+            prefix=n - 1,
+        )
+
+    for n, layers in ((30, (1, 2)), (60, (1,)), (62, (1, 2))):
+        ((_, got),) = await _run(e, [job(n, layers, "one")])
+        ((_, fresh),) = await _run(e, [job(n, layers, f"fresh-{n}")])
+        assert np.allclose(got.means[0], fresh.means[0], rtol=0.02, atol=0.02)
+        await _run(e, [job(30, (1, 2), "one"), job(60, (1,), "one")])
+
+
+async def test_rows_wait_for_cells(file: Path) -> None:
+    """Sixteen rows of 500 cells where 4,096 are: they come in as others leave, and each says what it says."""
+    e = LlamaEngine(file, slots=16, threads=1, memory=1)
+    assert e.info.details["max_tokens"] == 4096
+    long = tuple(int(t) for t in np.random.default_rng(0).integers(0, 256, 480))
+    jobs = [Job((*long, i), sampling=Sampling(20, stop_tokens=()), tenant=f"t{i}") for i in range(16)]
+    made = await _run(e, jobs)
+    assert all(len(r.tokens) == 20 for _, r in made)
+    if e.info.dtype == "F32":
+        ((_, alone),) = await _run(e, [jobs[15]])
+        assert alone.tokens == made[15][1].tokens
+    await e.close()
+
+
 def _feed(tokens: Sequence[int], *, known: int = 0, wanted: Sequence[int] = (-1,), **of: object) -> Feed:
     n = len(tokens)
     codes = codes_of((), n)

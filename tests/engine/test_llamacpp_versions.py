@@ -35,3 +35,4 @@ def test_the_engine_on_another_release(release: str, tmp_path: Path) -> None:
         env=environment, cwd=HERE.parents[1], capture_output=True, text=True, check=False, timeout=600,
     )  # fmt: skip
     assert ran.returncode == 0, ran.stdout[-4000:]
+    print(f"RESULT {release}: callback at byte {told[1]} of the parameters; {ran.stdout.splitlines()[-1]}")

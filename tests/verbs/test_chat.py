@@ -96,7 +96,7 @@ def test_another_system_prompt_and_other_weights_are_said(mapped: Mapped) -> Non
         session.conversation = Conversation.of(system="You are a pirate.")
         first, second = (say(session, text)["warnings"] for text in ("Who are you?", "Sure?"))
     assert len(first) == 2
-    assert "weights are in bfloat16, and the alarms were calibrated in float32" in first[0]
+    assert "weights are in bfloat16 on torch, and the alarms were calibrated in float32 on torch" in first[0]
     assert "the system prompt is not the one" in first[1]
     assert second == []
 

@@ -181,6 +181,23 @@ def test_a_control_vector_comes_back_with_its_layers_and_sign(mapped: Mapped, tm
     }
 
 
+def test_thresholds_travel_with_the_directions(mapped: Mapped, tmp_path: Path) -> None:
+    """Read as docs/gguf.md says, by the package gguf alone, they are the cap and the marks of the identity."""
+    from gguf import GGUFReader
+
+    reader: Any = GGUFReader(str(export_gguf(mapped.home, tmp_path / "axis.gguf")))
+    told = {k: f.contents() for k, f in reader.fields.items() if k.startswith("homing.")}
+    cap, axis = mapped.identity.section("cap").data["cap"], axis_of(mapped.identity)
+    assert told["homing.cap.kind"] == cap["kind"] == "floor"
+    assert told["homing.cap.layers"] == told["homing.layers"] == list(cap["layers"])
+    assert np.allclose(told["homing.cap.thresholds"], cap["thresholds"])
+    at = [axis.layers.index(i) for i in cap["layers"]]
+    assert np.allclose(told["homing.norm"], [axis.unit[i] for i in at])
+    assert np.allclose(told["homing.zero"], [axis.zero[i] for i in at])
+    assert (told["homing.engine"], told["homing.dtype"]) == ("torch", "float32")
+    assert told["homing.model_fingerprint"] == mapped.identity.model["fingerprint"]
+
+
 def test_adding_an_exported_vector_moves_the_stream_by_one_home_distance(mapped: Mapped, tmp_path: Path) -> None:
     """The convention is checked on the model itself: what is written for layer i is added to the output of layer i."""
     import torch

@@ -10,7 +10,7 @@ from homing.cli.settings import load_settings
 
 @click.group(name="cache")
 def command() -> None:
-    """Show or empty the cache of converted models."""
+    """Show or empty the cache of models written for an engine."""
 
 
 def _text(size_bytes: int) -> str:

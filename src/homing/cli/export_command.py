@@ -23,9 +23,10 @@ def _layers(text: str | None) -> tuple[int, ...] | None:
 @click.command(name="export")
 @click.argument("identity", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The GGUF file.")
+@click.option("--format", "kind", type=click.Choice(["gguf"]), default="gguf", show_default=True, help="Of the file.")
 @click.option("--layers", help="Layers to write, as 12-19 or 12,14,16, counted from 0; those of the cap unless set.")
-def command(identity: Path, out: Path, layers: str | None) -> None:
-    """Write the axis of an identity as a GGUF control vector; more of it is more home."""
+def command(identity: Path, out: Path, kind: str, layers: str | None) -> None:
+    """Write the axis of an identity, with the thresholds of its cap, as a control vector; more of it is more home."""
     from homing.verbs.export import export_gguf
 
     export_gguf(need_identity(identity), out, layers=_layers(layers))

@@ -20,7 +20,7 @@ __all__ = ["COMMANDS", "cli", "main"]
 
 # Name -> one line of help. The module of a command is imported only when it is called or asked for its own help.
 COMMANDS: dict[str, str] = {
-    "cache": "Show or empty the cache of converted models.",
+    "cache": "Show or empty the cache of models written for an engine.",
     "card": "Print what was measured about an identity.",
     "chat": "Talk to a model with a live meter of where it stands.",
     "compare": "Compare two identities.",

@@ -38,7 +38,7 @@ slots_option = click.option("--slots", type=click.IntRange(min=1, max=4096), hel
 layers_option = click.option(
     "--layers",
     metavar="PATH",
-    help="Where the decoder layers are in the model, as model.layers, if they are not found by structure.",
+    help="Where the decoder layers are in the model, as model.layers, on torch, if they are not found by structure.",
 )
 
 
@@ -77,7 +77,7 @@ def opening(settings: Settings, layers: str | None) -> dict[str, Any]:
 
 
 def refuse_half(settings: Settings) -> None:
-    """Refuse a map in anything but float32.
+    """Refuse a map in a half; one on llama.cpp is made in what the file holds.
 
     Raises:
         InputError: a half was asked for, by whatever source.
@@ -86,5 +86,6 @@ def refuse_half(settings: Settings) -> None:
     if dtype not in ("auto", "float32"):
         where = "--dtype" if source == "flag" else source
         raise InputError(
-            f"dtype is {dtype} ({where}), and maps are made in float32 alone, so that they repeat; set it to float32"
+            f"dtype is {dtype} ({where}), and maps on torch are made in float32 alone, so that they repeat, and a GGUF is"
+            " mapped as it is; set it to float32"
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import Protocol
 
 import numpy as np
@@ -20,6 +21,7 @@ __all__ = ["SAMPLING", "Playable", "Replay", "after_histories", "replay_many"]
 
 SAMPLING = Sampling(max_new_tokens=32, temperature=0.7, top_p=0.9)
 EMPTY_REPLY = "..."
+_CALLS = count()
 
 
 class Playable(Protocol):
@@ -82,6 +84,8 @@ async def replay_many(
     """
     for direction in axis.directions:
         model.register(direction)
+    if keep:  # a unit that is begun again in this process begins with nothing kept, as in a new one
+        keep = f"{keep}#{next(_CALLS)}"
     read = axis.read()
     alive = [Conversation(tuple(home)) for _ in scripts]
     traces: list[list[TurnTrace]] = [[] for _ in scripts]

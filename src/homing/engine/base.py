@@ -326,7 +326,7 @@ class EngineInfo:
     """What one engine is.
 
     Attributes:
-        engine: ``torch``, later others. ``fingerprint``: of model and weights. ``dtype``: of the weights in memory.
+        engine: ``torch`` or ``llamacpp``. ``fingerprint``: of model and weights. ``dtype``: of the weights in memory.
         layers, hidden, vocab: sizes. ``context``: most tokens of a row. ``slots``: most rows at once.
         supports: names of act kinds, and of ``gate``, ``mean``, ``score``, ``thinking``, that it can do.
         details: for ``doctor``: versions, threads, how layers were found.

@@ -63,6 +63,8 @@ class Front:
             )
             stream.row = row
             rows.append(row)
+        for row in rows:
+            row.company = frozenset(j.tenant for j in jobs)
         self._loop.submit(rows)
         return [cast(Stream, r.stream) for r in rows]
 

@@ -128,7 +128,7 @@ class Loop:
         row.new_acts = acts
 
     def close(self) -> None:
-        """Stop: running rows end as cancelled, and the model is left without hooks."""
+        """Stop: running rows end as cancelled, and nothing acts on the model any more."""
         with self._lock:
             self._closing = True
             self._lock.notify()
@@ -221,7 +221,7 @@ class Loop:
                 self._events.append((row.stream, steps, None, None))
 
     def _fail(self, error: BaseException) -> None:
-        """A pass failed: every row in it gets the error, the batch is emptied, the hooks go."""
+        """A pass failed: every row in it gets the error, the batch is emptied, nothing acts any more."""
         batch = self.batch
         batch.rest()
         rows = list(dict.fromkeys((*batch.rows, *self._joining)))

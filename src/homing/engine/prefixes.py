@@ -59,12 +59,20 @@ class Prefix:
                     return False
         return True
 
-    def fill(self, log: Log, wants: Wants) -> None:
-        """Copy the readings into a row's own log."""
+    def fill(self, log: Log, wants: Wants, codes: NDArray[np.int8]) -> None:
+        """Copy what is wanted of the readings into a row's own log.
+
+        Sums only where the row has that span in these tokens and goes on summing it: others would stop halfway.
+
+        Args:
+            codes: span codes of the row.
+        """
         p = len(self.tokens)
         for key, got in self.log.readings.items():
             log.readings.setdefault(key, np.full(log.tokens, np.nan, np.float32))[:p] = got
-        log.sums.update({k: v.copy() for k, v in self.log.sums.items()})
+        for m in wants.means:
+            if (codes[:p] == CODE[m.span]).any():
+                log.sums.update({(x, m.span): self.log.sums[x, m.span].copy() for x in m.layers})
         index = {a: k for k, a in enumerate(wants.acts)}
         for (k, layer), got in self.log.fired.items():
             at = index.get(self.acts[k])

@@ -167,6 +167,7 @@ class Row:
         generator: Any = None,
     ) -> None:
         self.job, self.stream, self.stops = job, stream, stops
+        self.company = frozenset({job.tenant})  # tenants of everything that was submitted with it
         self.codes = codes_of(job.spans, len(job.tokens))
         self.log = Log(len(job.tokens))
         self.prompt_acts = job.acts

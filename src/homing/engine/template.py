@@ -102,7 +102,8 @@ class ChatTemplate:
         """
         if not source:
             raise TemplateError(
-                "the model has no chat template; give a chat model, or put chat_template.jinja beside it"
+                "the model has no chat template; give a chat model or a GGUF that carries one, or put chat_template.jinja"
+                " beside a directory's weights"
             )
         return cls(source, {k: v for k, v in special.items() if v is not None}, variables or {})
 

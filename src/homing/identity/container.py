@@ -106,11 +106,14 @@ class Identity:
         """A new identity with this section put in."""
         return replace(self, sections={**self.sections, name: section})
 
-    def on(self, fingerprint: str, *, origin: str = "", what: str = "the model") -> Identity:
+    def on(
+        self, fingerprint: str, *, origin: str = "", engine: str = "", dtype: str = "", what: str = "the model"
+    ) -> Identity:
         """What was measured on these weights and this engine; else on others that come from the same file.
 
         Args:
-            origin: of the GGUF file behind the weights, where there is one. ``what``: the model at hand, for the message.
+            origin: of the GGUF file behind the weights, where there is one. ``engine``, ``dtype``: of the model at hand; of
+                several from one file those that fit are taken. ``what``: the model at hand, for the message.
 
         Raises:
             IdentityError: neither is here.
@@ -118,12 +121,14 @@ class Identity:
         for i in self.measured:
             if i.model.get("fingerprint") == fingerprint:
                 return i
-        for i in self.measured:
-            if origin and i.model.get("origin") == origin:
-                return i
-        mine = " and ".join(f"{i.model.get('name', 'another model')} ({_short(i)})" for i in self.measured)
+        # before origins were written, a GGUF on llama.cpp had that of its file as its own
+        same = [i for i in self.measured if origin and origin in (i.model.get("origin"), i.model.get("fingerprint"))]
+        if same:
+            return max(same, key=lambda i: (i.model.get("engine") == engine, i.model.get("dtype") == dtype))
+        mine = " and ".join(f"{i.model.get('name', 'another model')}{_where(i)} ({_short(i)})" for i in self.measured)
         raise IdentityError(
-            f"this identity belongs to {mine}, not to {what} ({fingerprint[:12]}); open the model it was made for, or map"
+            f"this identity belongs to {mine}, not to {what}{f' on {engine}' if engine else ''}"
+            f" ({fingerprint[:12]}); open the model it was made for, or map"
             " this one, and where both are one model in two quantisations put the identities together with `homing join`"
         )
 
@@ -213,6 +218,11 @@ class Identity:
 
 def _short(identity: Identity) -> str:
     return str(identity.model.get("fingerprint", ""))[:12]
+
+
+def _where(identity: Identity) -> str:
+    engine = identity.model.get("engine")
+    return f" on {engine}" if engine else ""
 
 
 def _place(n: int) -> str:

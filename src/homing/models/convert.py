@@ -60,6 +60,7 @@ def _convert_into(target: Path, file: Path, convert: Callable[[Path, Path], None
         try:
             _log.warning("converting %s, once; about half a minute", file.name)
             convert(file, part)
+            part.chmod(0o755)  # the cache may be shared, and a temporary directory is its maker's alone
             part.rename(target)
         finally:
             shutil.rmtree(part, ignore_errors=True)

@@ -24,7 +24,7 @@ _TIE = 1e-3
 def examine(
     name: str, *, engine: EngineName = "auto", threads: int | None = None, layers: str | None = None
 ) -> DoctorReport:
-    """Open a model, on torch in float32, and try everything that homing rests on.
+    """Open a model, a GGUF on llama.cpp as it is and others on torch in float32, and try everything that homing rests on.
 
     Args:
         name, engine, threads, layers: as for :func:`homing.models.sources.open_model`.

@@ -131,7 +131,7 @@ async def _shift(engine: LlamaEngine, direction: Direction, prompt: tuple[int, .
         "ok" if arrives else "failed",
         f"of a vector added after each of {info.layers - 1} layers, {np.median(moved):.0%} is read after the next one"
         f" (least {min(moved):.0%})",
-        {"arrives": arrives, "median": float(np.median(moved)), "least": min(moved)},
+        {"arrives": arrives, "layers": info.layers - 1, "median": float(np.median(moved)), "least": min(moved)},
     )
 
 

@@ -59,7 +59,7 @@ class LocalModel:
     """A ChatModel over any engine.
 
     Args:
-        engine: what runs the weights. ``tokenizer``: a fast tokenizer of transformers.
+        engine: what runs the weights. ``tokenizer``: one that gives ids and places, as transformers' fast ones.
         template: the model's chat template. ``name``: as the user gave it.
     """
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import fcntl
 import logging
+import os
 import tempfile
 from pathlib import Path
 from typing import Any, Literal
@@ -70,6 +71,12 @@ _FILE_TYPE: dict[Kind, str] = {
 }  # fmt: skip
 
 
+def _umask() -> int:
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
+
+
 def requantised(file: Path, kind: Kind, cache: Path) -> Path:
     """The same, made once into the cache: whole, or not there.
 
@@ -92,6 +99,7 @@ def requantised(file: Path, kind: Kind, cache: Path) -> Path:
             try:
                 _log.warning("writing %s as %s, once; a few seconds", file.name, kind)
                 requantise(file, kind, made)
+                made.chmod(0o666 & ~_umask())  # the cache may be shared, and a temporary file is its maker's alone
                 made.rename(target)
             finally:
                 made.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The cache of converted models: what is in it, and how to empty it."""
+"""The cache of models that were converted or written again: what is in it, and how to empty it."""
 
 from __future__ import annotations
 

@@ -39,8 +39,8 @@ class ChatSession:
         model: name of the model; None: the one the identity was made on. ``identity_dir``: of its home.
         hold: ``cap``, or None; may be changed between turns.
         engine: ``auto`` takes the one that the identity was made on.
-        dtype: of the weights on torch; ``auto`` takes the faster of float32 and bfloat16, measured. The identity is of float32.
-        threads: of torch. slots: most rows at once. layers: dotted name of the decoder layers; the identity's own unless
+        dtype: of the weights on torch; ``auto`` takes the faster of float32 and bfloat16, measured. On llama.cpp: as the file.
+        threads: of the engine. slots: most rows at once. layers: dotted name of the decoder layers; the identity's own unless
             given.
 
     Raises:
@@ -67,7 +67,7 @@ class ChatSession:
             dtype=dtype,
             threads=threads,
             slots=slots,
-            layers=layers or self._home.layers_path,
+            layers=layers or self._home.layers_of(identity, model),
         )
         try:
             self._home = Home.on(identity, self._model.aio)

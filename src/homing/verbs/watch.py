@@ -118,6 +118,11 @@ class Home:
         path = self.identity.model.get("layers_path")
         return None if path is None else str(path)
 
+    def layers_of(self, identity: Identity, model: str | None) -> str | None:
+        """The same for a model to be opened; of several measurements, only for the one that goes by its name."""
+        own = model is None or model == self.identity.model.get("name")
+        return self.layers_path if own or not identity.also else None
+
     @classmethod
     def chosen(cls, identity: Identity, model: str | None = None, engine: EngineName = "auto") -> Home:
         """The measurement to open a model by: the first of the model and the engine that were asked for, else the first.
@@ -138,7 +143,8 @@ class Home:
         Raises:
             IdentityError: neither is in the identity.
         """
-        return cls.of(identity.on(model.info.fingerprint, origin=model.info.origin, what=model.name))
+        i = model.info
+        return cls.of(identity.on(i.fingerprint, origin=i.origin, engine=i.engine, dtype=i.dtype, what=model.name))
 
     def engine(self, asked: EngineName = "auto", model: str | None = None) -> EngineName:
         """The engine to open a model with: the one asked for, else the one that this identity was made on.
@@ -318,7 +324,7 @@ def watch_file(
         model: name; default: the one the identity was made on. ``hold``: ``cap``, or None.
         engine: ``auto`` takes the one that the identity was made on.
         dtype: of the weights on torch; ``auto`` is float32, since figures that follow the machine could not be compared.
-        threads: of torch. slots: most rows at once. layers: dotted name of the decoder layers; the identity's own unless
+        threads: of the engine. slots: most rows at once. layers: dotted name of the decoder layers; the identity's own unless
             given.
 
     Raises:
@@ -330,8 +336,8 @@ def watch_file(
     home = Home.chosen(identity, model, engine)
     items = read_transcripts(path)
     if hold not in (None, "none"):
-        home_has = home.cap
-        if hold != "cap" or home_has is None:
+        caps = any("cap" in i.sections for i in identity.measured)  # which one is used is known once the model is open
+        if hold != "cap" or (home.cap is None and not (identity.also and caps)):
             home.acts(cast(ChatModel, None), hold)
     shown.start(total=0, unit="conversations", title=f"watching {path}")
     opener = partial(
@@ -341,7 +347,7 @@ def watch_file(
         dtype="float32" if dtype == "auto" else dtype,
         threads=threads,
         slots=slots,
-        layers=layers or home.layers_path,
+        layers=layers or home.layers_of(identity, model),
     )
     with _opened(identity, opener) as (chat, home, runner):
         runner.run(home.prove(chat, hold))

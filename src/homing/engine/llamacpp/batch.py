@@ -59,7 +59,7 @@ class LlamaBatch:
 
     def join(self, new: list[Row]) -> list[Left]:
         """Run the prompts of rows, in this order, and draw their first tokens."""
-        self._start_anew({r.job.tenant for r in new})
+        self._start_anew(set().union(*(r.company for r in new)))
         for row in new:
             self._sequence[row] = self.sequences.take()
             self._fed[row] = []
@@ -75,6 +75,7 @@ class LlamaBatch:
                 self.context.copy(hit.kv, sequence, feed.known)
             feeds.append(feed)
         self.rows += new
+        self.sequences.shrink(_need(self.rows))
         drawn: dict[int, list[Left]] = {}
 
         def first(i: int, _token: int, logits: F32) -> None:
@@ -103,7 +104,7 @@ class LlamaBatch:
             if not any((codes == CODE[m.span]).any() for m in wants.means):
                 continue
             part = store.find(r.job.tenant, r.job.tokens[:p], codes, wants)
-            sequence = self.sequences.room(p, _need(self.rows), spare=part)
+            sequence = self.sequences.room(p, _need([*self.rows, *new]), spare=part)
             if sequence is None:  # no sequence or no cells for it now: the row computes its own
                 continue
             feed = Feed(sequence, r.job.tokens[:p], codes, codes, wants, Log(p), r.job.tenant, wanted=np.zeros(p, bool))
@@ -204,7 +205,7 @@ class LlamaBatch:
         out: list[list[Score]] = []
         for job in jobs:
             scores: list[Score] = []
-            for some in self._scoring.job(job, _need(self.rows)):
+            for some in self._scoring.job(job, lambda: _need(self.rows)):
                 scores += some
                 yield None
             out.append(scores)

@@ -80,7 +80,7 @@ def layout_of(defaults: bytes) -> ContextLayout:
     of which the unified cache is the sixth.
 
     Raises:
-        ValueError: names the field that is not where it should be, or is there twice.
+        ValueError: names the field that is not where it should be.
     """
 
     def only(what: str, pattern: bytes, start: int = 0) -> int:
@@ -131,6 +131,8 @@ SYMBOLS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "llama_model_n_head": (_I32, (_VP,)),
     "llama_model_n_head_kv": (_I32, (_VP,)),
     "llama_model_n_ctx_train": (_I32, (_VP,)),
+    "llama_model_is_recurrent": (c.c_bool, (_VP,)),
+    "llama_model_is_hybrid": (c.c_bool, (_VP,)),
     "llama_model_n_params": (c.c_uint64, (_VP,)),
     "llama_model_size": (c.c_uint64, (_VP,)),
     "llama_model_desc": (_I32, (_VP, c.c_char_p, c.c_size_t)),

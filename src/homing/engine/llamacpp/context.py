@@ -37,8 +37,8 @@ class Weights:
         self.handle: int | None = lib.llama_model_load_from_file(str(path).encode(), lib.llama_model_default_params())
         if not self.handle:
             raise ModelError(
-                f"llama.cpp cannot open {path}: it is damaged, or of an architecture that {carrier.package}"
-                f" {carrier.version} does not know; fetch it again, or another conversion of the model"
+                f"llama.cpp cannot open {path}: it is damaged, larger than the memory, or of an architecture that"
+                f" {carrier.package} {carrier.version} does not know; fetch it again, or another conversion of the model"
             )
         self.vocabulary = lib.llama_model_get_vocab(self.handle)
         self.vocab = int(lib.llama_vocab_n_tokens(self.vocabulary))
@@ -55,6 +55,12 @@ class Weights:
         buffer = c.create_string_buffer(2**16)
         n = self.carrier.lib.llama_model_meta_val_str(self.handle, key.encode(), buffer, len(buffer))
         return None if n < 0 else buffer.value.decode("utf-8", "replace")
+
+    @property
+    def keeps_state(self) -> bool:
+        """Whether layers keep a running state in place of keys and values a token."""
+        lib = self.carrier.lib
+        return bool(lib.llama_model_is_recurrent(self.handle) or lib.llama_model_is_hybrid(self.handle))
 
     @property
     def chat_template(self) -> str | None:
@@ -150,7 +156,7 @@ class Context:
         if not self.handle:
             raise EngineError(
                 f"llama.cpp cannot make a context of {cells} tokens for {weights.path.name}; there is too little memory:"
-                " ask for fewer slots, or a shorter context"
+                " ask for fewer slots (--slots)"
             )
         self.cells, self.sequences, self.rows = int(lib.llama_n_ctx(self.handle)), sequences, rows
         self._memory = lib.llama_get_memory(self.handle)

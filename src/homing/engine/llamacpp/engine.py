@@ -66,7 +66,7 @@ class LlamaEngine(Front):
         self.weights = Weights(carrier, path)
         w = self.weights
         slots = min(slots, MOST_SEQUENCES // 2)
-        threads = threads or len(os.sched_getaffinity(0))
+        threads = threads or _cores()
         held = max(LEAST_CELLS, (memory or _physical() // 32) // w.cell_bytes)
         longest = min(w.context, context or held, held)
         cells = min(slots * longest, held)
@@ -84,6 +84,8 @@ class LlamaEngine(Front):
         )
         self._pool = pool
         prove(pool, tables)
+        guard = ThreadGuard(threads)
+        guard.settle(pool, lambda: _small(pool, tables))
         self._stops = w.stops
         self._info = EngineInfo(
             engine="llamacpp",
@@ -105,9 +107,7 @@ class LlamaEngine(Front):
             origin=origin or fingerprint,
         )
         self._loop = Loop(
-            LlamaBatch(
-                Passes(pool, tables, self._known, ThreadGuard(threads)), slots=slots, cells=cells, remember=remember
-            ),
+            LlamaBatch(Passes(pool, tables, self._known, guard), slots=slots, cells=cells, remember=remember),
             queue=queue,
         )
         self._closed = False
@@ -132,6 +132,19 @@ class LlamaEngine(Front):
         return b"".join(self.weights.piece(t) for t in tokens).decode("utf-8", "replace")
 
 
+def _small(pool: Context, tables: Tables) -> None:
+    """One token, with nothing read."""
+    none = np.full(1, -1, np.int32)
+    tables.begin(none, np.zeros(1, np.int32), none, np.zeros(1, np.uint8), np.arange(1))
+    pool.decode([0], [0], [0], np.ones(1, bool))
+    pool.clear()
+
+
+def _cores() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _physical() -> int:
     """Bytes of memory that the machine has."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -141,9 +154,15 @@ def prove(pool: Context, tables: Tables) -> None:
     """Run two tokens and see that every layer's residual stream came by, with as many rows as were asked for.
 
     Raises:
-        ModelError: a layer did not, or what came out is not finite; names the architecture and those that are known to work.
+        ModelError: a layer did not, what came out is not finite, or the model keeps a running state, which cannot be cut and
+            shared; names the architecture and those that are known to work.
     """
     w = pool.weights
+    if w.keeps_state:
+        raise ModelError(
+            f"{w.path.name} is of architecture {w.meta('general.architecture')!r}, which keeps a running state in place of keys"
+            f" and values; that cannot be cut at a token, so it is not run. Known to work: {', '.join(KNOWN)}"
+        )
     v = np.full(w.hidden, 1.0, np.float32)
     tables.reading({"probe": dict.fromkeys(range(w.layers), v)})
     none, rows = np.full(2, -1, np.int32), np.arange(2)

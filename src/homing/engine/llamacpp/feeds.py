@@ -41,7 +41,7 @@ class Feed:
 
     def start(self, prefix: Prefix) -> None:
         """Take over what was read on the first tokens; their cells are the caller's to copy."""
-        prefix.fill(self.log, self.wants)
+        prefix.fill(self.log, self.wants, self.codes)
         self.wanted = self.wanted[len(prefix.tokens) - self.known :]
         self.known = len(prefix.tokens)
 
@@ -83,6 +83,8 @@ def _common(late: Feed, first: Feed) -> int:
         return 0
     asked = np.flatnonzero(late.wanted)  # a token whose logits are wanted runs by itself
     low, high = 0, min(len(late.tokens) - 1, len(first.tokens), late.known + int(asked[0]) if len(asked) else 2**31)
+    if high - late.known < LEAST:
+        return 0
     while low < high:
         mid = (low + high + 1) // 2
         same = late.tokens[:mid] == first.tokens[:mid]

@@ -135,10 +135,11 @@ class Passes:
                 np.array([feeds[i].read[t] >= 0 for i, t in part], np.uint8),
                 np.flatnonzero(wanted),
             )
-            self.context.decode(
-                [feeds[i].tokens[t] for i, t in part], [t for _, t in part], [feeds[i].sequence for i, _ in part],
-                wanted,
-            )  # fmt: skip
+            with self.guard.prompt(self.context, len(part)):
+                self.context.decode(
+                    [feeds[i].tokens[t] for i, t in part], [t for _, t in part], [feeds[i].sequence for i, _ in part],
+                    wanted,
+                )  # fmt: skip
             for row, (i, t) in enumerate(part):
                 self._note(feeds[i], t, row)
                 if feeds[i].wanted[t - feeds[i].known]:

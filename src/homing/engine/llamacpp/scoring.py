@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,15 +32,15 @@ class Scoring:
     def __init__(self, passes: Passes, sequences: Sequences) -> None:
         self.passes, self.sequences = passes, sequences
 
-    def job(self, job: ScoreJob, used: int) -> Iterator[list[Score]]:
+    def job(self, job: ScoreJob, used: Callable[[], int]) -> Iterator[list[Score]]:
         """The scores of one job, some at a time.
 
         Args:
-            used: cells of running rows.
+            used: cells of running rows, which may come and go in between.
         """
         todo = list(enumerate(job.continuations))
         while todo:
-            scores = self._some(job, todo, used)
+            scores = self._some(job, todo, used())
             todo = todo[len(scores) :]
             yield scores
 
@@ -50,33 +50,33 @@ class Scoring:
         lead = codes_of((), len(job.prompt))
         base = self.sequences.room(len(job.prompt), used) if len(todo) > 1 and len(job.prompt) > 1 else None
         shared = len(job.prompt) - 1 if base is not None else 0
-        if base is not None:
-            unread = np.full(shared, -1, np.int8)
-            none = np.zeros(shared, bool)
-            feed = Feed(base, job.prompt[:shared], lead[:shared], unread, Wants(job.acts), Log(shared), wanted=none)
-            self.passes.run([feed], lambda i, token, logits: None)
         feeds: list[Feed] = []
         sizes: list[int] = []
-        for k, tail in todo:
-            size = len(job.prompt) + len(tail) - shared
-            if feeds and sum(sizes) + size > self.passes.context.rows:
-                break
-            sequence = self.sequences.room(size, used)
-            if sequence is None:
-                break
-            sizes.append(size)
-            tail_codes = codes_of(job.spans[k] if job.spans else (), len(tail), default="reply")
-            n = len(job.prompt) + len(tail)
-            feed = Feed(
-                sequence, (*job.prompt, *tail), np.concatenate([lead, tail_codes]),
-                np.concatenate([np.full(len(lead), -1, np.int8), tail_codes]), wants, Log(n), known=shared,
-            )  # fmt: skip
-            at = np.arange(shared, n)
-            feed.wanted = (at >= max(len(job.prompt) - 1, 0)) & (at < n - 1) & job.logprobs
-            if base is not None:
-                self.passes.context.copy(base, sequence, shared)
-            feeds.append(feed)
         try:
+            if base is not None:
+                unread = np.full(shared, -1, np.int8)
+                none = np.zeros(shared, bool)
+                feed = Feed(base, job.prompt[:shared], lead[:shared], unread, Wants(job.acts), Log(shared), wanted=none)
+                self.passes.run([feed], lambda i, token, logits: None)
+            for k, tail in todo:
+                size = len(job.prompt) + len(tail) - shared
+                if feeds and sum(sizes) + size > self.passes.context.rows:
+                    break
+                sequence = self.sequences.room(size, used)
+                if sequence is None:
+                    break
+                tail_codes = codes_of(job.spans[k] if job.spans else (), len(tail), default="reply")
+                n = len(job.prompt) + len(tail)
+                feed = Feed(
+                    sequence, (*job.prompt, *tail), np.concatenate([lead, tail_codes]),
+                    np.concatenate([np.full(len(lead), -1, np.int8), tail_codes]), wants, Log(n), known=shared,
+                )  # fmt: skip
+                at = np.arange(shared, n)
+                feed.wanted = (at >= max(len(job.prompt) - 1, 0)) & (at < n - 1) & job.logprobs
+                if base is not None:
+                    self.passes.context.copy(base, sequence, shared)
+                feeds.append(feed)
+                sizes.append(size)
             if not feeds:
                 need = len(job.prompt) + len(todo[0][1])
                 raise Busy(f"the running rows leave no room for {need} tokens to score; wait for them to end")

@@ -42,6 +42,11 @@ class Sequences:
         self._cells += tokens
         return self._free.pop()
 
+    def shrink(self, used: int) -> None:
+        """Let go of old prefixes until running rows that fill so many cells have them."""
+        while len(self.store) and used + self._cells > self.context.cells:
+            self.store.drop_oldest()
+
     def _fits(self, tokens: int, used: int) -> bool:
         return bool(self._free) and used + self._cells + tokens <= self.context.cells
 

@@ -100,7 +100,7 @@ class Batch:
             feed = Feed(r.job.tokens[:p], r.codes[:p], wants, Log(p))
             part = self.store.find(r.job.tenant, r.job.tokens[:p], r.codes[:p], wants)
             if part is not None:
-                part.fill(feed.log, wants)
+                part.fill(feed.log, wants, feed.codes)
                 feed.known, feed.kv = len(part.tokens), part.kv
             feeds.append(feed)
         for group in batches([f.new for f in feeds], tokens=self.runner.chunk, rows=self.slots):
@@ -117,7 +117,7 @@ class Batch:
             feed = Feed(row.job.tokens, row.codes, row.wants, row.log)
             hit = self.store.find(row.job.tenant, row.job.tokens, row.codes, row.wants)
             if hit is not None:
-                hit.fill(row.log, row.wants)
+                hit.fill(row.log, row.wants, row.codes)
                 feed.known, feed.kv = len(hit.tokens), hit.kv
                 row.reused = len(hit.tokens)
             out.append(feed)
