@@ -76,10 +76,12 @@ prove: setup browser
 	@$(BIN)/python benchmarks/collect.py $(PROOF)
 	@$(BIN)/homing report $(PROOF) --out $(PROOF)/report.html
 	@$(BIN)/python benchmarks/drift.py $(PROOF)
+	@$(BIN)/python benchmarks/engines.py
 	@$(MAKE) --no-print-directory bench
 
 bench: setup
 	@$(BIN)/python benchmarks/engine.py
+	@$(BIN)/python benchmarks/llamacpp.py
 
 check: setup
 	@$(BIN)/ruff format --check $(PATHS)

@@ -9,6 +9,7 @@ import json
 import sys
 from pathlib import Path
 
+from homing.identity import Identity
 from homing.verbs.card import card
 
 RESULTS = Path(__file__).parent / "results"
@@ -17,4 +18,7 @@ if __name__ == "__main__":
     if len(sys.argv) != 2:
         raise SystemExit("usage: python benchmarks/collect.py IDENTITY")
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "card.json").write_text(json.dumps(card(Path(sys.argv[1])), indent=1) + "\n")
+    found = Path(sys.argv[1])
+    model = Identity.load(found).model
+    kept = {"model": {k: model[k] for k in ("name", "engine", "dtype")}, **card(found)}
+    (RESULTS / "card.json").write_text(json.dumps(kept, indent=1) + "\n")

@@ -52,7 +52,7 @@ class Arm:
         tables = Tables(w.hidden, w.layers, 512) if hook else None
         self.tables, self.batch, self.w = tables, batch, w
         library = None if python else compiled()
-        threads = len(os.sched_getaffinity(0))
+        threads = (os.cpu_count() or 1)
         self.context = Context(
             w, tables, library, cells=batch * 256, sequences=max(batch, 2), threads=threads, rows=512
         )
@@ -167,7 +167,7 @@ def beside_server(file: Path, *, streams: int, rounds: int, new: int) -> dict[st
     """llama-server of the same wheel, plain, against our engine reading all layers and capping eight."""
     import xllamacpp
 
-    threads = len(os.sched_getaffinity(0))
+    threads = (os.cpu_count() or 1)
     p = xllamacpp.CommonParams()
     p.model.path = str(file)
     p.n_parallel, p.n_ctx, p.n_batch, p.warmup, p.verbosity = streams, streams * 512, 512, True, -1
@@ -226,7 +226,7 @@ def main() -> None:
         "schema": "homing.benchmark.llamacpp/1",
         "library": f"{carrier.package} {carrier.version}",
         "weights": w.kind,
-        "threads": len(os.sched_getaffinity(0)),
+        "threads": (os.cpu_count() or 1),
         "machine": platform.machine(),
         "load_before": os.getloadavg(),
     }

@@ -61,7 +61,8 @@ def table() -> str:
     lines: list[str] = []
     card = load("card.json")
     if card is not None:
-        lines += ["| SmolLM2-135M-Instruct, fp32, `standard` preset, seed 0 | figure, 95% interval |", "|---|---|"]
+        made = "{dtype} on {engine}".format(**card["model"])
+        lines += [f"| SmolLM2-135M-Instruct, {made}, `standard` preset, seed 0 | figure, 95% interval |", "|---|---|"]
         why = card["not_measurable"]
         lines += [f"| {words} | {figure(card.get(k), spec, why.get(k, ''))} |" for k, words, spec in CARD if k in card]
     drift = load("drift.json")
@@ -82,7 +83,11 @@ def table() -> str:
         lines.append(f"Any alarm in {rate['n']} fresh home conversations: {figure(rate, '.3f')}.")
     engine = load("engine.json")
     if engine is not None:
-        lines += ["", f"| Speed, fp32, {engine['threads']} threads, paired | figure, 95% interval |", "|---|---|"]
+        lines += [
+            "",
+            f"| Speed of the torch engine, fp32, {engine['threads']} threads, paired | figure, 95% interval |",
+            "|---|---|",
+        ]
         for batch, got in engine.get("steps", {}).items():
             for arm, f in got.items():
                 if isinstance(f, dict):
@@ -91,6 +96,27 @@ def table() -> str:
         for name in ("decode", "ragged", "mapping"):
             for batch, got in engine.get(name, {}).items():
                 lines.append(f"| {name} at batch {batch}, times the rival | {figure(got['speed'], '.2f')} |")
+    llama = load("llamacpp.json")
+    if llama is not None:
+        lines += [
+            "",
+            f"| Speed of the llama.cpp engine, {llama['weights']}, {llama['threads']} threads, paired | times the rival, 95% interval |",
+            "|---|---|",
+        ]
+        for batch, got in llama.get("steps", {}).items():
+            for arm, f in got.items():
+                if isinstance(f, dict):
+                    lines.append(f"| step at batch {batch}, {arm}, against plain llama.cpp | {figure(f, '.3f')} |")
+        for batch, got in llama.get("torch", {}).items():
+            lines.append(
+                f"| batch {batch}, against our torch engine on the same weights | {figure(got['speed'], '.2f')} |"
+            )
+        if "server" in llama:
+            got = llama["server"]
+            lines.append(
+                f"| {got['streams']} streams read and held, against llama-server of the same wheel, plain |"
+                f" {figure(got['speed'], '.3f')} |"
+            )
     return "\n".join(lines)
 
 
