@@ -3,7 +3,8 @@
     python benchmarks/engines.py [--roles 24] [--questions 4] [--out benchmarks/results/engines.json]
 
 The same texts are read by both engines: replies of llama.cpp at home and under role prompts. Torch runs the GGUF dequantised
-in float32; llama.cpp runs it as it is (the embedded model: as Q8_0), with what the weights are multiplied with rounded to eight bits.
+in float32; llama.cpp runs it as it is (the embedded model: as Q8_0), with what the weights are multiplied
+with rounded to eight bits.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ class Arm:
         tables = Tables(w.hidden, w.layers, 512) if hook else None
         self.tables, self.batch, self.w = tables, batch, w
         library = None if python else compiled()
-        threads = (os.cpu_count() or 1)
+        threads = os.cpu_count() or 1
         self.context = Context(
             w, tables, library, cells=batch * 256, sequences=max(batch, 2), threads=threads, rows=512
         )
@@ -167,7 +167,7 @@ def beside_server(file: Path, *, streams: int, rounds: int, new: int) -> dict[st
     """llama-server of the same wheel, plain, against our engine reading all layers and capping eight."""
     import xllamacpp
 
-    threads = (os.cpu_count() or 1)
+    threads = os.cpu_count() or 1
     p = xllamacpp.CommonParams()
     p.model.path = str(file)
     p.n_parallel, p.n_ctx, p.n_batch, p.warmup, p.verbosity = streams, streams * 512, 512, True, -1

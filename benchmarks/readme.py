@@ -100,7 +100,8 @@ def table() -> str:
     if llama is not None:
         lines += [
             "",
-            f"| Speed of the llama.cpp engine, {llama['weights']}, {llama['threads']} threads, paired | times the rival, 95% interval |",
+            f"| Speed of the llama.cpp engine, {llama['weights']}, {llama['threads']} threads, paired"
+            " | times the rival, 95% interval |",
             "|---|---|",
         ]
         for batch, got in llama.get("steps", {}).items():
