@@ -15,7 +15,9 @@ pytest.importorskip("gguf")
 from homing.engine.base import Act, Job, MeanRead, Read, Result, Sampling, Step
 from homing.engine.llamacpp import LlamaEngine
 from homing.engine.llamacpp.feeds import Feed, alike
+from homing.engine.llamacpp.scoring import stretches
 from homing.engine.rows import Log
+from homing.engine.score import ScoreJob
 from homing.engine.wants import Wants, codes_of
 from homing.models.requantise import requantise
 from homing.testing.conformance import directions
@@ -163,6 +165,49 @@ async def test_many_talks_in_few_cells(file: Path) -> None:
         start = [j if len(j.tokens) < 400 else replace(j, tokens=(*HEAD, turn), spans=(), prefix=31) for j in jobs]
         jobs = [_then(j, r, (turn,)) for j, (_, r) in zip(start, made, strict=True)]
     await e.close()
+
+
+@pytest.mark.parametrize("acts", [False, True])
+async def test_scores_of_forks_run_what_they_share_once(
+    engine: LlamaEngine, acts: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two conversations with eight questions each: what was said before is run twice in all, and every score is the same."""
+    a, _ = directions(engine)
+    act = (Act("floor", a.id, LAYERS, (2.0, 2.0)),) if acts else ()
+    system = tuple(range(80, 96))
+    talks = [(*system, *(range(100 + 60 * k, 150 + 60 * k))) for k in (0, 1)]
+    jobs = [
+        ScoreJob((*talk, 10 + q, 11), ((1, 2, 3), (4, 5, q)), acts=act, reads=(Read(a.id, LAYERS),))
+        for talk in talks
+        for q in range(8)
+    ]
+    assert [s[:2] for s in stretches(jobs)] == [(0, 8), (8, 16)]
+    ran: list[int] = []
+    real = engine._pool.decode
+    monkeypatch.setattr(engine._pool, "decode", lambda t, *more: (ran.append(len(t)), real(t, *more))[1])
+    together = await engine.score_many(jobs)
+    shared, ran[:] = sum(ran), []
+    alone = [(await engine.score_many([j]))[0] for j in jobs]
+    assert shared < sum(ran) / 3
+    exact = engine.info.dtype == "F32"
+    for x, y in zip(together, alone, strict=True):
+        for p, q in zip(x, y, strict=True):
+            assert np.allclose(p.logprobs, q.logprobs, atol=1e-4 if exact else 0.3)
+            assert np.allclose(p.readings[0], q.readings[0], atol=1e-3 if exact else 0.3)
+
+
+def test_which_jobs_share() -> None:
+    def job(*prompt: int, acts: tuple[Act, ...] = ()) -> ScoreJob:
+        return ScoreJob(prompt, ((1,),), acts=acts)
+
+    talk = tuple(range(20))
+    assert stretches([]) == []
+    assert stretches([job(*talk, 1)]) == [(0, 1, 0)]
+    assert stretches([job(), job()]) == [(0, 1, 0), (1, 2, 0)]
+    assert stretches([job(*talk, 1, 2), job(*talk, 3), job(*talk, 1, 4)]) == [(0, 3, 20)]
+    assert stretches([job(*talk, 1, 2), job(*talk, 3), job(*talk[:12], 1, 4, 5, 6)]) == [(0, 2, 20), (2, 3, 0)]
+    act = Act("add", "d", (1,), strength=1.0, spans=frozenset({"prompt"}))
+    assert stretches([job(*talk, 1), job(*talk, 2, acts=(act,))]) == [(0, 1, 0), (1, 2, 0)]
 
 
 async def test_what_is_kept_makes_room_for_rows(file: Path) -> None:

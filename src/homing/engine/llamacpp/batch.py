@@ -45,7 +45,7 @@ class LlamaBatch:
         self.slots, self.cells, self.remember = slots, cells, remember
         self.rows: list[Row] = []
         self.sequences = Sequences(self.context)
-        self._scoring = Scoring(passes, self.sequences)
+        self._scoring = Scoring(passes, self.sequences, lambda: _need(self.rows))
         self._sequence: dict[Row, int] = {}
         self._fed: dict[Row, list[_Fed]] = {}
         self._tenants: set[str] = set()
@@ -59,7 +59,7 @@ class LlamaBatch:
 
     def join(self, new: list[Row]) -> list[Left]:
         """Run the prompts of rows, in this order, and draw their first tokens."""
-        self._start_anew(set().union(*(r.company for r in new)))
+        self._start_anew({tenant for row in new for tenant in row.company})
         for row in new:
             self._sequence[row] = self.sequences.take()
             self._fed[row] = []
@@ -202,14 +202,7 @@ class LlamaBatch:
     def score(self, jobs: Sequence[ScoreJob]) -> Iterator[list[list[Score]] | None]:
         """Score in slices; None after each, at last the scores."""
         self._start_anew({j.tenant for j in jobs})
-        out: list[list[Score]] = []
-        for job in jobs:
-            scores: list[Score] = []
-            for some in self._scoring.job(job, lambda: _need(self.rows)):
-                scores += some
-                yield None
-            out.append(scores)
-        yield out
+        yield from self._scoring.jobs(jobs)
 
 
 def _need(rows: Sequence[Row]) -> int:

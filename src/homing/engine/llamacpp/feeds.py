@@ -12,7 +12,7 @@ from homing.engine.prefixes import Prefix
 from homing.engine.rows import Log
 from homing.engine.wants import SPANS, Wants, effective
 
-__all__ = ["Codes", "Feed", "Shared", "alike"]
+__all__ = ["LEAST", "Codes", "Feed", "Shared", "alike"]
 
 Codes = NDArray[np.int8]
 LEAST = 8
@@ -27,6 +27,7 @@ class Feed:
         codes: span codes, which decide where acts touch. ``read``: the same, -1 where nothing is read.
         tenant: whose they are; what one tenant computed is not given to another.
         known: so many leading tokens are in the sequence already. ``wanted``: which of the rest give logits.
+        lead: of a continuation that is scored, so many tokens of its prompt may come from elsewhere.
     """
 
     sequence: int
@@ -38,6 +39,7 @@ class Feed:
     tenant: str = ""
     known: int = 0
     wanted: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
+    lead: int = 0
 
     def start(self, prefix: Prefix) -> None:
         """Take over what was read on the first tokens; their cells are the caller's to copy."""
