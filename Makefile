@@ -72,7 +72,7 @@ test: setup browser
 
 prove: setup browser
 	@$(BIN)/python -m pytest -m slow --results benchmarks/results/slow.json
-	@$(BIN)/homing map smollm2 --preset standard --out $(PROOF)
+	@$(BIN)/homing map smollm2 --engine torch --preset standard --out $(PROOF)
 	@$(BIN)/python benchmarks/collect.py $(PROOF)
 	@$(BIN)/homing report $(PROOF) --out $(PROOF)/report.html
 	@$(BIN)/python benchmarks/drift.py $(PROOF)
