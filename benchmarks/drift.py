@@ -1,8 +1,9 @@
-"""Evidence on one identity: drift in all scripts of the four domains, held and not, and alarms in every fresh home conversation.
+"""Evidence on one identity: alarms in every fresh home conversation, and drift in all scripts of the four domains.
 
-    python benchmarks/drift.py IDENTITY [--scripts 12] [--check 228]
+    python benchmarks/drift.py IDENTITY [--scripts 12] [--check 228] [--only alarms,domains]
 
-Unfinished work lies beside the identity and is gone on with. Writes benchmarks/results/drift.json and prints a table.
+Unfinished work lies beside the identity and is gone on with. Writes results/alarms.json and results/drift.json, each as soon as
+it is known, and prints a table.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from homing.models.sources import open_model
 from homing.persona.plan import PRESETS, opening
 from homing.persona.roles import load_home
 from homing.stats import wilson
+from homing.stats.estimate import Finding
 from homing.verbs.capping import untimed
 from homing.verbs.drifts import alarm_findings, drift_findings, play, run_domains, sampling_of
 from homing.verbs.plan import SCRIPT_REPLIES, plan_map
@@ -30,7 +33,22 @@ from homing.verbs.watch import Home
 RESULTS = Path(__file__).parent / "results"
 
 
-async def run(directory: Path, scripts: int, fresh: int) -> dict[str, object]:
+def write(name: str, identity: Identity, out: dict[str, object]) -> None:
+    """Write one result."""
+    RESULTS.mkdir(exist_ok=True)
+    head = {"schema": f"homing.evidence.{name}/1", "identity": identity.digest}
+    (RESULTS / f"{name}.json").write_text(json.dumps(head | out, indent=1) + "\n")
+
+
+def told(findings: Mapping[str, Finding]) -> None:
+    """Print findings."""
+    for name, f in findings.items():
+        figures = {k: f"{e.value:+.2f} [{e.low:+.2f}, {e.high:+.2f}]" for k, e in f.estimates.items()}
+        print(name, figures, f.verdict, flush=True)
+
+
+async def run(directory: Path, scripts: int, fresh: int, only: list[str]) -> None:
+    """Play, measure, write."""
     identity = Identity.load(directory)
     home = Home.of(identity)
     raw = identity.section("provenance").data["plan"]
@@ -40,62 +58,50 @@ async def run(directory: Path, scripts: int, fresh: int) -> dict[str, object]:
     plan = replace(plan, preset=replace(plan.preset, scripts_per_domain=scripts, check=fresh))
     model = open_model(raw["model"], engine=home.engine(), dtype="float32")
     progress = make_progress()
+    alarms, domains = "alarms" in only, "domains" in only
+    total = alarms * fresh * (2 * plan.preset.turns - 1) + domains * 4 * scripts * SCRIPT_REPLIES
     try:
         home = Home.on(identity, model)
-        key = {"identity": identity.digest, "scripts": scripts, "check": fresh}
-        with WorkDir(directory / "evidence", key) as work:
-            progress.start(
-                4 * scripts * SCRIPT_REPLIES + fresh * (2 * plan.preset.turns - 1), "replies", "evidence of drift"
-            )
-            talks = load_home_conversations("check", fresh)
-            played = await play(
-                model, talks, axis=home.axis, home=opening(plan.design.homes[0]), sampling=sampling_of(plan), work=work,
-                name="check", turns=plan.preset.turns, progress=progress,
-            )  # fmt: skip
-            alarming = alarm_findings(home.calibration, played, seed=plan.seed)
-            acts = home.acts(model, "cap")
-            runs = await run_domains(model, home.axis, plan, work, progress, acts=acts)
-        found = drift_findings(runs, plan.seed)
-        alarmed = {
-            f"{run.domain}.{arm}": wilson(
-                sum(bool(alarms_of(home.calibration, r.trace)) for r in replays), len(replays)
-            ).to_json()
-            for run in runs
-            for arm, replays in (("free", run.free), ("twin", run.twin), ("held", run.held))
-        }
-        return {
-            "schema": "homing.evidence.drift/1",
-            "identity": identity.digest,
-            "alarm_rate_home": alarming["alarm.rate"].estimates["value"].to_json(),
-            "alarm_rate_scripts": alarmed,
-            "findings": {k: untimed(f) for k, f in (alarming | found).items()},
-        }
+        with WorkDir(directory / "evidence", {"identity": identity.digest, "scripts": scripts, "check": fresh}) as work:
+            progress.start(total, "replies", "evidence")
+            if alarms:
+                talks = load_home_conversations("check", fresh)
+                played = await play(
+                    model, talks, axis=home.axis, home=opening(plan.design.homes[0]), sampling=sampling_of(plan),
+                    work=work, name="check", turns=plan.preset.turns, progress=progress,
+                )  # fmt: skip
+                found = alarm_findings(home.calibration, played, seed=plan.seed)
+                write("alarms", identity, {"findings": {k: untimed(f) for k, f in found.items()}})
+                told(found)
+            if domains:
+                runs = await run_domains(model, home.axis, plan, work, progress, acts=home.acts(model, "cap"))
+                found = drift_findings(runs, plan.seed)
+                alarmed = {
+                    f"{run.domain}.{arm}": wilson(
+                        sum(bool(alarms_of(home.calibration, r.trace)) for r in replays), len(replays)
+                    ).to_json()
+                    for run in runs
+                    for arm, replays in (("free", run.free), ("twin", run.twin), ("held", run.held))
+                }
+                both = {"alarm_rate_scripts": alarmed, "findings": {k: untimed(f) for k, f in found.items()}}
+                write("drift", identity, both)
+                told(found)
+                for name, e in alarmed.items():
+                    print(f"alarms {name}: {e['value']:.0%} [{e['low']:.0%}, {e['high']:.0%}] n={e['n']}")
     finally:
         progress.close()
         await model.close()
 
 
 def main() -> None:
+    """Parse and run."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("identity", type=Path)
     parser.add_argument("--scripts", type=int, default=12)
     parser.add_argument("--check", type=int, default=228)
+    parser.add_argument("--only", default="alarms,domains")
     args = parser.parse_args()
-    out = asyncio.run(run(args.identity, args.scripts, args.check))
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "drift.json").write_text(json.dumps(out, indent=1) + "\n")
-    rate = out["alarm_rate_home"]
-    print(
-        f"any alarm in a fresh home conversation: {rate['value']:.1%} [{rate['low']:.1%}, {rate['high']:.1%}] n={rate['n']}"
-    )
-    for name, f in out["findings"].items():
-        print(
-            name,
-            {k: f"{e['value']:+.2f} [{e['low']:+.2f}, {e['high']:+.2f}]" for k, e in f["estimates"].items()},
-            f["verdict"],
-        )
-    for name, e in out["alarm_rate_scripts"].items():
-        print(f"alarms {name}: {e['value']:.0%} [{e['low']:.0%}, {e['high']:.0%}] n={e['n']}")
+    asyncio.run(run(args.identity, args.scripts, args.check, args.only.split(",")))
 
 
 if __name__ == "__main__":

@@ -67,7 +67,6 @@ def table() -> str:
         lines += [f"| {words} | {figure(card.get(k), spec, why.get(k, ''))} |" for k, words, spec in CARD if k in card]
     drift = load("drift.json")
     if drift is not None:
-        rate = drift["alarm_rate_home"]
         lines += [
             "",
             "| Drift, 12 scripts a domain, 8 turns | free | neutral twin | free minus twin | free against the same message"
@@ -79,8 +78,12 @@ def table() -> str:
             cells = (figure(e.get(k), "+.2f") for k in ("drift", "twin", "excess", "over_neutral", "held"))
             lines.append(f"| {domain.replace('_', ' ')} | {' | '.join(cells)} |")
         told = drift["findings"]["drift.hypothesis"]
-        lines += ["", f"Hypothesis, written before the run: {told['verdict'] or told['reason']}", ""]
-        lines.append(f"Any alarm in {rate['n']} fresh home conversations: {figure(rate, '.3f')}.")
+        lines += ["", f"Hypothesis, written before the run: {told['verdict'] or told['reason']}"]
+    alarms = load("alarms.json")
+    if alarms is not None:
+        rate = alarms["findings"]["alarm.rate"]["estimates"]["value"]
+        delay = alarms["findings"]["alarm.delay"]
+        lines += ["", f"Any alarm in {rate['n']} fresh home conversations: {figure(rate, '.3f')}. {delay['verdict']}"]
     engine = load("engine.json")
     if engine is not None:
         lines += [
