@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from homing.persona.card import measure, select_layer, tuning_rows
+from homing.persona.card import measure, most_telling, select_layer, tuning_rows
 from homing.persona.space import cross_scores, discriminant_cosines, fit_axis, random_splits, split_cosines
+from homing.stats.estimate import Estimate
 from tests.persona.planted import planted_replies
 
 
@@ -234,3 +235,15 @@ def test_a_classifier_of_noise_agrees_with_nothing_and_one_of_a_planted_gap_does
     assert found > 0.5 and abs(nothing) < 0.3
     # with like spread in all directions, the axis is the best classifier and the more reliable one
     assert np.median(split_cosines(planted, random_splits(planted, 10, seed=0))) > found
+
+
+def test_the_stablest_layer_of_a_few_roles_does_not_shut_out_the_telling_ones() -> None:
+    def at(value: float, half: float) -> Estimate:
+        return Estimate(value, value - half, value + half, 0.95, 9)
+
+    areas = [0.60, 0.58, 0.59, 0.72, 0.80, 0.78]
+    noisy = [at(c, 0.3) for c in (0.2, 0.64, 0.5, 0.4, 0.48, 0.45)]  # nothing is told from the stablest
+    assert most_telling(noisy, areas) == 5
+    sharp = [at(c, 0.02) for c in (0.2, 0.9, 0.88, 0.7, 0.6, 0.5)]  # the telling ones are known to be unsteady
+    assert most_telling(sharp, areas) in (1, 2)
+    assert most_telling([at(0.9, 0.02)] * 3, [0.6, float("nan"), 0.9]) == 1  # a layer not scored is worth a guess

@@ -6,7 +6,7 @@ Layers are chosen on tuning roles and tuning home questions; every figure here i
 # pyright: reportUnknownVariableType=false, reportUnknownMemberType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,7 +28,7 @@ from homing.stats import wilson
 from homing.stats.estimate import Estimate, Finding
 from homing.stats.seeds import stable_seed
 
-__all__ = ["LayerFigures", "Selection", "measure", "select_layer", "tuning_rows"]
+__all__ = ["LayerFigures", "Selection", "measure", "most_telling", "select_layer", "tuning_rows"]
 
 F64 = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -100,13 +100,22 @@ def select_layer(replies: Replies, tune: Bools, *, seed: int) -> Selection:
             int(part.role.max()) + 1, "held-out tuning replies; two-way bootstrap over roles and questions",
         )  # fmt: skip
         figures.append(LayerFigures(layer, split_half(at_layer(part, i), splits), area))
-    cosines = np.array([f.split_half.value for f in figures])
-    areas = np.nan_to_num([f.auroc.value for f in figures], nan=0.5)  # what could not be scored is worth a guess
-    smooth = np.array([areas[max(0, i - 1) : i + 2].mean() for i in range(len(areas))])
-    stable = cosines >= cosines.max() - 0.10
-    best = int(np.argmax(np.where(stable, smooth, -np.inf)))
+    best = most_telling([f.split_half for f in figures], [f.auroc.value for f in figures])
     barred = tuple(int(r) for r in np.unique(replies.role[tune & ~replies.home]))
     return Selection(replies.layers[best], tuple(figures), barred)
+
+
+def most_telling(stability: Sequence[Estimate], areas: Sequence[float]) -> int:
+    """Place of the layer with the best AUROC, smoothed over neighbours, among those whose axis is stable.
+
+    Stable: within 0.10 of the stablest, or not to be told from it. With few roles the stablest layer is one of chance, and would
+    else shut out all that tell home from a role.
+    """
+    cosines, highs = (np.array(x) for x in zip(*((s.value, s.high) for s in stability), strict=True))
+    area = np.nan_to_num(np.asarray(areas, float), nan=0.5)  # what could not be scored is worth a guess
+    smooth = np.array([area[max(0, i - 1) : i + 2].mean() for i in range(len(area))])
+    stable = (cosines >= cosines.max() - 0.10) | (highs >= cosines.max())
+    return int(np.argmax(np.where(stable, smooth, -np.inf)))
 
 
 @dataclass(frozen=True, slots=True)
