@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
+from paired import interval
 
 from homing.engine import Act, Direction, Job, MeanRead, Read, Sampling
 from homing.engine.rows import Row
@@ -39,15 +40,6 @@ TEXTS = (
 
 class _NoStream:
     hidden = 0
-
-
-def interval(ratios: list[float], *, seed: int = 0) -> dict[str, Any]:
-    """Median with a 95% bootstrap interval."""
-    x = np.asarray(ratios)
-    rng = np.random.default_rng(seed)
-    boots = np.median(rng.choice(x, size=(2000, len(x))), axis=1)
-    low, high = np.quantile(boots, [0.025, 0.975])
-    return {"value": float(np.median(x)), "low": float(low), "high": float(high), "level": 0.95, "n": len(x)}
 
 
 def chat(tokenizer: Any, text: str) -> tuple[int, ...]:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from paired import interval
 
 from homing.engine import Act, Direction, Job, Read, Sampling
 from homing.engine.llamacpp import LlamaEngine
@@ -32,15 +33,6 @@ from homing.models.sources import cache_directory, locate, open_model
 
 TEXT = "Tell me a long story about the sea and the people who live by it, number {}."
 CAPPED = 8
-
-
-def interval(ratios: list[float], *, seed: int = 0) -> dict[str, Any]:
-    """Median with a 95% bootstrap interval."""
-    x = np.asarray(ratios)
-    rng = np.random.default_rng(seed)
-    boots = np.median(rng.choice(x, size=(2000, len(x))), axis=1)
-    low, high = np.quantile(boots, [0.025, 0.975])
-    return {"value": float(np.median(x)), "low": float(low), "high": float(high), "level": 0.95, "n": len(x)}
 
 
 class Arm:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources.abc import Traversable
 from typing import Any, cast
@@ -12,7 +12,7 @@ from yaml.reader import ReaderError
 
 from homing.errors import InputError
 
-__all__ = ["Fields", "MarkedYaml", "read_marked", "read_text"]
+__all__ = ["Fields", "MarkedYaml", "each_item", "read_marked", "read_text"]
 
 
 def _build(node: yaml.Node) -> Any:
@@ -133,3 +133,18 @@ def read_marked(file: Traversable) -> MarkedYaml:
     if node is None:
         raise InputError(f"{file}, line 1: the file is empty; write its fields")
     return MarkedYaml(str(file), node)
+
+
+def each_item(files: Iterable[Traversable], what: str) -> Iterator[tuple[str, MarkedYaml]]:
+    """Entries under ``what`` of content files, each with its file's name without the ending; licence, source and canary stand
+    in every file.
+
+    Raises:
+        InputError: file and line of what is missing or of another shape.
+    """
+    for file in files:
+        fields = read_marked(file).fields(required=("licence", "source", "canary", what))
+        for name in ("licence", "source", "canary"):
+            fields.text(name)
+        for item in fields[what].items(what):
+            yield file.name.removesuffix(".yaml"), item

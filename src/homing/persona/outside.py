@@ -20,7 +20,7 @@ from homing.conversation import Conversation
 from homing.engine.base import Act
 from homing.errors import InputError
 from homing.models.base import ChatModel
-from homing.persona.marked import MarkedYaml, read_marked
+from homing.persona.marked import MarkedYaml, each_item
 from homing.stats.bootstrap import bootstrap_mean
 from homing.stats.estimate import Estimate
 from homing.stats.seeds import stable_seed
@@ -77,15 +77,11 @@ def load_outside() -> tuple[OutsideItem, ...]:
     """
     folder = files("homing.persona") / "data" / "outside"
     found: dict[str, OutsideItem] = {}
-    for facet in FACETS:
-        fields = read_marked(folder / f"{facet}.yaml").fields(required=("licence", "source", "canary", "items"))
-        for name in ("licence", "source", "canary"):
-            fields.text(name)
-        for item in fields["items"].items("items"):
-            made = _item(item, facet)
-            if made.id in found:
-                raise item.complain(f"id {made.id!r} is used by another item; choose a new one")
-            found[made.id] = made
+    for facet, item in each_item((folder / f"{f}.yaml" for f in FACETS), "items"):
+        made = _item(item, facet)
+        if made.id in found:
+            raise item.complain(f"id {made.id!r} is used by another item; choose a new one")
+        found[made.id] = made
     return tuple(found.values())
 
 

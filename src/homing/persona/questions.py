@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib.resources import files
 
-from homing.persona.marked import MarkedYaml, read_marked
+from homing.persona.marked import MarkedYaml, each_item
 
 __all__ = ["Question", "load_questions"]
 
@@ -31,16 +31,12 @@ def load_questions() -> tuple[Question, ...]:
     """
     folder = files("homing.persona") / "data" / "questions"
     found: dict[str, Question] = {}
-    for file in sorted((f for f in folder.iterdir() if f.name.endswith(".yaml")), key=lambda f: f.name):
-        kind = file.name.removesuffix(".yaml")
-        fields = read_marked(file).fields(required=("licence", "source", "canary", "questions"))
-        for name in ("licence", "source", "canary"):
-            fields.text(name)
-        for item in fields["questions"].items("questions"):
-            question = _question(item, kind)
-            if question.id in found:
-                raise item.complain(f"id {question.id!r} is used by another question; choose a new one")
-            found[question.id] = question
+    ordered = sorted((f for f in folder.iterdir() if f.name.endswith(".yaml")), key=lambda f: f.name)
+    for kind, item in each_item(ordered, "questions"):
+        question = _question(item, kind)
+        if question.id in found:
+            raise item.complain(f"id {question.id!r} is used by another question; choose a new one")
+        found[question.id] = question
     return tuple(found.values())
 
 

@@ -12,7 +12,7 @@ from homing.engine.prefixes import Prefix
 from homing.engine.rows import Log
 from homing.engine.wants import SPANS, Wants, effective
 
-__all__ = ["LEAST", "Codes", "Feed", "Shared", "alike"]
+__all__ = ["LEAST", "Codes", "Feed", "Shared", "alike", "common"]
 
 Codes = NDArray[np.int8]
 LEAST = 8
@@ -79,21 +79,23 @@ def alike(feeds: Sequence[Feed]) -> list[Shared]:
     return out
 
 
+def common(a: Sequence[int], b: Sequence[int]) -> int:
+    """How many leading tokens are equal."""
+    n = min(len(a), len(b))
+    return next((i for i in range(n) if a[i] != b[i]), n)
+
+
 def _common(late: Feed, first: Feed) -> int:
     """How many leading tokens ``late`` may take from ``first``: equal, acted on alike, read alike; at least one is left."""
     if late.tenant != first.tenant:
         return 0
     asked = np.flatnonzero(late.wanted)  # a token whose logits are wanted runs by itself
-    low, high = 0, min(len(late.tokens) - 1, len(first.tokens), late.known + int(asked[0]) if len(asked) else 2**31)
-    if high - late.known < LEAST:
+    most = min(len(late.tokens) - 1, len(first.tokens), late.known + int(asked[0]) if len(asked) else 2**31)
+    if most - late.known < LEAST:
         return 0
-    while low < high:
-        mid = (low + high + 1) // 2
-        same = late.tokens[:mid] == first.tokens[:mid]
-        if same and np.array_equal(late.codes[:mid], first.codes[:mid]):
-            low = mid
-        else:
-            high = mid - 1
+    low = common(late.tokens[:most], first.tokens)
+    other = np.flatnonzero(late.codes[:low] != first.codes[:low])
+    low = int(other[0]) if len(other) else low
     codes = late.codes[:low]
     here = {SPANS[int(c)] for c in np.unique(codes)}
     if effective(late.wants.acts, codes) != effective(first.wants.acts, codes):

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from homing.engine.base import Score
-from homing.engine.llamacpp.feeds import LEAST, Feed
+from homing.engine.llamacpp.feeds import LEAST, Feed, common
 from homing.engine.llamacpp.passes import Passes
 from homing.engine.llamacpp.sampler import log_normaliser
 from homing.engine.llamacpp.sequences import Sequences
@@ -73,6 +73,7 @@ class Scoring:
         """Score as many continuations as forks and cells allow, at least one; the prompt is computed once for them."""
         wants = Wants(job.acts, job.reads, job.means)
         used, lead = self.used(), len(job.prompt)
+        prompt = codes_of((), lead)
         room = self.sequences.room(lead, used) if len(todo) > 1 and lead > 1 else None
         base = None if room is None else _unread(room, job, lead - 1)
         feeds: list[Feed] = []
@@ -89,10 +90,7 @@ class Scoring:
                 sequence = self.sequences.room(size, used)
                 if sequence is None:
                     break
-                prompt, said = (
-                    codes_of((), lead),
-                    codes_of(job.spans[k] if job.spans else (), len(tail), default="reply"),
-                )
+                said = codes_of(job.spans[k] if job.spans else (), len(tail), default="reply")
                 read = np.concatenate([np.full(lead, -1, np.int8), said])
                 at = np.arange(n)
                 wanted = (at >= max(lead - 1, 0)) & (at < n - 1) & job.logprobs
@@ -144,16 +142,10 @@ def stretches(jobs: Sequence[ScoreJob]) -> list[tuple[int, int, int]]:
         stop, shared = start + 1, len(jobs[start].prompt) - 1
         touching = effective(jobs[start].acts, codes_of((), 1))
         while stop < len(jobs) and effective(jobs[stop].acts, codes_of((), 1)) == touching:
-            both = _alike(jobs[start].prompt[:shared], jobs[stop].prompt[:-1])
+            both = common(jobs[start].prompt[:shared], jobs[stop].prompt[:-1])
             if both < LEAST or (stop > start + 1 and both < 0.75 * shared):
                 break
             stop, shared = stop + 1, both
         out.append((start, stop, shared if stop > start + 1 else 0))
         start = stop
     return out
-
-
-def _alike(a: tuple[int, ...], b: tuple[int, ...]) -> int:
-    """How many leading tokens are equal."""
-    n = min(len(a), len(b))
-    return next((i for i in range(n) if a[i] != b[i]), n)

@@ -1,4 +1,4 @@
-"""The sequences of a context that are no running rows: stored prefixes and forks of scores, and the cells they fill."""
+"""The sequences of a context: which rows, stored prefixes and forks of scores have, and the cells of those that do not run."""
 
 from __future__ import annotations
 
