@@ -3,12 +3,9 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownParameterType=false, reportMissingTypeStubs=false
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
-import shutil
 import struct
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +15,7 @@ from safetensors import SafetensorError
 from homing.errors import InputError, MissingExtra, ModelError
 from homing.models.gguf import content_digest
 from homing.models.hugging import check_directory, first_line, transformers_at_hand
+from homing.models.once import once
 
 __all__ = ["converted", "mend_splitting"]
 
@@ -36,8 +34,14 @@ def converted(file: Path, cache: Path, *, convert: Callable[[Path, Path], None] 
     """
     target = cache / "models" / f"{content_digest(file)[:24]}-{_CONVERTER}"
     if not target.is_dir():  # a whole one is taken as it is, also from a cache that cannot be written
+
+        def make(out: Path) -> None:
+            _log.warning("converting %s, once; about half a minute", file.name)
+            out.mkdir()
+            (convert or _convert)(file, out)
+
         try:
-            _convert_into(target, file, convert or _convert)
+            once(target, make)
         except (OSError, SafetensorError) as e:  # safetensors has an error of its own for a full disk
             why = (e.strerror if isinstance(e, OSError) else None) or first_line(e)
             raise InputError(
@@ -46,24 +50,6 @@ def converted(file: Path, cache: Path, *, convert: Callable[[Path, Path], None] 
             ) from None
     check_directory(target)
     return target
-
-
-def _convert_into(target: Path, file: Path, convert: Callable[[Path, Path], None]) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with target.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # one converter a file; freed by the system if the holder is killed
-        if target.is_dir():  # made while this one waited
-            return
-        for left in target.parent.glob(f"{target.name}.part*"):  # of a holder that was killed
-            shutil.rmtree(left)
-        part = Path(tempfile.mkdtemp(prefix=f"{target.name}.part", dir=target.parent))
-        try:
-            _log.warning("converting %s, once; about half a minute", file.name)
-            convert(file, part)
-            part.chmod(0o755)  # the cache may be shared, and a temporary directory is its maker's alone
-            part.rename(target)
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
 
 
 def _convert(file: Path, out: Path) -> None:

@@ -3,15 +3,13 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false, reportMissingTypeStubs=false
 from __future__ import annotations
 
-import fcntl
 import logging
-import os
-import tempfile
 from pathlib import Path
 from typing import Any, Literal
 
 from homing.errors import InputError, MissingExtra, ModelError
 from homing.models.gguf import content_digest
+from homing.models.once import once
 
 __all__ = ["KINDS", "Kind", "requantise", "requantised"]
 
@@ -71,12 +69,6 @@ _FILE_TYPE: dict[Kind, str] = {
 }  # fmt: skip
 
 
-def _umask() -> int:
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask
-
-
 def requantised(file: Path, kind: Kind, cache: Path) -> Path:
     """The same, made once into the cache: whole, or not there.
 
@@ -86,23 +78,13 @@ def requantised(file: Path, kind: Kind, cache: Path) -> Path:
     target = cache / "models" / f"{content_digest(file)[:24]}-{kind}-{_WRITER}.gguf"
     if target.is_file():
         return target
+
+    def make(out: Path) -> None:
+        _log.warning("writing %s as %s, once; a few seconds", file.name, kind)
+        requantise(file, kind, out)
+
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with target.with_suffix(".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # one writer a file; freed by the system if the holder is killed
-            if target.is_file():  # made while this one waited
-                return target
-            for left in target.parent.glob(f"{target.name}.part*"):  # of a holder that was killed
-                left.unlink()
-            with tempfile.NamedTemporaryFile(prefix=f"{target.name}.part", dir=target.parent, delete=False) as part:
-                made = Path(part.name)
-            try:
-                _log.warning("writing %s as %s, once; a few seconds", file.name, kind)
-                requantise(file, kind, made)
-                made.chmod(0o666 & ~_umask())  # the cache may be shared, and a temporary file is its maker's alone
-                made.rename(target)
-            finally:
-                made.unlink(missing_ok=True)
+        once(target, make)
     except OSError as e:
         raise InputError(
             f"{file.name} cannot be written into {target.parent}: {e.strerror}; "
