@@ -120,8 +120,11 @@ class Home:
 
     def layers_of(self, identity: Identity, model: str | None) -> str | None:
         """The same for a model to be opened; of several measurements, only for the one that goes by its name."""
-        own = model is None or model == self.identity.model.get("name")
-        return self.layers_path if own or not identity.also else None
+        return self.layers_path if self._named(model) or not identity.also else None
+
+    def _named(self, model: str | None) -> bool:
+        """Whether a model to be opened goes by the name of the one that was measured; None does."""
+        return model is None or model == self.identity.model.get("name")
 
     @classmethod
     def chosen(cls, identity: Identity, model: str | None = None, engine: EngineName = "auto") -> Home:
@@ -152,8 +155,9 @@ class Home:
         Args:
             model: name of the model to be opened; None: this identity's own. Another one's engine is its own affair.
         """
-        own = model is None or model == self.identity.model.get("name")
-        return cast("EngineName", self.identity.model.get("engine", "auto")) if asked == "auto" and own else asked
+        if asked != "auto" or not self._named(model):
+            return asked
+        return cast("EngineName", self.identity.model.get("engine", "auto"))
 
     def fresh_opening(self, conversation: Conversation) -> tuple[Message, ...]:
         """What stands before a message asked afresh: home's opening under home's own system prompt, else the given one."""
