@@ -1,10 +1,10 @@
 """The same weights on torch and on llama.cpp: does an axis measured on one hold on the other, and does a cap do the same?
 
-    python benchmarks/engines.py [--roles 24] [--questions 4] [--out benchmarks/results/engines.json]
+    python benchmarks/engines.py [--kinds F32,Q8_0] [--roles 24] [--questions 4] [--out benchmarks/results/engines.json]
 
 The same texts are read by both engines: replies of llama.cpp at home and under role prompts. Torch runs the GGUF dequantised
-in float32; llama.cpp runs it as it is (the embedded model: as Q8_0), with what the weights are multiplied
-with rounded to eight bits.
+in float32. In F32 llama.cpp computes with the same numbers; with quantised weights it also rounds what they are multiplied
+with to eight bits, so what differs there is that rounding and not the engine.
 """
 
 from __future__ import annotations
@@ -13,16 +13,18 @@ import argparse
 import asyncio
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from homing.conversation import Conversation, Message
 from homing.engine.base import Act, Direction, MeanRead, Sampling
 from homing.engine.score import ScoreJob
+from homing.errors import InputError
 from homing.models.base import ReplyRequest
 from homing.models.local import LocalModel
-from homing.models.sources import open_model
+from homing.models.requantise import Kind, requantised
+from homing.models.sources import cache_directory, locate, open_model
 from homing.persona.questions import load_questions
 from homing.persona.roles import load_roles
 from homing.stats.bootstrap import bootstrap_mean
@@ -74,7 +76,6 @@ async def compare(name: str, *, roles: int, questions: int) -> dict[str, Any]:
         n = len(prompts)
         axis = {m: x[n:].mean(0) - x[:n].mean(0) for m, x in means.items()}
         out: dict[str, Any] = {
-            "schema": "homing.benchmark.engines/1",
             "model": name,
             "weights": llama.info.dtype,
             "replies": len(talks),
@@ -125,14 +126,24 @@ def main() -> None:
     """Parse, run, print, write."""
     p = argparse.ArgumentParser()
     p.add_argument("model", nargs="?", default="smollm2")
+    p.add_argument("--kinds", default="F32,Q8_0", help="the weights are written as these, once each")
     p.add_argument("--roles", type=int, default=24)
     p.add_argument("--questions", type=int, default=4)
     p.add_argument("--out", default=str(Path(__file__).parent / "results" / "engines.json"))
     a = p.parse_args()
-    out = asyncio.run(compare(a.model, roles=a.roles, questions=a.questions))
-    Path(a.out).write_text(json.dumps(out, indent=1) + "\n")
-    for k, v in out.items():
-        print(k, [round(x, 4) for x in v] if isinstance(v, list) and v and isinstance(v[0], float) else v)
+    source = locate(a.model)
+    if source.kind != "gguf" or source.path is None:
+        raise InputError(f"{a.model} is no GGUF file; both engines run those alone")
+    runs: dict[str, Any] = {}
+    for kind in get_args(Kind):
+        if kind in a.kinds.split(","):
+            file = requantised(source.path, kind, cache_directory())
+            runs[kind] = out = asyncio.run(compare(str(file), roles=a.roles, questions=a.questions)) | {
+                "model": a.model
+            }
+            for k, v in out.items():
+                print(k, [round(x, 4) for x in v] if isinstance(v, list) and v and isinstance(v[0], float) else v)
+    Path(a.out).write_text(json.dumps({"schema": "homing.benchmark.engines/2", "weights": runs}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

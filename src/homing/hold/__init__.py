@@ -9,10 +9,15 @@ from homing.lazy import lazy
 if TYPE_CHECKING:
     from homing.hold.base import Stabiliser, Turn, collect
     from homing.hold.cap import Cap, CapStabiliser, SelfTest
-    from homing.hold.chain import Sham, available, get, held
+    from homing.hold.chain import Sham, available, build, get, held
     from homing.hold.controls import Matched, control_directions, match_controls
     from homing.hold.efficacy import Efficacy, Example
+    from homing.hold.fresh import Fresh
+    from homing.hold.heal import Heal
+    from homing.hold.recap import Recap
+    from homing.hold.remind import Remind
     from homing.hold.roleplay import RolePlay, load_roleplay
+    from homing.hold.self_return import Note
     from homing.hold.tuning import Candidate, Tuning, tune
 
 __all__ = [
@@ -21,7 +26,12 @@ __all__ = [
     "CapStabiliser",
     "Efficacy",
     "Example",
+    "Fresh",
+    "Heal",
     "Matched",
+    "Note",
+    "Recap",
+    "Remind",
     "RolePlay",
     "SelfTest",
     "Sham",
@@ -29,6 +39,7 @@ __all__ = [
     "Tuning",
     "Turn",
     "available",
+    "build",
     "collect",
     "control_directions",
     "get",
@@ -43,10 +54,15 @@ __getattr__, __dir__ = lazy(
     {
         "base": ("Stabiliser", "Turn", "collect"),
         "cap": ("Cap", "CapStabiliser", "SelfTest"),
-        "chain": ("Sham", "available", "get", "held"),
+        "chain": ("Sham", "available", "build", "get", "held"),
         "controls": ("Matched", "control_directions", "match_controls"),
         "efficacy": ("Efficacy", "Example"),
+        "fresh": ("Fresh",),
+        "heal": ("Heal",),
+        "recap": ("Recap",),
+        "remind": ("Remind",),
         "roleplay": ("RolePlay", "load_roleplay"),
+        "self_return": ("Note",),
         "tuning": ("Candidate", "Tuning", "tune"),
     },
 )

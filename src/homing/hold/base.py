@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 from homing.conversation import Conversation
 from homing.engine.base import Act, MeanRead, Read, Sampling
 from homing.errors import ModelError
-from homing.models.base import Capability, ChatModel, Done, Event, Reply
+from homing.models.base import Capability, ChatModel, Done, Event, Intervention, Reply
 
-__all__ = ["Next", "Stabiliser", "Turn", "collect", "last"]
+__all__ = ["HISTORY", "Next", "Stabiliser", "Turn", "collect", "last", "passed", "rewritten"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,15 @@ class Turn:
     reads: tuple[Read, ...] = ()
     means: tuple[MeanRead, ...] = ()
     state: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+HISTORY = "history"
+"""Key of an intervention's state under which a hold gives the conversation as it is to stand from now on, in OpenAI messages."""
+
+
+def rewritten(hold: str, conversation: Conversation, *, note: str, **state: Any) -> Intervention:
+    """Says that a hold has rewritten what came before the reply; the caller stores it in the place of what it had."""
+    return Intervention(hold, 0, note=note, state={HISTORY: conversation.to_openai(), **state})
 
 
 Next = Callable[[Turn], AsyncIterator[Event]]
@@ -53,6 +63,14 @@ class Stabiliser(Protocol):
     def __call__(self, turn: Turn, *, model: ChatModel, next: Next) -> AsyncIterator[Event]:
         """Make the reply through ``next``; new state leaves in an Intervention."""
         ...
+
+
+async def passed(events: AsyncIterator[Event]) -> AsyncGenerator[Event, None]:
+    """Events as they come; closing this closes the row below."""
+    # every event stream is an async generator
+    async with aclosing(cast("AsyncGenerator[Event, None]", events)) as open_:
+        async for event in open_:
+            yield event
 
 
 def last(model: ChatModel) -> Next:

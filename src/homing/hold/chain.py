@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
+from inspect import signature
 from pkgutil import iter_modules
 from typing import Any, cast
 
 from homing.errors import InputError
-from homing.hold.base import Next, Stabiliser, Turn, last
+from homing.hold.base import Next, Stabiliser, Turn, last, passed
 from homing.models.base import Capability, ChatModel, Event
 
-__all__ = ["ENTRY_POINTS", "Sham", "available", "get", "held"]
+__all__ = ["ENTRY_POINTS", "Sham", "around", "available", "build", "get", "held"]
 
 ENTRY_POINTS = "homing.stabilisers"
 Factory = Callable[..., Stabiliser]
@@ -38,7 +39,7 @@ class Sham:
         return False
 
     async def __call__(self, turn: Turn, *, model: ChatModel, next: Next) -> AsyncGenerator[Event, None]:
-        async with _closing(next(turn)) as events:
+        async with aclosing(passed(next(turn))) as events:
             async for event in events:
                 yield event
 
@@ -46,11 +47,6 @@ class Sham:
 def sham() -> Sham:
     """The stabiliser that does nothing."""
     return Sham()
-
-
-def _closing(events: AsyncIterator[Event]) -> aclosing[Any]:
-    # every event stream is an async generator; closing the outer one must close the row below it
-    return aclosing(cast("AsyncGenerator[Event, None]", events))
 
 
 def held(model: ChatModel, turn: Turn, stabilisers: Sequence[Stabiliser] = ()) -> AsyncIterator[Event]:
@@ -65,10 +61,15 @@ def held(model: ChatModel, turn: Turn, stabilisers: Sequence[Stabiliser] = ()) -
             raise InputError(
                 f"hold {s.name!r} needs {', '.join(sorted(missing))}, which {model.name} cannot do; use a local model"
             )
-    step = last(model)
+    return around(model, stabilisers, last(model))(turn)
+
+
+def around(model: ChatModel, stabilisers: Sequence[Stabiliser], inner: Next) -> Next:
+    """One step made of a chain of stabilisers, the first outermost, around the step that replies."""
+    step = inner
     for s in reversed(stabilisers):
         step = _around(s, model, step)
-    return step(turn)
+    return step
 
 
 def _around(stabiliser: Stabiliser, model: ChatModel, inner: Next) -> Next:
@@ -114,6 +115,32 @@ def get(name: str) -> Factory:
         return cast("Factory", found.load())
     except Exception as e:  # a plug-in's own code: whatever it raises, its name must be in the message
         raise InputError(f"hold {name!r} from {found.value} does not load: {type(e).__name__}: {e}") from e
+
+
+def build(names: str, **kit: Any) -> tuple[Stabiliser, ...]:
+    """A chain by name, such as ``heal+cap``, the first outermost; ``none`` is an empty one.
+
+    Args:
+        kit: what an identity has for holds, by the names of factories' parameters: ``cap``, ``opening``. Each factory is
+            given what it asks for.
+
+    Raises:
+        InputError: an unknown name, or a hold that needs what the identity does not have.
+    """
+    if names == "none":
+        return ()
+    out: list[Stabiliser] = []
+    for name in names.split("+"):
+        factory = get(name)
+        wanted = signature(factory).parameters
+        given = {k: v for k, v in kit.items() if k in wanted and v is not None}
+        missing = [k for k, p in wanted.items() if p.default is p.empty and k not in given]
+        if missing:
+            raise InputError(
+                f"hold {name!r} needs a {missing[0]}, and this identity has none; make one with: homing map MODEL --out DIR"
+            )
+        out.append(factory(**given))
+    return tuple(out)
 
 
 STABILISERS: dict[str, Factory] = {"sham": sham}

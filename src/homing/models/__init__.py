@@ -22,6 +22,7 @@ from homing.models.base import (
 if TYPE_CHECKING:
     from homing.models.doctor import DoctorReport, examine
     from homing.models.local import LocalModel
+    from homing.models.lockstep import Lockstep
     from homing.models.scripted import ScriptedModel
     from homing.models.sources import open_model, wrap
 
@@ -34,6 +35,7 @@ __all__ = [
     "Event",
     "Intervention",
     "LocalModel",
+    "Lockstep",
     "Reading",
     "Reply",
     "ReplyRequest",
@@ -50,6 +52,7 @@ __getattr__, __dir__ = lazy(
     {
         "doctor": ("DoctorReport", "examine"),
         "local": ("LocalModel",),
+        "lockstep": ("Lockstep",),
         "scripted": ("ScriptedModel",),
         "sources": ("open_model", "wrap"),
     },

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from homing.conversation import Conversation
 from homing.engine.base import Act, Direction, EngineInfo, Finish, MeanRead, Read, Sampling, SpanKind
+from homing.errors import InputError
 
 __all__ = [
     "Capability",
@@ -118,6 +119,22 @@ class Choice:
     probabilities: tuple[float, ...]
     mass: float
     exact: bool = True
+
+    @classmethod
+    def of(cls, options: Sequence[str], logprobs: Sequence[float]) -> Choice:
+        """From the total log-probability of each option.
+
+        Raises:
+            InputError: fewer than two options, two alike, or one without text.
+        """
+        if len(options) < 2 or len(set(options)) != len(options) or not all(options):
+            raise InputError(f"a choice needs at least two different options with text; got {list(options)}")
+        totals = np.array(logprobs, np.float64)
+        whole = float(np.logaddexp.reduce(totals))
+        p = np.exp(totals - whole)
+        return cls(
+            tuple(options), tuple(float(t) for t in totals), tuple(float(x) for x in p), min(1.0, float(np.exp(whole)))
+        )
 
 
 @dataclass(frozen=True, eq=False, slots=True)

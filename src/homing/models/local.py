@@ -212,13 +212,8 @@ class LocalModel:
 
     async def choose(self, conversation: Conversation, options: Sequence[str], *, acts: Sequence[Act] = ()) -> Choice:
         """Probabilities of each option as the whole next reply, by total log-probability; the end token not counted."""
-        if len(options) < 2 or len(set(options)) != len(options) or not all(options):
-            raise InputError(f"a choice needs at least two different options with text; got {list(options)}")
         scores = (await self.score_replies([conversation], [list(options)], acts=acts))[0]
-        totals = np.array([float(s.astype(np.float64).sum()) for s in scores])
-        mass = float(np.exp(np.logaddexp.reduce(totals)))
-        p = np.exp(totals - np.logaddexp.reduce(totals))
-        return Choice(tuple(options), tuple(float(t) for t in totals), tuple(float(x) for x in p), min(1.0, mass))
+        return Choice.of(options, [float(s.astype(np.float64).sum()) for s in scores])
 
     async def read(
         self,

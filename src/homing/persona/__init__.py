@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from homing.persona.battery import Difficulty, price
     from homing.persona.card import Selection, measure, select_layer, tuning_rows
     from homing.persona.judge import JudgeGate, gate, in_role_scores, load_gold
+    from homing.persona.outside import OutsideItem, load_outside
+    from homing.persona.outside_home import OutsideHome, measure_outside
     from homing.persona.plan import Cell, Design, Preset, design_cells, opening
     from homing.persona.questions import Question, load_questions
     from homing.persona.roles import Home, Role, content_digest, load_home, load_roles
@@ -25,6 +27,8 @@ __all__ = [
     "Difficulty",
     "Home",
     "JudgeGate",
+    "OutsideHome",
+    "OutsideItem",
     "Preset",
     "Question",
     "Replies",
@@ -40,9 +44,11 @@ __all__ = [
     "in_role_scores",
     "load_gold",
     "load_home",
+    "load_outside",
     "load_questions",
     "load_roles",
     "measure",
+    "measure_outside",
     "opening",
     "pcs",
     "price",
@@ -60,6 +66,8 @@ __getattr__, __dir__ = lazy(
         "battery": ("Difficulty", "price"),
         "card": ("Selection", "measure", "select_layer", "tuning_rows"),
         "judge": ("JudgeGate", "gate", "in_role_scores", "load_gold"),
+        "outside": ("OutsideItem", "load_outside"),
+        "outside_home": ("OutsideHome", "measure_outside"),
         "plan": ("Cell", "Design", "Preset", "design_cells", "opening"),
         "questions": ("Question", "load_questions"),
         "roles": ("Home", "Role", "content_digest", "load_home", "load_roles"),

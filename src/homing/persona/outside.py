@@ -32,9 +32,11 @@ __all__ = [
     "OutsideItem",
     "Wording",
     "answers",
+    "centred",
     "distance",
     "distances",
     "load_outside",
+    "root",
     "squared",
 ]
 
@@ -112,6 +114,11 @@ class Answers:
     a: F64
     b: F64
 
+    def pick(self, where: NDArray[np.bool_]) -> Answers:
+        """The answers to some of the items, ``(items,)`` true where they are kept."""
+        at = np.flatnonzero(where)
+        return Answers(tuple(self.ids[i] for i in at), tuple(self.facets[i] for i in at), self.a[at], self.b[at])
+
     def to_json(self) -> dict[str, Any]:
         """Ids and facets; the log-odds go beside it as arrays ``outside_a`` and ``outside_b``."""
         return {"items": list(self.ids), "facets": list(self.facets), "floor": FLOOR, "readout": "cloze"}
@@ -137,11 +144,11 @@ async def answers(
     prompts = [conversation.then(w.question, "user") for w in wordings]
     scored = await model.score_replies(prompts, [list(w.options) for w in wordings], acts=acts)
     total = np.array([[float(np.sum(s, dtype=np.float64)) for s in options] for options in scored])
-    odds = _centred(total)
+    odds = centred(total)
     return Answers(tuple(i.id for i in items), tuple(i.facet for i in items), odds[0::2], odds[1::2])
 
 
-def _centred(total: F64) -> F64:
+def centred(total: F64) -> F64:
     """Total log-probabilities ``(rows, options)`` as centred log-odds with the floor in force."""
     p = np.exp(total - total.max(axis=1, keepdims=True))
     p /= p.sum(axis=1, keepdims=True)
@@ -160,6 +167,11 @@ def squared(now: Answers, home: Answers) -> F64:
     return ((now.a - home.a) * (now.b - home.b)).sum(axis=1)
 
 
+def root(x: float) -> float:
+    """The root of the size, with the sign: a mean of squares as a distance."""
+    return math.copysign(math.sqrt(abs(x)), x)
+
+
 def distance(now: Answers, home: Answers, *, facet: str | None = None) -> Estimate:
     """Distance from home over all items or those of one facet, items resampled.
 
@@ -172,7 +184,7 @@ def distance(now: Answers, home: Answers, *, facet: str | None = None) -> Estima
         if not len(values):
             raise InputError(f"there are no items of facet {facet!r}; facets are {', '.join(FACETS)}")
     found = bootstrap_mean(values, seed=stable_seed("outside", facet or "all", len(values)))
-    value, low, high = (math.copysign(math.sqrt(abs(x)), x) for x in (found.value, found.low, found.high))
+    value, low, high = (root(x) for x in (found.value, found.low, found.high))
     return Estimate(
         value, low, high, found.level, found.n, "log-odds", f"signed root of a mean over items; {found.method}"
     )

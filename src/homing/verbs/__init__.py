@@ -13,10 +13,12 @@ if TYPE_CHECKING:
     from homing.verbs.compare import compare_identities
     from homing.verbs.demo import run_demo
     from homing.verbs.export import export_gguf, import_foreign
+    from homing.verbs.home import run_home
     from homing.verbs.map import map_model, run_map
     from homing.verbs.plan import MapPlan, plan_map
     from homing.verbs.progress import Progress, make_progress
     from homing.verbs.report import report_data, write_report
+    from homing.verbs.returning import ReturnPlan, return_model, run_return
     from homing.verbs.watch import watch_file
 
 __all__ = [
@@ -25,6 +27,7 @@ __all__ = [
     "MapPlan",
     "Model",
     "Progress",
+    "ReturnPlan",
     "card_text",
     "compare_identities",
     "export_gguf",
@@ -34,8 +37,11 @@ __all__ = [
     "open",
     "plan_map",
     "report_data",
+    "return_model",
     "run_demo",
+    "run_home",
     "run_map",
+    "run_return",
     "watch_file",
     "wrap",
     "write_report",
@@ -50,10 +56,12 @@ __getattr__, __dir__ = lazy(
         "compare": ("compare_identities",),
         "demo": ("run_demo",),
         "export": ("export_gguf", "import_foreign"),
+        "home": ("run_home",),
         "map": ("map_model", "run_map"),
         "plan": ("MapPlan", "plan_map"),
         "progress": ("Progress", "make_progress"),
         "report": ("report_data", "write_report"),
+        "returning": ("ReturnPlan", "return_model", "run_return"),
         "watch": ("watch_file",),
     },
 )

@@ -34,9 +34,15 @@ def compare(a: Path | str, b: Path | str) -> dict[str, Any]:
         "schema": SCHEMA,
         "a": one.digest,
         "b": two.digest,
+        "measured_on": {"a": _weights(one), "b": _weights(two)},
         "same_model": one.model["fingerprint"] == two.model["fingerprint"],
         "roles_moved": roles,
     }
+
+
+def _weights(i: Identity) -> dict[str, str]:
+    """Which weights on which engine an identity was measured on; empty where it was made before that was written."""
+    return {k: str(i.model.get(k, "")) for k in ("name", "engine", "dtype")}
 
 
 def compare_identities(a: Identity, b: Identity) -> tuple[Finding, list[dict[str, Any]]]:

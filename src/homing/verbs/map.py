@@ -24,7 +24,7 @@ from homing.verbs.persona import measure_persona, persona_section
 from homing.verbs.plan import MapPlan, plan_map
 from homing.verbs.progress import Progress, Silent
 
-__all__ = ["MapPlan", "map_model", "plan_map", "run_map"]
+__all__ = ["MapPlan", "facts", "map_model", "plan_map", "run_map"]
 
 SLOTS = 32
 
@@ -68,7 +68,8 @@ async def _run(
         await model.close()
 
 
-def _facts(info: EngineInfo, name: str) -> dict[str, Any]:
+def facts(info: EngineInfo, name: str) -> dict[str, Any]:
+    """What an identity says of the model that it was measured on."""
     # only where the user named them: watch and chat must open the same layers without being told again
     named = {"layers_path": info.details["layers_path"]} if info.details.get("layers_found") == "named" else {}
     return {
@@ -88,7 +89,7 @@ async def map_model(model: ChatModel, plan: MapPlan, *, progress: Progress) -> I
     """The same on a model that is already open; on torch it must be in float32 for the promise of equal bytes."""
     started = time.monotonic()
     info = model.info
-    facts = _facts(info, plan.model)
+    about = facts(info, plan.model)
     runtime = {
         "homing": homing.__version__,
         "python": platform.python_version(),
@@ -107,7 +108,7 @@ async def map_model(model: ChatModel, plan: MapPlan, *, progress: Progress) -> I
     def lap(name: str) -> None:
         times[name] = round(time.monotonic() - started - sum(times.values()), 1)
 
-    with WorkDir(plan.out / "work", {"plan": plan.units_json(), "model": facts, "runtime": runtime}) as work:
+    with WorkDir(plan.out / "work", {"plan": plan.units_json(), "model": about, "runtime": runtime}) as work:
         progress.start(total=plan.steps, unit="replies", title=f"mapping {plan.model}")
         persona = await measure_persona(model, plan, work, progress)
         lap("persona")
@@ -120,7 +121,7 @@ async def map_model(model: ChatModel, plan: MapPlan, *, progress: Progress) -> I
             acts = held.cap.register(model)
             runs = await run_domains(model, persona.axis, plan, work, progress, acts=acts)
         lap("drift")
-        identity = Identity(facts)
+        identity = Identity(about)
         identity = identity.with_section("persona", persona_section(persona, plan))
         identity = identity.with_section("drift", drift_section(alarming, runs, plan))
         identity = identity.with_section("cap", held.section)

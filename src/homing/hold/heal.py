@@ -1,0 +1,119 @@
+"""Heal: the model's own past replies are made again at home and put in the place of those that were said.
+
+A model goes on as its own text does, so what it has said holds it away from home more than what it is told. The user's
+messages stay word for word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+from homing.conversation import Conversation, Message
+from homing.errors import InputError
+from homing.hold.base import Next, Turn, passed, rewritten
+from homing.hold.cap import Cap
+from homing.models.base import Capability, ChatModel, Event, ReplyRequest
+from homing.stats.seeds import stable_seed
+
+__all__ = ["BLAND", "Heal", "Mode", "heal"]
+
+Mode = Literal["alone", "onward", "bland"]
+BLAND = "All right."
+
+
+@dataclass(frozen=True, slots=True)
+class Heal:
+    """Replaces own past replies once, the first time it is on; later replies stand as they are made.
+
+    Args:
+        mode: ``alone``: each reply is made again to its user message in a fresh context; ``onward``: to its message after what
+            is healed so far; ``bland``: one sentence stands for each, and nothing is made.
+        cap: in force while replies are made again; None: none.
+        opening: messages that stand first at home.
+        window: so many of the last replies are healed; None: all.
+    """
+
+    mode: Mode = "alone"
+    cap: Cap | None = None
+    opening: tuple[Message, ...] = ()
+    window: int | None = None
+    name: str = "heal"
+
+    def __post_init__(self) -> None:
+        if self.mode not in get_args(Mode):
+            raise InputError(f"mode of heal is {self.mode!r}; use one of {', '.join(get_args(Mode))}")
+        if self.window is not None and self.window < 1:
+            raise InputError(f"window of heal is {self.window}; it counts replies, at least 1")
+
+    @property
+    def needs(self) -> frozenset[Capability]:
+        return frozenset({"acts"}) if self.cap is not None and self.mode != "bland" else frozenset()
+
+    @property
+    def buffers(self) -> bool:
+        return True
+
+    async def __call__(self, turn: Turn, *, model: ChatModel, next: Next) -> AsyncGenerator[Event, None]:
+        if self.name not in turn.state:
+            healed, n = await self._healed(turn, model)
+            turn = replace(turn, conversation=healed)
+            yield rewritten(self.name, healed, note=f"{n} replies healed", done=True)
+        async with aclosing(passed(next(turn))) as events:
+            async for event in events:
+                yield event
+
+    async def _healed(self, turn: Turn, model: ChatModel) -> tuple[Conversation, int]:
+        c = turn.conversation
+        own = [i for i, m in enumerate(c) if m.role == "assistant" and i >= len(self.opening)]
+        own = own[-self.window :] if self.window else own
+        acts = self.cap.register(model) if self.cap is not None and self.mode != "bland" else ()
+        if self.mode == "bland":
+            for i in own:
+                c = c.heal(i, BLAND)
+            return c, len(own)
+        if self.mode == "alone":
+            asked = [Conversation((*self.opening, *_before(c, i))) for i in own]
+            made = await model.replies(
+                [
+                    ReplyRequest(a, replace(turn.sampling, seed=_seed(turn, i)), acts)
+                    for i, a in zip(own, asked, strict=True)
+                ]
+            )
+            for i, reply in zip(own, made, strict=True):
+                c = c.heal(i, reply.text or BLAND)
+            return c, len(own)
+        for i in own:
+            so_far = Conversation(c.messages[:i])
+            reply = await model.reply(so_far, sampling=replace(turn.sampling, seed=_seed(turn, i)), acts=acts)
+            c = c.heal(i, reply.text or BLAND)
+        return c, len(own)
+
+
+def _before(c: Conversation, i: int) -> tuple[Message, ...]:
+    """The user's message that reply ``i`` answers."""
+    return next(((m,) for m in reversed(c.messages[:i]) if m.role == "user"), ())
+
+
+def _seed(turn: Turn, i: int) -> int:
+    return stable_seed("heal", turn.sampling.seed, i)
+
+
+def heal(cap: Cap | None = None, opening: Sequence[Message] = ()) -> Heal:
+    """Past replies made again, each in a fresh context, under the cap where there is one."""
+    return Heal("alone", cap, tuple(opening))
+
+
+def heal_onward(cap: Cap | None = None, opening: Sequence[Message] = ()) -> Heal:
+    """Past replies made again in order, each after what is healed so far, under the cap where there is one."""
+    return Heal("onward", cap, tuple(opening), name="heal_onward")
+
+
+def heal_bland(opening: Sequence[Message] = ()) -> Heal:
+    """One bland sentence in the place of every past reply."""
+    return Heal("bland", None, tuple(opening), name="heal_bland")
+
+
+STABILISERS = {"heal": heal, "heal_onward": heal_onward, "heal_bland": heal_bland}

@@ -1,0 +1,141 @@
+"""The shape of every instrument: edit the context, fork, ask, compare. Pure functions, and no word of who runs them.
+
+An instrument lists its cells (item x condition), edits a cell's conversation by yielding what is to be asked and being sent
+what was answered, scores what that left, and estimates from all scores. The same object runs on a local model, through
+Inspect, or on a planted subject.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from homing.conversation import Conversation
+from homing.engine.base import Sampling
+from homing.models.base import Choice
+from homing.stats.estimate import Cost, Finding
+
+__all__ = ["Answer", "Ask", "Cell", "Edit", "Instrument", "PresetName", "Scored", "not_measurable"]
+
+PresetName = Literal["smoke", "standard", "full"]
+LEAST_VALID = 0.95
+"""Share of replies in the asked format under which nothing is measured."""
+LEAST_MASS = 0.5
+"""Median probability that any of the options is said, under which a choice by log-probability is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One thing to ask.
+
+    Attributes:
+        conversation: up to the user's message. ``options``: whole replies to choose from; empty: the model replies.
+        sampling: of a reply. ``held``: under the hold that is tried, if any; else without.
+        fork: thrown away afterwards: what a hold learns in it is not kept.
+    """
+
+    conversation: Conversation
+    options: tuple[str, ...] = ()
+    sampling: Sampling = field(default_factory=Sampling)
+    held: bool = True
+    fork: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back.
+
+    Attributes:
+        text: of the reply, or the likeliest option. ``choice``: over the options, where there were any.
+        conversation: as it stands afterwards, the reply in it; a hold may have changed what came before.
+        refused: why nothing was said; empty where something was.
+    """
+
+    text: str
+    conversation: Conversation
+    choice: Choice | None = None
+    finish: str = "stop"
+    refused: str = ""
+
+
+Edit = Generator[Sequence[Ask], Sequence[Answer], dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One item under one condition.
+
+    Attributes:
+        id: unique over an instrument's cells. ``item``: what is resampled as one. ``condition``: its name.
+        data: JSON values that the edit needs. ``seed``: the same in every condition of an item, so that they are paired.
+    """
+
+    id: str
+    item: str
+    condition: str
+    data: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """The score of one cell.
+
+    Attributes:
+        hold: what was tried. ``values``: by name, JSON numbers or lists of them; a value that could not be had is absent.
+        unparsable: replies that were not in the asked format. ``replies``: all that were to be parsed.
+    """
+
+    cell: Cell
+    hold: str
+    values: Mapping[str, Any]
+    unparsable: int = 0
+    replies: int = 0
+    cost: Cost = field(default_factory=Cost)
+
+
+class Instrument(Protocol):
+    """Measures one claim on any model.
+
+    Attributes:
+        name: in flags, files and reports. ``claim``: of the source, by number. ``holds``: names of what answers it.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def claim(self) -> str: ...
+    @property
+    def holds(self) -> tuple[str, ...]: ...
+
+    def cells(self, *, preset: PresetName, seed: int, hold: str) -> list[Cell]:
+        """What is to be run under one hold (``none`` for nothing)."""
+        ...
+
+    def edit(self, cell: Cell) -> Edit:
+        """Yields what is to be asked, is sent the answers in the same order, and returns a record of JSON values."""
+        ...
+
+    def score(self, cell: Cell, record: Mapping[str, Any], *, hold: str) -> Scored:
+        """The score of a record."""
+        ...
+
+    def estimate(self, scored: Sequence[Scored]) -> list[Finding]:
+        """Findings from the scores of all holds; the same numbers for the same scores in any order."""
+        ...
+
+
+def not_measurable(name: str, reason: str) -> Finding:
+    """A finding that says why there is none."""
+    return Finding(name, regime="not_measurable", reason=reason, verdict=f"Not measurable: {reason}.")
+
+
+def validity(name: str, scored: Sequence[Scored]) -> Finding | None:
+    """A finding where too many replies were not in the asked format; else None."""
+    asked, bad = sum(s.replies for s in scored), sum(s.unparsable for s in scored)
+    if asked and (asked - bad) / asked < LEAST_VALID:
+        return not_measurable(
+            name, f"{asked - bad} of {asked} replies are in the asked format, and {LEAST_VALID:.0%} must be"
+        )
+    return None

@@ -1,0 +1,210 @@
+"""Does a model come back by itself, and how much of the way home does each hold bring it?
+
+A script pushes a conversation away, neutral turns follow, and at chosen moments the outside face is asked in forks that are
+thrown away. Arms of one script share user text and seeds. A distance is the excess over the script's neutral twin, in
+squared log-odds, and is shown as its root.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from homing.conversation import Conversation
+from homing.engine.base import Sampling
+from homing.instruments.base import Answer, Ask, Cell, Edit, PresetName, Scored
+from homing.instruments.pushes import NUDGES, PUSHES, PushName, PushScript, load_neutral, load_pushes
+from homing.instruments.return_figures import findings
+from homing.persona.outside import OutsideItem, centred, squared
+from homing.persona.outside_home import OutsideHome
+from homing.stats.estimate import Finding
+from homing.stats.seeds import stable_seed
+
+__all__ = ["PRESETS", "SHORTENS", "HomeReturn", "ReturnPreset"]
+
+SHORTENS = frozenset({"fresh", "recap"})
+"""Holds that shorten the conversation: their twin is shortened by them too."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReturnPreset:
+    """How much is played.
+
+    Attributes:
+        pushes: which. ``scripts``: of each, from the half that gives the figures. ``qualify``: of each, from the other.
+        after: neutral turns after the push. ``at``: after how many of them the battery is asked; 0 is right after the push.
+        form: of the battery. ``doses``: scripts of each push whose nudges are tried. ``tokens``: longest reply.
+    """
+
+    pushes: tuple[PushName, ...]
+    scripts: int
+    qualify: int
+    after: int
+    at: tuple[int, ...]
+    form: Literal["short", "whole"]
+    doses: int
+    tokens: int = 32
+
+
+PRESETS: Mapping[PresetName, ReturnPreset] = {
+    "smoke": ReturnPreset(("roleplay", "emotional"), 4, 4, 3, (0, 3), "short", 4),
+    "standard": ReturnPreset(PUSHES, 12, 4, 6, (0, 1, 3, 6), "short", 6),
+    "full": ReturnPreset(PUSHES, 12, 4, 6, (0, 1, 2, 3, 4, 5, 6), "whole", 12),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class HomeReturn:
+    """The return experiment on one model.
+
+    Args:
+        home: its outside face, measured before. ``items``: all of the battery. ``temperature``: of the model's replies.
+        scripts: in place of the shipped ones. ``preset``: in place of those named.
+    """
+
+    home: OutsideHome
+    items: Sequence[OutsideItem]
+    temperature: float = 0.7
+    scripts: Sequence[PushScript] | None = None
+    preset: ReturnPreset | None = None
+    _by_id: dict[str, PushScript] = field(default_factory=dict[str, PushScript], init=False, repr=False)
+
+    name = "home_return"
+    claim = "no identity to return to"
+    holds = ("fresh", "recap", "remind", "self_return", "cap", "heal")
+
+    def plan(self, preset: PresetName) -> ReturnPreset:
+        """What is played under a preset."""
+        return self.preset or PRESETS[preset]
+
+    def asked(self, preset: PresetName) -> list[OutsideItem]:
+        """The items of the battery, in their order."""
+        chosen = set(self.home.form(self.plan(preset).form))
+        return [i for i in self.items if i.id in chosen]
+
+    def _scripts(self, push: PushName, half: str) -> list[PushScript]:
+        if self.scripts is None:
+            return list(load_pushes(push, half="qualify" if half == "qualify" else "report"))
+        return [s for s in self.scripts if s.push == push and s.half == half]
+
+    def cells(self, *, preset: PresetName, seed: int, hold: str) -> list[Cell]:
+        """Arms of every script. Without a hold: ``twin``, ``left``, and the nudges; with one: ``held``, ``returned``, and the
+        twin too where the hold shortens the conversation.
+        """
+        plan = self.plan(preset)
+        arms = ("twin", "left") if hold == "none" else ("held", "returned")
+        if any(h in SHORTENS for h in hold.split("+")):
+            arms = ("returned", "returned_twin")
+        out: list[Cell] = []
+
+        def add(s: PushScript, arm: str, **data: Any) -> None:
+            self._by_id[s.id] = s
+            tag = f"{s.id}/{hold}/{arm}" + "".join(f"/{v}" for v in data.values())
+            shared = {"script": s.id, "push": s.push, "arm": arm, "preset": preset, **data}
+            out.append(Cell(tag, s.id, arm, shared, stable_seed("return", s.id, seed)))
+
+        for push in plan.pushes:
+            report, qualify = self._scripts(push, "report")[: plan.scripts], self._scripts(push, "qualify")
+            for s in report:
+                for arm in arms:
+                    add(s, arm)
+            if hold == "none":
+                for s in qualify[: plan.qualify]:
+                    add(s, "twin_qualify")
+                    add(s, "left_qualify")
+                for s in report[: plan.doses]:
+                    for dose in range(NUDGES + 1):
+                        add(s, "nudge", dose=dose)
+        return out
+
+    def edit(self, cell: Cell) -> Edit:
+        """Play one arm; the record holds the battery's log-odds at each moment, and what was remembered."""
+        script = self._by_id[cell.data["script"]]
+        return self._nudged(cell, script) if cell.condition == "nudge" else self._played(cell, script)
+
+    def _sampling(self, cell: Cell, turn: object) -> Sampling:
+        plan = self.plan(cell.data["preset"])
+        return Sampling(plan.tokens, temperature=self.temperature, top_p=0.9, seed=stable_seed(cell.seed, turn))
+
+    def _nudged(self, cell: Cell, script: PushScript) -> Edit:
+        neutral = _neutral(script, 1)[0]
+        said = " ".join((*script.nudges[: cell.data["dose"]], neutral))
+        c = Conversation(self.home.opening).then(said, "user")
+        (answer,) = yield [Ask(c, sampling=self._sampling(cell, "nudge"), held=False)]
+        found = yield from self._battery(cell, answer.conversation, held=False)
+        return {"off": {"0": found}}
+
+    def _played(self, cell: Cell, script: PushScript) -> Edit:
+        plan, arm = self.plan(cell.data["preset"]), cell.condition.removesuffix("_qualify")
+        neutral_side = arm in ("twin", "returned_twin")
+        turns = script.twin if neutral_side else script.turns
+        given = script.twin_said if neutral_side else script.said
+        late = arm in ("returned", "returned_twin")
+        c = Conversation(self.home.opening)
+        for k, user in enumerate(script.opening):
+            c = yield from self._turn(cell, c, user, f"opening{k}", held=arm == "held")
+        for k, user in enumerate(turns):
+            if given:
+                c = c.then(user, "user").then(given[k], "assistant")
+            else:
+                c = yield from self._turn(cell, c, user, f"push{k}", held=arm == "held")
+        record: dict[str, Any] = {"off": {}, "on": {}}
+        last = 0 if arm == "held" or cell.condition.endswith("_qualify") else plan.after
+        for k in range(last + 1):
+            if k:
+                c = yield from self._turn(cell, c, _neutral(script, plan.after)[k - 1], f"after{k}", held=late)
+            if k in plan.at and not (late and k == 0):
+                record["off"][str(k)] = yield from self._battery(cell, c, held=False)
+                if arm == "held" or late:
+                    record["on"][str(k)] = yield from self._battery(cell, c, held=True)
+        if not cell.condition.endswith("_qualify"):
+            record["memory"] = yield from self._memory(c, script)
+        record["texts"] = [m.content for m in c if m.role == "assistant"]
+        return record
+
+    def _turn(
+        self, cell: Cell, c: Conversation, user: str, tag: str, *, held: bool
+    ) -> Generator[Any, Any, Conversation]:
+        (answer,) = yield [Ask(c.then(user, "user"), sampling=self._sampling(cell, tag), held=held)]
+        return answer.conversation
+
+    def _battery(self, cell: Cell, c: Conversation, *, held: bool) -> Generator[Any, Any, list[list[list[float]]]]:
+        """Log-odds of every item in both wordings: ``[a, b]``, each ``(items, options)``."""
+        items = self.asked(cell.data["preset"])
+        asks = [Ask(c.then(w.question, "user"), w.options, held=held, fork=True) for i in items for w in (i.a, i.b)]
+        answers: Sequence[Answer] = yield asks
+        odds = centred(np.array([a.choice.logprobs for a in answers if a.choice is not None]))
+        return [[[round(float(x), 6) for x in row] for row in odds[k::2]] for k in (0, 1)]
+
+    def _memory(self, c: Conversation, script: PushScript) -> Generator[Any, Any, list[float]]:
+        """One number a planted fact: 1 where the true option is the likeliest, else 0."""
+        asks = [Ask(c.then(f.question, "user"), f.options, held=False, fork=True) for f in script.facts]
+        answers: Sequence[Answer] = yield asks
+        return [float(max(a.choice.logprobs) == a.choice.logprobs[0]) for a in answers if a.choice is not None]
+
+    def score(self, cell: Cell, record: Mapping[str, Any], *, hold: str) -> Scored:
+        """Squared displacement of every item at each moment, and whether each fact is remembered."""
+        script, items = self._by_id[cell.data["script"]], self.asked(cell.data["preset"])
+        home = self.home.home.pick(np.array([i in {x.id for x in items} for i in self.home.home.ids]))
+        values: dict[str, Any] = {"facets": list(home.facets), "sanctioned": list(script.sanctioned)}
+        for reading in ("off", "on"):
+            for k, (a, b) in record.get(reading, {}).items():
+                now = replace(home, a=np.array(a), b=np.array(b))
+                values[f"{reading}.{k}"] = [float(x) for x in squared(now, home)]
+        if "memory" in record:
+            values["memory"] = list(record["memory"])
+        return Scored(cell, hold, values)
+
+    def estimate(self, scored: Sequence[Scored]) -> list[Finding]:
+        """Restoring force, tether, shares and memory; see :mod:`homing.instruments.return_figures`."""
+        return findings(scored)
+
+
+def _neutral(script: PushScript, n: int) -> tuple[str, ...]:
+    """The neutral turns that follow a script: the same for all its arms."""
+    pool = load_neutral()
+    start = stable_seed("neutral", script.id) % len(pool)
+    return tuple(pool[(start + 5 * k) % len(pool)] for k in range(n))

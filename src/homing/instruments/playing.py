@@ -1,0 +1,141 @@
+"""Play the cells of an instrument on a model, under a chain of holds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from homing.conversation import Conversation
+from homing.engine.base import Act
+from homing.hold.base import Stabiliser, Turn, collect
+from homing.hold.chain import around
+from homing.instruments.base import Answer, Ask, Cell, Instrument
+from homing.models.base import ChatModel, Choice, Done, Event, Intervention, Reply
+from homing.models.lockstep import Lockstep
+from homing.stats.estimate import Cost
+
+__all__ = ["Played", "play", "play_cells"]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Played:
+    """What a cell left. ``record``: JSON values. ``cost``: what it took."""
+
+    record: dict[str, Any]
+    cost: Cost
+
+
+@dataclass
+class _Talk:
+    """One cell on its way."""
+
+    model: ChatModel
+    holds: Sequence[Stabiliser]
+    state: dict[str, Any] = field(default_factory=dict[str, Any])
+    calls: int = 0
+    prompt_tokens: int = 0
+    new_tokens: int = 0
+
+    def count(self, reply: Reply) -> None:
+        self.calls += 1
+        self.prompt_tokens += reply.prompt_tokens
+        self.new_tokens += reply.new_tokens
+
+    async def answers(self, asks: Sequence[Ask]) -> list[Answer]:
+        """Replies one after the other, and all choices at once after them."""
+        out: list[Answer | None] = [None] * len(asks)
+        chosen: list[tuple[int, Turn]] = []
+        for i, ask in enumerate(asks):
+            turn = Turn(ask.conversation, ask.sampling, state=dict(self.state))
+            holds = self.holds if ask.held else ()
+            if ask.options:
+                chosen.append((i, await self._seen(turn, holds) if holds else turn))
+            else:
+                out[i] = await self._reply(ask, turn, holds)
+        for acts in dict.fromkeys(t.acts for _, t in chosen):
+            group = [(i, t) for i, t in chosen if t.acts == acts]
+            for i, answer in zip((i for i, _ in group), await self._choices(asks, group, acts), strict=True):
+                out[i] = answer
+        return [a for a in out if a is not None]
+
+    async def _choices(
+        self, asks: Sequence[Ask], group: Sequence[tuple[int, Turn]], acts: tuple[Act, ...]
+    ) -> list[Answer]:
+        options = [list(asks[i].options) for i, _ in group]
+        scored = await self.model.score_replies([t.conversation for _, t in group], options, acts=acts)
+        self.calls += len(group)
+        made: list[Answer] = []
+        for (i, _), texts, logprobs in zip(group, options, scored, strict=True):
+            choice = Choice.of(texts, [float(x.astype("float64").sum()) for x in logprobs])
+            best = max(range(len(texts)), key=choice.logprobs.__getitem__)
+            made.append(Answer(texts[best], asks[i].conversation.then(texts[best], "assistant"), choice))
+        return made
+
+    async def _seen(self, turn: Turn, holds: Sequence[Stabiliser]) -> Turn:
+        """The turn as the model would be given it under the holds; nothing is said."""
+        seen: list[Turn] = []
+
+        async def model_would(inner: Turn) -> AsyncGenerator[Event, None]:
+            seen.append(inner)
+            yield Done(Reply("", (), "stop", 0, 0))
+
+        await collect(around(self.model, holds, model_would)(turn))
+        return seen[-1]
+
+    async def _reply(self, ask: Ask, turn: Turn, holds: Sequence[Stabiliser]) -> Answer:
+        async def model_says(inner: Turn) -> AsyncGenerator[Event, None]:
+            reply = await self.model.reply(
+                inner.conversation, sampling=inner.sampling, acts=inner.acts, reads=inner.reads, means=inner.means
+            )
+            self.count(reply)
+            yield Done(reply)
+
+        events: list[Event] = []
+        reply = await collect(around(self.model, holds, model_says)(turn), into=events)
+        state, kept = dict(self.state), ask.conversation
+        for event in events:
+            if isinstance(event, Intervention) and event.state:
+                left = dict(event.state)
+                history = left.pop("history", None)
+                if history is not None:
+                    kept = Conversation.from_openai(history)  # pyright: ignore[reportArgumentType]
+                if left:
+                    state[event.hold] = left
+        if not ask.fork:
+            self.state = state
+        return Answer(reply.text, kept.then(reply.text or "...", "assistant"), finish=reply.finish)
+
+
+async def play(instrument: Instrument, cell: Cell, model: ChatModel, holds: Sequence[Stabiliser] = ()) -> Played:
+    """Play one cell to its end."""
+    talk = _Talk(model, holds)
+    edit = instrument.edit(cell)
+    start = time.perf_counter()
+    asks = next(edit)
+    while True:
+        answers = await talk.answers(asks)
+        try:
+            asks = edit.send(answers)
+        except StopIteration as e:
+            cost = Cost(talk.calls, talk.prompt_tokens, talk.new_tokens, time.perf_counter() - start)
+            return Played(e.value, cost)
+
+
+async def play_cells(
+    instrument: Instrument,
+    cells: Sequence[Cell],
+    model: ChatModel,
+    holds: Sequence[Stabiliser] = (),
+    *,
+    keep: str = "",
+    done: Callable[[int], None] = lambda i: None,
+) -> list[Played]:
+    """Play cells side by side on one model, in lockstep, so that the same cells have the same company each time.
+
+    Args:
+        keep: name under which conversations keep their prefixes while these cells run. ``done``: told of each that ends.
+    """
+    step = Lockstep(model, keep=keep)
+    return await step.together([lambda c=c: play(instrument, c, step, holds) for c in cells], done=done)

@@ -1,0 +1,189 @@
+"""return: does a conversation that was pushed come back by itself, and how much of the way does each hold bring it?"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+from homing.conversation import Message
+from homing.errors import InputError, Interrupted
+from homing.hold.base import Stabiliser
+from homing.hold.cap import Cap
+from homing.hold.chain import build
+from homing.identity import Identity
+from homing.identity.work import Unit, WorkDir
+from homing.instruments.base import Cell, PresetName, Scored
+from homing.instruments.home_return import HomeReturn
+from homing.instruments.playing import play_cells
+from homing.instruments.return_figures import Arms, findings, qualifies, shares
+from homing.models.base import ChatModel
+from homing.models.sources import EngineName, open_model
+from homing.persona.outside import load_outside
+from homing.stats.estimate import Cost, Finding
+from homing.verbs.home import SECTION, home_model, opening_of, outside_of
+from homing.verbs.map import facts
+from homing.verbs.plan import shipped_digest
+from homing.verbs.progress import Progress, Silent
+from homing.verbs.watch import Home
+
+__all__ = ["HOLDS", "ReturnPlan", "return_model", "run_return"]
+
+SCHEMA = "homing.return/1"
+SLOTS = 32
+HOLDS = ("sham", "fresh", "recap", "remind", "self_return", "irrelevant_note", "heal", "heal_bland")
+"""Tried where none are named; with an identity that has a cap, ``cap`` and ``heal+cap`` too."""
+
+
+class ReturnPlan:
+    """What ``homing return`` will do.
+
+    Args:
+        model: as the user named it. ``holds``: chains by name, ``none`` left out. ``preset``: how much is played.
+        identity: whose home and cap are used; None: home is measured first, and there is no cap.
+        out: where work is kept.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        out: Path,
+        preset: str = "smoke",
+        holds: Sequence[str] = (),
+        identity: Identity | None = None,
+        home: Path | None = None,
+        seed: int = 0,
+    ) -> None:
+        if preset not in get_args(PresetName):
+            raise InputError(f"preset {preset!r} is unknown; use one of {', '.join(get_args(PresetName))}")
+        self.model, self.out, self.seed, self.identity = model, Path(out), seed, identity
+        self.preset: PresetName = preset  # pyright: ignore[reportAttributeAccessIssue]
+        self.opening: tuple[Message, ...] = opening_of(identity, home)
+        self.cap: Cap | None = _cap(identity)
+        usual = (*HOLDS, *(("cap", "heal+cap") if self.cap is not None else ()))
+        self.holds = tuple(dict.fromkeys(h for h in (holds or usual) if h != "none"))
+        for h in self.holds:
+            self.chain(h)
+
+    def chain(self, name: str) -> tuple[Stabiliser, ...]:
+        """The holds of a chain by name.
+
+        Raises:
+            InputError: an unknown hold, or one that needs what the identity does not have.
+        """
+        return build(name, cap=self.cap, opening=self.opening)
+
+
+def _cap(identity: Identity | None) -> Cap | None:
+    if identity is None or "persona" not in identity.sections or "drift" not in identity.sections:
+        return None
+    return Home.of(identity).cap
+
+
+def run_return(
+    plan: ReturnPlan,
+    *,
+    progress: Progress | None = None,
+    engine: EngineName = "auto",
+    threads: int | None = None,
+    slots: int | None = None,
+) -> dict[str, Any]:
+    """Carry out a plan; finished work in ``plan.out`` is gone on with.
+
+    Returns:
+        What ``homing return --json`` prints.
+
+    Raises:
+        Interrupted: Ctrl-C; everything finished is kept. HomingError: whatever the stages refuse.
+    """
+
+    async def run() -> dict[str, Any]:
+        model = open_model(plan.model, engine=engine, threads=threads, slots=slots or SLOTS)
+        try:
+            return await return_model(model, plan, progress=progress)
+        finally:
+            await model.close()
+
+    try:
+        return asyncio.run(run())
+    except KeyboardInterrupt:
+        raise Interrupted(f"stopped; what is finished is kept in {plan.out}: run the same command to go on") from None
+
+
+async def return_model(model: ChatModel, plan: ReturnPlan, *, progress: Progress | None = None) -> dict[str, Any]:
+    """The same on a model that is open."""
+    told = progress or Silent()
+    if plan.identity is not None:
+        plan.identity.on(model.info.fingerprint, origin=model.info.origin, what=plan.model)
+    units = {
+        "content": shipped_digest(),
+        "opening": [[m.role, m.content] for m in plan.opening],
+        "seed": plan.seed,
+        "preset": plan.preset,
+        "model": facts(model.info, plan.model),
+        "identity": plan.identity.digest if plan.identity is not None else None,
+    }
+    with WorkDir(plan.out / "work-return", units) as work:
+        if plan.identity is not None and SECTION in plan.identity.sections:
+            home = outside_of(plan.identity)
+        else:
+            home = await home_model(model, work, opening=plan.opening, seed=plan.seed, progress=told)
+        if not home.measurable:
+            reason = home.checks["outside.qualified"].reason
+            return _result(plan, [], [Finding("return", regime="not_measurable", reason=reason)])
+        if plan.cap is not None and any("cap" in h.split("+") for h in plan.holds) and plan.identity is not None:
+            await Home.of(plan.identity).prove(model, "cap")
+        experiment = HomeReturn(home, load_outside())
+        scored: list[Scored] = []
+        parts = [
+            (
+                hold,
+                push,
+                [c for c in experiment.cells(preset=plan.preset, seed=plan.seed, hold=hold) if c.data["push"] == push],
+            )
+            for push in experiment.plan(plan.preset).pushes
+            for hold in ("none", *plan.holds)
+        ]
+        total = sum(len(cells) for _, _, cells in parts)
+        told.start(total=total, unit="conversations", title=f"pushing {plan.model} and seeing whether it comes back")
+        for hold, push, cells in parts:
+            told.stage(f"{push}, {'nothing done' if hold == 'none' else hold}")
+            unit = await work.do(
+                f"{push}-{hold}", lambda h=hold, c=cells, p=push: _played(experiment, model, plan, h, c, f"{p}-{h}")
+            )
+            told.advance(len(cells))
+            for cell, (record, cost) in zip(cells, unit.data, strict=True):
+                got = experiment.score(cell, record, hold=hold)
+                scored.append(Scored(cell, hold, got.values, cost=Cost(**cost)))
+    return _result(plan, scored, [])
+
+
+async def _played(
+    experiment: HomeReturn, model: ChatModel, plan: ReturnPlan, hold: str, cells: Sequence[Cell], keep: str
+) -> Unit:
+    played = await play_cells(experiment, cells, model, plan.chain(hold), keep=keep)
+    costs = [
+        {"calls": p.cost.calls, "prompt_tokens": p.cost.prompt_tokens, "new_tokens": p.cost.new_tokens} for p in played
+    ]
+    return Unit([[p.record, c] for p, c in zip(played, costs, strict=True)])
+
+
+def _result(plan: ReturnPlan, scored: Sequence[Scored], instead: list[Finding]) -> dict[str, Any]:
+    arms = Arms(scored)
+    found = [*instead, *(qualifies(arms, p) for p in arms.pushes), *(findings(scored) if scored else [])]
+
+    def curve(kind: str) -> dict[str, Any]:
+        return {f.name.split(".")[-1]: f.to_json() for f in found if f.name.startswith(f"return.{kind}.")}
+
+    return {
+        "schema": SCHEMA,
+        "model": plan.model,
+        "preset": plan.preset,
+        "qualifies": curve("qualifies"),
+        "restoring": curve("restoring"),
+        "tether": curve("tether"),
+        "arms": [s.to_json() for p in arms.pushes for h in arms.holds for s in shares(arms, p, h)],
+        "findings": [f.to_json() for f in found],
+    }

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import asyncio
+
+import numpy as np
+import pytest
+
+from homing.conversation import Conversation
+from homing.engine.base import Sampling
+from homing.errors import InputError
+from homing.models.base import Done, ReplyRequest
+from homing.models.lockstep import Lockstep
+from homing.testing.planted import PlantedModel
+
+
+class Counting(PlantedModel):
+    """Remembers how it was asked."""
+
+    def __init__(self):
+        super().__init__(lambda c: f"reply to {c[-1].content}", lambda c, options: [-float(len(o)) for o in options])
+        self.batches: list[list[str]] = []
+        self.kept: list[str] = []
+
+    async def replies(self, requests):
+        self.batches.append([r.conversation[-1].content for r in requests])
+        self.kept += [r.keep for r in requests]
+        return await super().replies(requests)
+
+    async def score_replies(self, prompts, replies, *, acts=()):
+        self.batches.append([f"score {p[-1].content}" for p in prompts])
+        return await super().score_replies(prompts, replies, acts=acts)
+
+
+async def test_what_all_wait_for_is_asked_together_in_order():
+    model = Counting()
+    step = Lockstep(model)
+
+    async def talk(i: int) -> str:
+        for _ in range(3 - i):  # those that start later in the loop must not come later in the batch
+            await asyncio.sleep(0)
+        first = await step.reply(Conversation.of(f"{i}a"))
+        scored = await step.score_replies([Conversation.of(f"{i}b")], [["x", "yy"]])
+        assert [float(s[0]) for s in scored[0]] == [-1.0, -2.0]
+        if i == 1:
+            return first.text
+        return (await step.reply(Conversation.of(f"{i}c"))).text
+
+    found = await step.together([lambda i=i: talk(i) for i in range(3)])
+    assert found == ["reply to 0c", "reply to 1a", "reply to 2c"]
+    assert model.batches == [["0a", "1a", "2a"], ["score 0b", "score 1b", "score 2b"], ["0c", "2c"]]
+
+
+async def test_a_stream_gives_its_last_event_and_a_choice_its_probabilities():
+    step = Lockstep(Counting())
+
+    async def talk():
+        events = [e async for e in step.stream(Conversation.of("hello"), sampling=Sampling(8))]
+        return events, await step.choose(Conversation.of("which"), ["a", "bbb"])
+
+    ((events, choice),) = await step.together([talk])
+    assert len(events) == 1 and isinstance(events[0], Done)
+    assert choice.probabilities[0] == pytest.approx(1 / (1 + np.exp(-2)))
+
+
+async def test_conversations_keep_their_own_prefix_under_another_name_each_run():
+    model = Counting()
+    for _ in range(2):
+        step = Lockstep(model, keep="unit")
+        await step.together([lambda i=i, step=step: step.reply(Conversation.of(str(i))) for i in range(2)])
+    assert len(set(model.kept)) == 4 and all(k.startswith("unit#") for k in model.kept)
+    step = Lockstep(model)
+    await step.together([lambda: step.replies([ReplyRequest(Conversation.of("x"), keep="mine")])])
+    assert model.kept[-1] == "mine"
+
+
+async def test_the_first_failure_ends_all_and_is_the_one_that_is_raised():
+    step = Lockstep(Counting())
+    ended: list[int] = []
+
+    async def talk(i: int) -> None:
+        if i == 1:
+            raise InputError("conversation 1 cannot be had")
+        try:
+            await step.reply(Conversation.of("x"))
+            await step.reply(Conversation.of("y"))
+        finally:
+            ended.append(i)
+
+    with pytest.raises(InputError, match="conversation 1"):
+        await step.together([lambda i=i: talk(i) for i in range(3)])
+    assert sorted(ended) == [0, 2]
+
+
+async def test_a_failure_below_reaches_those_that_asked():
+    class Broken(Counting):
+        async def replies(self, requests):
+            raise InputError("no more")
+
+    step = Lockstep(Broken())
+    with pytest.raises(InputError, match="no more"):
+        await step.together([lambda: step.reply(Conversation.of("x"))])
+
+
+async def test_nobody_is_company_enough():
+    assert await Lockstep(Counting()).together([]) == []
