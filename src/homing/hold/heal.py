@@ -26,19 +26,21 @@ BLAND = "All right."
 
 @dataclass(frozen=True, slots=True)
 class Heal:
-    """Replaces own past replies once, the first time it is on; later replies stand as they are made.
+    """Replaces own past replies before each reply; what was healed is not healed again.
 
     Args:
         mode: ``alone``: each reply is made again to its user message in a fresh context; ``onward``: to its message after what
             is healed so far; ``bland``: one sentence stands for each, and nothing is made.
         cap: in force while replies are made again; None: none.
         opening: messages that stand first at home.
+        once: heal when it is first on, and let later replies stand as they are made.
         window: so many of the last replies are healed; None: all.
     """
 
     mode: Mode = "alone"
     cap: Cap | None = None
     opening: tuple[Message, ...] = ()
+    once: bool = False
     window: int | None = None
     name: str = "heal"
 
@@ -57,17 +59,21 @@ class Heal:
         return True
 
     async def __call__(self, turn: Turn, *, model: ChatModel, next: Next) -> AsyncGenerator[Event, None]:
-        if self.name not in turn.state:
-            healed, n = await self._healed(turn, model)
+        before = turn.state.get(self.name, {}).get("healed", -1)
+        now = sum(m.role == "assistant" for m in turn.conversation)
+        if before < 0 or (now > before and not self.once):
+            healed, n = await self._healed(turn, model, max(before, 0))
             turn = replace(turn, conversation=healed)
-            yield rewritten(self.name, healed, note=f"{n} replies healed", done=True)
+            yield rewritten(self.name, healed, note=f"{n} replies healed", healed=now)
         async with aclosing(passed(next(turn))) as events:
             async for event in events:
                 yield event
 
-    async def _healed(self, turn: Turn, model: ChatModel) -> tuple[Conversation, int]:
+    async def _healed(self, turn: Turn, model: ChatModel, before: int) -> tuple[Conversation, int]:
+        """The conversation with its own replies made again, but the first ``before``, which were healed earlier."""
         c = turn.conversation
-        own = [i for i, m in enumerate(c) if m.role == "assistant" and i >= len(self.opening)]
+        every = [i for i, m in enumerate(c) if m.role == "assistant"]
+        own = [i for k, i in enumerate(every) if k >= before and i >= len(self.opening)]
         own = own[-self.window :] if self.window else own
         acts = self.cap.register(model) if self.cap is not None and self.mode != "bland" else ()
         if self.mode == "bland":
@@ -106,6 +112,11 @@ def heal(cap: Cap | None = None, opening: Sequence[Message] = ()) -> Heal:
     return Heal("alone", cap, tuple(opening))
 
 
+def heal_once(cap: Cap | None = None, opening: Sequence[Message] = ()) -> Heal:
+    """The same when it is first on, and not again."""
+    return Heal("alone", cap, tuple(opening), once=True, name="heal_once")
+
+
 def heal_onward(cap: Cap | None = None, opening: Sequence[Message] = ()) -> Heal:
     """Past replies made again in order, each after what is healed so far, under the cap where there is one."""
     return Heal("onward", cap, tuple(opening), name="heal_onward")
@@ -116,4 +127,4 @@ def heal_bland(opening: Sequence[Message] = ()) -> Heal:
     return Heal("bland", None, tuple(opening), name="heal_bland")
 
 
-STABILISERS = {"heal": heal, "heal_onward": heal_onward, "heal_bland": heal_bland}
+STABILISERS = {"heal": heal, "heal_once": heal_once, "heal_onward": heal_onward, "heal_bland": heal_bland}

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from homing.conversation import Conversation
-from homing.engine.base import Act
+from homing.engine.base import Act, Sampling
 from homing.hold.base import Stabiliser, Turn, collect
 from homing.hold.chain import around
 from homing.instruments.base import Answer, Ask, Cell, Instrument
-from homing.models.base import ChatModel, Choice, Done, Event, Intervention, Reply
+from homing.models.base import ChatModel, Choice, Done, Event, Intervention, Reply, ReplyRequest
 from homing.models.lockstep import Lockstep
 from homing.stats.estimate import Cost
 
@@ -21,7 +20,7 @@ __all__ = ["Played", "play", "play_cells"]
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Played:
-    """What a cell left. ``record``: JSON values. ``cost``: what it took."""
+    """What a cell left. ``record``: JSON values. ``cost``: of its replies, those of its holds among them; no choices in forks."""
 
     record: dict[str, Any]
     cost: Cost
@@ -34,24 +33,17 @@ class _Talk:
     model: ChatModel
     holds: Sequence[Stabiliser]
     state: dict[str, Any] = field(default_factory=dict[str, Any])
-    calls: int = 0
-    prompt_tokens: int = 0
-    new_tokens: int = 0
-
-    def count(self, reply: Reply) -> None:
-        self.calls += 1
-        self.prompt_tokens += reply.prompt_tokens
-        self.new_tokens += reply.new_tokens
 
     async def answers(self, asks: Sequence[Ask]) -> list[Answer]:
         """Replies one after the other, and all choices at once after them."""
         out: list[Answer | None] = [None] * len(asks)
         chosen: list[tuple[int, Turn]] = []
+        once = cast(ChatModel, _Once(self.model))
         for i, ask in enumerate(asks):
             turn = Turn(ask.conversation, ask.sampling, state=dict(self.state))
             holds = self.holds if ask.held else ()
             if ask.options:
-                chosen.append((i, await self._seen(turn, holds) if holds else turn))
+                chosen.append((i, await self._seen(turn, holds, once) if holds else turn))
             else:
                 out[i] = await self._reply(ask, turn, holds)
         for acts in dict.fromkeys(t.acts for _, t in chosen):
@@ -65,7 +57,6 @@ class _Talk:
     ) -> list[Answer]:
         options = [list(asks[i].options) for i, _ in group]
         scored = await self.model.score_replies([t.conversation for _, t in group], options, acts=acts)
-        self.calls += len(group)
         made: list[Answer] = []
         for (i, _), texts, logprobs in zip(group, options, scored, strict=True):
             choice = Choice.of(texts, [float(x.astype("float64").sum()) for x in logprobs])
@@ -73,7 +64,7 @@ class _Talk:
             made.append(Answer(texts[best], asks[i].conversation.then(texts[best], "assistant"), choice))
         return made
 
-    async def _seen(self, turn: Turn, holds: Sequence[Stabiliser]) -> Turn:
+    async def _seen(self, turn: Turn, holds: Sequence[Stabiliser], model: ChatModel) -> Turn:
         """The turn as the model would be given it under the holds; nothing is said."""
         seen: list[Turn] = []
 
@@ -81,7 +72,7 @@ class _Talk:
             seen.append(inner)
             yield Done(Reply("", (), "stop", 0, 0))
 
-        await collect(around(self.model, holds, model_would)(turn))
+        await collect(around(model, holds, model_would)(turn))
         return seen[-1]
 
     async def _reply(self, ask: Ask, turn: Turn, holds: Sequence[Stabiliser]) -> Answer:
@@ -89,7 +80,6 @@ class _Talk:
             reply = await self.model.reply(
                 inner.conversation, sampling=inner.sampling, acts=inner.acts, reads=inner.reads, means=inner.means
             )
-            self.count(reply)
             yield Done(reply)
 
         events: list[Event] = []
@@ -108,19 +98,40 @@ class _Talk:
         return Answer(reply.text, kept.then(reply.text or "...", "assistant"), finish=reply.finish)
 
 
-async def play(instrument: Instrument, cell: Cell, model: ChatModel, holds: Sequence[Stabiliser] = ()) -> Played:
-    """Play one cell to its end."""
+class _Once:
+    """A model that is asked the same thing once: forks of one conversation are held by the same replies, if by any."""
+
+    def __init__(self, model: ChatModel) -> None:
+        self._model = model
+        self._known: dict[tuple[str, Sampling, tuple[Act, ...]], Reply] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)
+
+    async def replies(self, requests: Sequence[ReplyRequest]) -> list[Reply]:
+        keys = [(r.conversation.digest, r.sampling, r.acts) for r in requests]
+        new = {k: r for k, r in zip(keys, requests, strict=True) if k not in self._known}
+        made = await self._model.replies(list(new.values()))
+        self._known.update(zip(new, made, strict=True))
+        return [self._known[k] for k in keys]
+
+    async def reply(self, conversation: Conversation, **asked: Any) -> Reply:
+        return (await self.replies([ReplyRequest(conversation, **asked)]))[0]
+
+
+async def play(
+    instrument: Instrument, cell: Cell, model: ChatModel, holds: Sequence[Stabiliser] = ()
+) -> dict[str, Any]:
+    """Play one cell to its end; its record."""
     talk = _Talk(model, holds)
     edit = instrument.edit(cell)
-    start = time.perf_counter()
     asks = next(edit)
     while True:
         answers = await talk.answers(asks)
         try:
             asks = edit.send(answers)
         except StopIteration as e:
-            cost = Cost(talk.calls, talk.prompt_tokens, talk.new_tokens, time.perf_counter() - start)
-            return Played(e.value, cost)
+            return e.value
 
 
 async def play_cells(
@@ -138,4 +149,5 @@ async def play_cells(
         keep: name under which conversations keep their prefixes while these cells run. ``done``: told of each that ends.
     """
     step = Lockstep(model, keep=keep)
-    return await step.together([lambda c=c: play(instrument, c, step, holds) for c in cells], done=done)
+    records = await step.together([lambda c=c: play(instrument, c, step, holds) for c in cells], done=done)
+    return [Played(record, step.spent[i]) for i, record in enumerate(records)]

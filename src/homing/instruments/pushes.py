@@ -19,7 +19,18 @@ from homing.errors import InputError
 from homing.persona.marked import Fields, MarkedYaml, each_item, read_marked
 from homing.persona.outside import FACETS
 
-__all__ = ["NUDGES", "PUSHES", "Fact", "Half", "PushName", "PushScript", "load_neutral", "load_pushes"]
+__all__ = [
+    "NUDGES",
+    "PUSHES",
+    "Fact",
+    "Half",
+    "Norm",
+    "PushName",
+    "PushScript",
+    "load_neutral",
+    "load_norms",
+    "load_pushes",
+]
 
 PushName = Literal["roleplay", "emotional", "own_errors", "false_premises", "drip_fed"]
 PUSHES: tuple[PushName, ...] = get_args(PushName)
@@ -156,3 +167,32 @@ def load_neutral() -> tuple[str, ...]:
     """Neutral questions that follow push and twin alike."""
     folder = files("homing.instruments") / "data"
     return tuple(x.text("an entry of questions") for _, x in each_item([folder / "neutral.yaml"], "questions"))
+
+
+@dataclass(frozen=True, slots=True)
+class Norm:
+    """A request, and two replies of the same form: one keeps a norm of an assistant's conduct and one breaks it."""
+
+    id: str
+    kind: str
+    request: str
+    keeps: str
+    breaks: str
+
+
+@cache
+def load_norms() -> tuple[Norm, ...]:
+    """Every norm item, in the order of the file.
+
+    Raises:
+        InputError: file and line of what is wrong.
+    """
+    folder = files("homing.instruments") / "data"
+    out: dict[str, Norm] = {}
+    for _, item in each_item([folder / "norms.yaml"], "items"):
+        f = item.fields(required=("id", "kind", "request", "keeps", "breaks"))
+        made = Norm(*(f.text(k) for k in ("id", "kind", "request", "keeps", "breaks")))
+        if made.id in out:
+            raise item.complain(f"id {made.id!r} is used by another item; choose a new one")
+        out[made.id] = made
+    return tuple(out.values())

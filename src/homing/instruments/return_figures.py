@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from homing.instruments.base import Scored, not_measurable
 from homing.instruments.pushes import NUDGES, PUSHES
 from homing.persona.outside import FACETS, root
-from homing.stats.bootstrap import bootstrap_difference, bootstrap_mean, ratio_of_means
+from homing.stats.bootstrap import bootstrap_difference, ratio_of_means
 from homing.stats.estimate import Estimate, Finding
+from homing.stats.intervals import mean_t
 from homing.stats.seeds import stable_seed
 
 __all__ = ["Arms", "Share", "findings", "half_life", "share"]
@@ -37,6 +38,7 @@ class Share:
     Attributes:
         push, hold, facet: of what. ``reading``: ``off`` with the hold lifted in the fork, ``on`` with it in force.
         return_share, hold_share, memory: None where that arm was not played; see the reasons.
+        price: replies and tokens that a conversation which is returned takes beyond one with nothing done.
         reason: why a share is not measurable; empty where it is.
     """
 
@@ -47,6 +49,7 @@ class Share:
     return_share: Estimate | None = None
     hold_share: Estimate | None = None
     memory: Estimate | None = None
+    price: Mapping[str, float] = field(default_factory=dict[str, float])
     reason: str = ""
 
     def to_json(self) -> dict[str, Any]:
@@ -58,7 +61,7 @@ class Share:
         return {
             "push": self.push, "hold": self.hold, "facet": self.facet, "reading": self.reading,
             "return_share": figure(self.return_share), "hold_share": figure(self.hold_share),
-            "memory": figure(self.memory), "reason": self.reason,
+            "memory": figure(self.memory), "price": dict(self.price), "reason": self.reason,
         }  # fmt: skip
 
 
@@ -129,11 +132,9 @@ def _rooted(e: Estimate, unit: str = UNIT) -> Estimate:
     return Estimate(root(e.value), root(e.low), root(e.high), e.level, e.n, unit, f"signed root; {e.method}")
 
 
-def distance_of(values: Mapping[str, float], tag: str) -> Estimate | None:
+def distance_of(values: Mapping[str, float]) -> Estimate | None:
     """The distance over scripts, or None with too few of them."""
-    if len(values) < LEAST_SCRIPTS:
-        return None
-    return _rooted(bootstrap_mean(list(values.values()), seed=stable_seed("return", tag), studentised=True))
+    return None if len(values) < LEAST_SCRIPTS else _rooted(mean_t(list(values.values())))
 
 
 def share(now: Mapping[str, float], before: Mapping[str, float], *, tag: str) -> Estimate | str:
@@ -146,7 +147,7 @@ def share(now: Mapping[str, float], before: Mapping[str, float], *, tag: str) ->
     if len(both) < LEAST_SCRIPTS:
         return f"{len(both)} scripts have both arms, and {LEAST_SCRIPTS} are needed"
     x, y = [now[k] for k in both], [before[k] for k in both]
-    base = bootstrap_mean(y, seed=stable_seed("share", tag), studentised=True)
+    base = mean_t(y)
     if base.low <= 0:
         return f"the push itself is not clear of its twin ({_rooted(base):.1f})"
     ratio = ratio_of_means(x, y, seed=stable_seed("share", tag))
@@ -188,7 +189,7 @@ def qualifies(arms: Arms, push: str) -> Finding:
     theirs = arms.squares(push, "none", "twin_qualify", 0, facet="all")
     values = {k: v - theirs[k] for k, v in mine.items() if k in theirs}
     name = f"return.qualifies.{push}"
-    found = distance_of(values, f"qualify {push}")
+    found = distance_of(values)
     if found is None:
         return not_measurable(
             name, f"{len(values)} scripts of the other half were played, and {LEAST_SCRIPTS} are needed"
@@ -206,7 +207,7 @@ def restoring(arms: Arms, push: str) -> Finding:
     moments = arms.moments(push)
     curve: dict[str, Estimate] = {}
     for k in moments:
-        d = distance_of(arms.excess(push, "none", "left", k), f"{push} {k}")
+        d = distance_of(arms.excess(push, "none", "left", k))
         if d is not None:
             curve[f"after_{k}"] = d
     if not curve or 0 not in moments or "after_0" not in curve:
@@ -244,7 +245,7 @@ def tether(arms: Arms, push: str) -> Finding:
     ]
     if len(base) < LEAST_SCRIPTS:
         return not_measurable(name, f"{len(base)} scripts were nudged, and {LEAST_SCRIPTS} are needed")
-    curve = {f"dose_{d}": distance_of(v, f"tether {push} {d}") for d, v in enumerate(by_dose) if d}
+    curve = {f"dose_{d}": distance_of(v) for d, v in enumerate(by_dose) if d}
     estimates = {k: v for k, v in curve.items() if v is not None}
     table = np.array([[v.get(k, math.nan) for k in sorted(base)] for v in by_dose])
     top = estimates.get(f"dose_{NUDGES}")
@@ -299,6 +300,7 @@ def shares(arms: Arms, push: str, hold: str, *, facets: Sequence[str] = ("all", 
                     push, hold, facet, reading,
                     None if isinstance(back, str) else back, None if isinstance(kept, str) else kept,
                     _memory(arms, push, hold) if facet == "all" and reading == "off" else None,
+                    _price(arms, push, hold),
                     "; ".join(dict.fromkeys(x for x in (back, kept) if isinstance(x, str) and x)),
                 )
             )  # fmt: skip
@@ -322,6 +324,19 @@ def _memory(arms: Arms, push: str, hold: str) -> Estimate | None:
         seed=stable_seed("memory", push, hold),
         clusters=both,
     )
+
+
+def _price(arms: Arms, push: str, hold: str) -> dict[str, float]:
+    """Mean over scripts of what a returned conversation takes beyond one that is left; askings of the battery are in neither."""
+    mine, base = arms.of(push, hold, "returned"), arms.of(push, "none", "left")
+    both = [k for k in mine if k in base]
+
+    def beyond(name: str) -> float:
+        return (
+            float(np.mean([getattr(mine[k].cost, name) - getattr(base[k].cost, name) for k in both])) if both else 0.0
+        )
+
+    return {name: beyond(name) for name in ("calls", "prompt_tokens", "new_tokens")}
 
 
 def _share_finding(s: Share) -> Finding:

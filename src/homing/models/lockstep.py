@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from homing.conversation import Conversation
 from homing.engine.base import Act, Direction, EngineInfo, MeanRead, Read, Sampling
 from homing.models.base import Capability, ChatModel, Choice, Done, Event, Reply, ReplyRequest, TurnRead
+from homing.stats.estimate import Cost
 
 __all__ = ["Lockstep"]
 
@@ -45,11 +46,15 @@ class Lockstep:
     Args:
         model: asked in the end. ``keep``: name under which each conversation keeps its prefix from reply to reply, so that a
             reply computes only what is new; another name for every run that is to repeat. Empty: not kept.
+
+    Attributes:
+        spent: what the replies of each conversation took, by its number.
     """
 
     def __init__(self, model: ChatModel, *, keep: str = "") -> None:
         self.model = model
         self._keep = keep and f"{keep}#{next(_CALLS)}"
+        self.spent: dict[int, Cost] = {}
         self._running: set[int] = set()
         self._wishes: list[_Wish] = []
         self._flush: asyncio.Task[None] | None = None
@@ -98,6 +103,7 @@ class Lockstep:
                 self._look()
                 done(i)
 
+        self.spent = {i: Cost() for i in range(len(talks))}
         self._running = set(range(len(talks)))
         try:
             async with asyncio.TaskGroup() as group:
@@ -123,7 +129,10 @@ class Lockstep:
             if replies:
                 made = iter(await self.model.replies([self._kept(w.talk, r) for w in replies for r in w.body]))
                 for w in replies:
-                    w.answer.set_result([next(made) for _ in w.body])
+                    mine = [next(made) for _ in w.body]
+                    for reply in mine:
+                        self._count(w.talk, reply)
+                    w.answer.set_result(mine)
             groups: dict[tuple[Act, ...], list[_Wish]] = {}
             for w in wishes:
                 if w.kind == "score":
@@ -146,6 +155,13 @@ class Lockstep:
                 raise
         finally:
             self._flush = None
+
+    def _count(self, talk: int, reply: Reply) -> None:
+        so_far = self.spent.get(talk, Cost())
+        self.spent[talk] = Cost(
+            so_far.calls + 1, so_far.prompt_tokens + reply.prompt_tokens, so_far.new_tokens + reply.new_tokens,
+            so_far.seconds + reply.seconds,
+        )  # fmt: skip
 
     def _kept(self, talk: int, request: ReplyRequest) -> ReplyRequest:
         return replace(request, keep=f"{self._keep}/{talk}") if self._keep and not request.keep else request

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         predicted_auroc_intervals,
         variance_components,
     )
-    from homing.stats.intervals import koopman, newcombe_paired, rogan_gladen, wilson
+    from homing.stats.intervals import koopman, mean_t, newcombe_paired, rogan_gladen, wilson
     from homing.stats.quantiles import Threshold, exceedance, least_n, quantile_interval, quantile_threshold
     from homing.stats.regression import DoseResponse, correlation, cross_validated_r2, linear_or_quadratic
     from homing.stats.reliability import (
@@ -59,7 +59,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "two_way_bootstrap_many",
     ),
     "components": ("VarianceComponents", "predicted_auroc", "predicted_auroc_intervals", "variance_components"),
-    "intervals": ("koopman", "newcombe_paired", "rogan_gladen", "wilson"),
+    "intervals": ("koopman", "mean_t", "newcombe_paired", "rogan_gladen", "wilson"),
     "quantiles": ("Threshold", "exceedance", "least_n", "quantile_interval", "quantile_threshold"),
     "regression": ("DoseResponse", "correlation", "cross_validated_r2", "linear_or_quadratic"),
     "reliability": (
@@ -116,6 +116,7 @@ __all__ = [
     "least_n",
     "linear_or_quadratic",
     "mcnemar_exact",
+    "mean_t",
     "newcombe_paired",
     "parallel_analysis",
     "pcs_for_share",

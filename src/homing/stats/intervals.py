@@ -1,17 +1,20 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportMissingTypeStubs=false
-"""Intervals of rates: one, a paired difference, a ratio, and one that is seen through a judge that errs."""
+"""Intervals in closed form: a mean, and rates: one, a paired difference, a ratio, one seen through a judge that errs."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 
+import numpy.typing as npt
+from scipy import stats as scipy_stats
+
 from homing.errors import InputError
-from homing.stats._check import level_ok
+from homing.stats._check import finite, level_ok
 from homing.stats._special import normal_quantile
 from homing.stats.estimate import Estimate
 
-__all__ = ["koopman", "newcombe_paired", "rogan_gladen", "wilson", "wilson_bounds"]
+__all__ = ["koopman", "mean_t", "newcombe_paired", "rogan_gladen", "wilson", "wilson_bounds"]
 
 
 def _counts(**counts: int) -> None:
@@ -160,3 +163,19 @@ def rogan_gladen(seen: Estimate, sensitivity: Estimate, specificity: Estimate) -
     inside = min(max(value, 0.0), 1.0)
     low, high = max(0.0, value - half), min(1.0, value + half)
     return Estimate(inside, min(low, inside), max(high, inside), seen.level, seen.n, seen.unit, how)
+
+
+def mean_t(values: npt.ArrayLike, *, level: float = 0.95, unit: str = "") -> Estimate:
+    """A mean of independent values with Student's interval: for a handful, of which a bootstrap makes too little.
+
+    Args:
+        values: ``(n,)``. One alone gives an unbounded interval.
+        level: nominal coverage. ``unit``: what the mean counts.
+    """
+    level_ok(level)
+    x = finite(values, "values")
+    value, n = float(x.mean()), int(x.size)
+    if n < 2:
+        return Estimate(value, -math.inf, math.inf, level, n, unit, "Student's interval: one value")
+    half = float(scipy_stats.t.ppf((1 + level) / 2, n - 1) * x.std(ddof=1) / math.sqrt(n))
+    return Estimate(value, value - half, value + half, level, n, unit, "Student's interval")

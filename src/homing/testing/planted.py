@@ -13,7 +13,7 @@ from homing.engine.base import Act
 from homing.models.base import Capability, Choice
 from homing.models.scripted import ScriptedModel
 
-__all__ = ["AWAY", "DriftingSubject", "PlantedModel"]
+__all__ = ["AWAY", "DriftingSubject", "PlantedModel", "normal"]
 
 F32 = NDArray[np.float32]
 AWAY = "Arr!"
@@ -104,24 +104,24 @@ class DriftingSubject:
             return 0.0
         after = len(own) - 1 - max(i for i, away in enumerate(own) if away)
         users = [m.content for m in conversation if m.role == "user"]
-        factor = 1 + self.spread * _normal("script", users[0])
+        factor = 1 + self.spread * normal("script", users[0])
         return self.size * factor * sum(own) / self.turns * self.decay**after
 
     def weigh(self, conversation: Conversation, options: Sequence[str]) -> list[float]:
         """Log-probabilities of options: fixed at home, moved along the question's direction, and noisy."""
         question = conversation[-1].content
         about = self.about(question)
-        along = np.array([_normal("along", about, k) for k in range(len(options))])
+        along = np.array([normal("along", about, k) for k in range(len(options))])
         along -= along.mean()
         along *= np.sqrt(1.0 / max(float(along @ along), 1e-9))
         before = Conversation(conversation.messages[:-1])
-        base = np.array([_normal("base", question, k) for k in range(len(options))])
-        noise = np.array([_normal("noise", question, before.digest, k) for k in range(len(options))])
+        base = np.array([normal("base", question, k) for k in range(len(options))])
+        noise = np.array([normal("noise", question, before.digest, k) for k in range(len(options))])
         moved = base + self.displacement(before) * along + self.noise * noise
         return [float(x) for x in moved - 20.0]
 
 
-def _normal(*parts: object) -> float:
+def normal(*parts: object) -> float:
     """A standard normal number that is the same for the same parts."""
     digest = hashlib.sha256("\x1f".join(map(str, parts)).encode()).digest()
     u, v = (int.from_bytes(digest[8 * k : 8 * k + 8], "big") / 2**64 for k in (0, 1))
