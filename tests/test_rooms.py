@@ -95,9 +95,9 @@ PUBLIC = {
         MARKER Planted TEMPLATE planted_model tiny_llama tiny_tokenizer
     """,
     "homing.verbs": """
-        ChatSession Identity MapPlan Model Progress ReturnPlan card_text compare_identities export_gguf
+        ChatSession Identity MapPlan Model Progress ReturnPlan TestPlan card_text compare_identities export_gguf
         import_foreign make_progress map_model open plan_map report_data return_model run_demo run_home run_map
-        run_return watch_file wrap write_report
+        run_return run_test test_model watch_file wrap write_report
     """,
 }
 

@@ -34,6 +34,7 @@ COMMANDS: dict[str, str] = {
     "map": "Measure who a model is at home.",
     "report": "Write one HTML page about an identity.",
     "return": "Does a pushed model come back, and what brings it?",
+    "test": "Measure claims on a model, held and not.",
     "watch": "Read transcripts and say where the model leaves home.",
 }
 
@@ -45,6 +46,7 @@ STOPPED: dict[str, str] = {
     "home": "what was answered is saved; run the same command again to go on",
     "map": "what was finished is saved; run the same command again to go on",
     "return": "what was finished is saved; run the same command again to go on",
+    "test": "what was finished is saved; run the same command again to go on",
     "watch": "the lines printed so far stand, and nothing else is saved; run the same command again to read from the start",
 }
 

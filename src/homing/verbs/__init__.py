@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from homing.verbs.map import map_model, run_map
     from homing.verbs.plan import MapPlan, plan_map
     from homing.verbs.progress import Progress, make_progress
+    from homing.verbs.proving import TestPlan, run_test, test_model
     from homing.verbs.report import report_data, write_report
     from homing.verbs.returning import ReturnPlan, return_model, run_return
     from homing.verbs.watch import watch_file
@@ -28,6 +29,7 @@ __all__ = [
     "Model",
     "Progress",
     "ReturnPlan",
+    "TestPlan",
     "card_text",
     "compare_identities",
     "export_gguf",
@@ -42,6 +44,8 @@ __all__ = [
     "run_home",
     "run_map",
     "run_return",
+    "run_test",
+    "test_model",
     "watch_file",
     "wrap",
     "write_report",
@@ -60,6 +64,7 @@ __getattr__, __dir__ = lazy(
         "map": ("map_model", "run_map"),
         "plan": ("MapPlan", "plan_map"),
         "progress": ("Progress", "make_progress"),
+        "proving": ("TestPlan", "run_test", "test_model"),
         "report": ("report_data", "write_report"),
         "returning": ("ReturnPlan", "return_model", "run_return"),
         "watch": ("watch_file",),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 from homing.conversation import Message
 from homing.errors import InputError, Interrupted
@@ -26,7 +26,7 @@ from homing.verbs.home import SECTION, home_model, opening_of, outside_of
 from homing.verbs.map import facts
 from homing.verbs.plan import shipped_digest
 from homing.verbs.progress import Progress, Silent
-from homing.verbs.watch import Home
+from homing.verbs.watch import Home, cap_of
 
 __all__ = ["HOLDS", "ReturnPlan", "return_model", "run_return"]
 
@@ -59,9 +59,9 @@ class ReturnPlan:
         if preset not in get_args(PresetName):
             raise InputError(f"preset {preset!r} is unknown; use one of {', '.join(get_args(PresetName))}")
         self.model, self.out, self.seed, self.identity = model, Path(out), seed, identity
-        self.preset: PresetName = preset  # pyright: ignore[reportAttributeAccessIssue]
+        self.preset: PresetName = cast("PresetName", preset)
         self.opening: tuple[Message, ...] = opening_of(identity, home)
-        self.cap: Cap | None = _cap(identity)
+        self.cap: Cap | None = None if identity is None else cap_of(identity)
         usual = (*HOLDS, *(("cap", "heal+cap") if self.cap is not None else ()))
         self.holds = tuple(dict.fromkeys(h for h in (holds or usual) if h != "none"))
         for h in self.holds:
@@ -74,12 +74,6 @@ class ReturnPlan:
             InputError: an unknown hold, or one that needs what the identity does not have.
         """
         return build(name, cap=self.cap, opening=self.opening)
-
-
-def _cap(identity: Identity | None) -> Cap | None:
-    if identity is None or "persona" not in identity.sections or "drift" not in identity.sections:
-        return None
-    return Home.of(identity).cap
 
 
 def run_return(

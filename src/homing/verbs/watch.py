@@ -27,7 +27,7 @@ from homing.stats.seeds import stable_seed
 from homing.verbs.progress import Progress, Silent
 from homing.verbs.transcripts import BadLine, Transcript, read_transcripts
 
-__all__ = ["Home", "watch_conversation", "watch_file"]
+__all__ = ["Home", "cap_of", "watch_conversation", "watch_file"]
 
 ERROR_SCHEMA = "homing.watch-error/1"
 LINE_SCHEMA = "homing.watch/1"
@@ -212,6 +212,11 @@ def _line(home: Home, trace: Trace, t: int, alarms: Sequence[Any], warnings: Seq
 
 def _figure(estimate: Any) -> dict[str, Any]:
     return {k: v for k, v in estimate.to_json().items() if k in ("value", "low", "high", "level", "n")}
+
+
+def cap_of(identity: Identity) -> Cap | None:
+    """The cap of an identity; None where it was not mapped, or no cap was tuned."""
+    return Home.of(identity).cap if {"persona", "drift"} <= set(identity.sections) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,185 @@
+"""test: measure claims on a model, with nothing done and with holds on the same cells, so that what a hold does is paired."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, cast, get_args
+
+from homing.conversation import Message
+from homing.errors import InputError, Interrupted
+from homing.hold.base import Stabiliser
+from homing.hold.cap import Cap
+from homing.hold.chain import build
+from homing.identity import Identity
+from homing.identity.work import Unit, WorkDir
+from homing.instruments.base import Cell, Instrument, PresetName, Scored
+from homing.instruments.playing import play_cells
+from homing.instruments.registry import available, get
+from homing.models.base import ChatModel
+from homing.models.sources import EngineName, open_model
+from homing.stats.estimate import Cost, Finding
+from homing.verbs.home import opening_of
+from homing.verbs.map import facts
+from homing.verbs.plan import shipped_digest
+from homing.verbs.progress import Progress, Silent
+from homing.verbs.watch import cap_of
+
+__all__ = ["TestPlan", "run_test", "test_model"]
+
+SCHEMA = "homing.test/1"
+SLOTS = 32
+UNIT = 32
+"""Cells played side by side, and kept or lost together."""
+
+
+class TestPlan:
+    """What ``homing test`` will do.
+
+    Args:
+        model: as the user named it. ``only``: instruments by name; empty: all. ``holds``: chains by name.
+        preset: how much. ``out``: where work is kept. ``identity``: whose cap and opening holds are given; None: neither.
+    """
+
+    __test__ = False  # no test of pytest's, whatever its name begins with
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        out: Path,
+        only: Sequence[str] = (),
+        holds: Sequence[str] = (),
+        preset: str = "smoke",
+        identity: Identity | None = None,
+        seed: int = 0,
+    ) -> None:
+        if preset not in get_args(PresetName):
+            raise InputError(f"preset {preset!r} is unknown; use one of {', '.join(get_args(PresetName))}")
+        self.model, self.out, self.seed, self.identity = model, Path(out), seed, identity
+        self.preset: PresetName = cast("PresetName", preset)
+        self.instruments: dict[str, Instrument] = {n: get(n) for n in (dict.fromkeys(only) or available())}
+        self.opening: tuple[Message, ...] = opening_of(identity, None)
+        self.cap: Cap | None = None if identity is None else cap_of(identity)
+        asked = tuple(dict.fromkeys(h for h in holds if h != "none"))
+        self.holds = ("none", *(("sham", *(h for h in asked if h != "sham")) if asked else ()))
+        for h in self.holds:
+            self.chain(h)
+
+    def chain(self, name: str) -> tuple[Stabiliser, ...]:
+        """The holds of a chain by name.
+
+        Raises:
+            InputError: an unknown hold, or one that needs what the identity does not have.
+        """
+        return build(name, cap=self.cap, opening=self.opening)
+
+    def units(self) -> Iterator[tuple[str, Instrument, str, list[Cell]]]:
+        """Name, instrument, hold and cells of every unit of work, in their order."""
+        for name, instrument in self.instruments.items():
+            for hold in self.holds:
+                cells = instrument.cells(preset=self.preset, seed=self.seed, hold=hold)
+                for k in range(0, len(cells), UNIT):
+                    yield f"{name}-{hold}-{k // UNIT}", instrument, hold, cells[k : k + UNIT]
+
+    def describe(self) -> list[str]:
+        """The plan in lines for a person."""
+        counts = {n: sum(len(c) for _, i, _, c in self.units() if i is x) for n, x in self.instruments.items()}
+        said = ", ".join(f"{k} {v}" for k, v in counts.items())
+        return [
+            f"{self.model}, preset {self.preset}, seed {self.seed}, holds {', '.join(self.holds)}: {said} conversations"
+        ]
+
+
+def run_test(
+    plan: TestPlan,
+    *,
+    progress: Progress | None = None,
+    engine: EngineName = "auto",
+    threads: int | None = None,
+    slots: int | None = None,
+) -> dict[str, Any]:
+    """Carry out a plan; finished work in ``plan.out`` is gone on with.
+
+    Returns:
+        What ``homing test --json`` prints.
+
+    Raises:
+        Interrupted: Ctrl-C; everything finished is kept. HomingError: whatever the stages refuse.
+    """
+
+    async def run() -> dict[str, Any]:
+        model = open_model(plan.model, engine=engine, threads=threads, slots=slots or SLOTS)
+        try:
+            return await test_model(model, plan, progress=progress)
+        finally:
+            await model.close()
+
+    try:
+        return asyncio.run(run())
+    except KeyboardInterrupt:
+        raise Interrupted(f"stopped; what is finished is kept in {plan.out}: run the same command to go on") from None
+
+
+async def test_model(model: ChatModel, plan: TestPlan, *, progress: Progress | None = None) -> dict[str, Any]:
+    """The same on a model that is open."""
+    told = progress or Silent()
+    units = list(plan.units())
+    described = {
+        "content": shipped_digest(),
+        "opening": [[m.role, m.content] for m in plan.opening],
+        "seed": plan.seed,
+        "preset": plan.preset,
+        "model": facts(model.info, plan.model),
+        "identity": plan.identity.digest if plan.identity is not None else None,
+    }
+    scored: dict[str, list[Scored]] = {name: [] for name in plan.instruments}
+    with WorkDir(plan.out / "work-test", described) as work:
+        told.start(total=sum(len(c) for *_, c in units), unit="conversations", title=f"testing {plan.model}")
+        for name, instrument, hold, cells in units:
+            told.stage(f"{instrument.name}, {'nothing done' if hold == 'none' else hold}")
+            unit = await work.do(name, lambda n=name, i=instrument, h=hold, c=cells: _played(model, plan, n, i, h, c))
+            told.advance(len(cells))
+            for cell, (record, cost) in zip(cells, unit.data, strict=True):
+                got = instrument.score(cell, record, hold=hold)
+                scored[instrument.name].append(
+                    Scored(cell, hold, got.values, got.unparsable, got.replies, Cost(**cost))
+                )
+    findings = {n: i.estimate(scored[n]) for n, i in plan.instruments.items()}
+    return {
+        "schema": SCHEMA,
+        "model": plan.model,
+        "preset": plan.preset,
+        "holds": list(plan.holds),
+        "findings": [row for n, found in findings.items() for f in found for row in _rows(n, f, plan.holds, scored[n])],
+    }
+
+
+test_model.__test__ = False  # pyright: ignore[reportFunctionMemberAccess]
+
+
+async def _played(
+    model: ChatModel, plan: TestPlan, name: str, instrument: Instrument, hold: str, cells: Sequence[Cell]
+) -> Unit:
+    played = await play_cells(instrument, cells, model, plan.chain(hold), keep=name)
+    return Unit([[p.record, {k: v for k, v in asdict(p.cost).items() if k != "seconds"}] for p in played])
+
+
+def _rows(
+    instrument: str, finding: Finding, holds: Sequence[str], scored: Sequence[Scored]
+) -> Iterator[dict[str, Any]]:
+    """A line a figure of a finding, or one line that says why there is none."""
+    tail = finding.name.removeprefix(f"{instrument}.")
+    hold = next((h for h in holds if h != "none" and tail.endswith(f".{h}")), "none")
+    measure = tail.removesuffix(f".{hold}") if hold != "none" else tail
+    mine = [s.cost for s in scored if s.hold == hold]
+    cost = {k: sum(getattr(c, k) for c in mine) for k in ("calls", "prompt_tokens", "new_tokens")}
+    head = {"instrument": instrument, "hold": hold, "regime": finding.regime, "reason": finding.reason}
+    rest = {"verdict": finding.verdict, "held_by": finding.held_by, "cost": cost}
+    if not finding.estimates:
+        yield {**head, "measure": measure, "figure": None, "p_value": None, **rest}
+    for name, e in finding.estimates.items():
+        figure = {k: e.to_json()[k] for k in ("value", "low", "high", "level", "n")}
+        yield {**head, "measure": f"{measure}.{name}", "figure": figure, "p_value": finding.p_values.get(name), **rest}
