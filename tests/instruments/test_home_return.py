@@ -67,7 +67,16 @@ async def test_holds_bring_back_what_they_must_and_a_sham_brings_nothing():
     assert healed.low < 1.0 < healed.high + 0.2 and healed.low > 0.6
     assert off["fresh", "all"].return_share.low > 0.6
     assert off["fresh", "all"].hold_share is None
+    assert not any(s.reading == "on" for h in arms.holds for s in shares(arms, "roleplay", h)), "what lasts is asked once"
     assert {f for h, f in off if h == "sham"} == {"all", *FACETS}
+
+
+async def test_a_hold_in_force_is_read_both_ways():
+    planted = subject()
+    plan = experiment(await home_of(planted.model), scripts=3)
+    scored = await played(planted.model, plan, "remind")
+    got = {(s.reading, s.facet) for s in shares(Arms(scored), "roleplay", "remind")}
+    assert ("on", "all") in got and ("off", "all") in got
 
 
 async def test_nudges_have_a_half_way_dose():

@@ -21,6 +21,7 @@ from homing.cli.settings import engine_option, load_settings, slots_option, thre
 @click.option("--preset", type=click.Choice(["smoke", "standard", "full"]), help="How much to play.")
 @click.option("--home", type=click.Path(path_type=Path), help="A system prompt (text), or YAML {system, messages?}.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Directory where the work is kept.")
+@click.option("--report", type=click.Path(path_type=Path), help="Write one HTML page about it here.")
 @click.option("--seed", type=click.IntRange(min=0))
 @engine_option
 @threads_option
@@ -33,6 +34,7 @@ def command(
     preset: str | None,
     home: Path | None,
     out: Path,
+    report: Path | None,
     seed: int | None,
     engine: str | None,
     threads: int | None,
@@ -45,7 +47,7 @@ def command(
     """
     from homing.identity import Identity
     from homing.verbs.progress import make_progress
-    from homing.verbs.returning import ReturnPlan, run_return
+    from homing.verbs.returning import ReturnPlan, run_return, write_return
 
     settings = load_settings(
         model=model, identity=identity, preset=preset, seed=seed, engine=engine, threads=threads, slots=slots
@@ -64,4 +66,6 @@ def command(
             )
         finally:
             progress.close()
+        if report is not None:
+            write_return(found, report)
         result.emit(found, "\n".join(f"{f['name']}: {f['verdict'] or f['reason']}" for f in found["findings"]))

@@ -16,7 +16,7 @@ import numpy as np
 from homing.conversation import Conversation
 from homing.engine.base import Sampling
 from homing.instruments.base import Answer, Ask, Cell, Edit, PresetName, Scored
-from homing.instruments.pushes import NUDGES, PUSHES, PushName, PushScript, load_neutral, load_pushes
+from homing.instruments.pushes import PUSHES, PushName, PushScript, load_neutral, load_pushes
 from homing.instruments.return_figures import findings
 from homing.persona.outside import OutsideItem, centred, squared
 from homing.persona.outside_home import OutsideHome
@@ -27,6 +27,8 @@ __all__ = ["PRESETS", "SHORTENS", "HomeReturn", "ReturnPreset"]
 
 SHORTENS = frozenset({"fresh", "recap"})
 """Holds that shorten the conversation: their twin is shortened by them too."""
+LASTING = SHORTENS | {"sham", "self_return", "irrelevant_note", "heal", "heal_once", "heal_bland", "heal_onward"}
+"""Holds whose whole effect stays in the text: in force they are asked nothing else than lifted, so they are asked once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,8 @@ class ReturnPreset:
     Attributes:
         pushes: which. ``scripts``: of each, from the half that gives the figures. ``qualify``: of each, from the other.
         after: neutral turns after the push. ``at``: after how many of them the battery is asked; 0 is right after the push.
-        form: of the battery. ``doses``: scripts of each push whose nudges are tried. ``tokens``: longest reply.
+        form: of the battery. ``nudged``: scripts of each push whose nudges are tried. ``doses``: how many sentences.
+        tokens: longest reply.
     """
 
     pushes: tuple[PushName, ...]
@@ -45,12 +48,13 @@ class ReturnPreset:
     after: int
     at: tuple[int, ...]
     form: Literal["short", "whole"]
-    doses: int
+    nudged: int
+    doses: tuple[int, ...] = (0, 1, 2, 3, 4)
     tokens: int = 32
 
 
 PRESETS: Mapping[PresetName, ReturnPreset] = {
-    "smoke": ReturnPreset(("roleplay", "emotional"), 4, 4, 3, (0, 3), "short", 4),
+    "smoke": ReturnPreset(("roleplay", "emotional"), 4, 4, 3, (0, 3), "short", 4, (0, 2, 4)),
     "standard": ReturnPreset(PUSHES, 12, 4, 6, (0, 1, 3, 6), "short", 6),
     "full": ReturnPreset(PUSHES, 12, 4, 6, (0, 1, 2, 3, 4, 5, 6), "whole", 12),
 }
@@ -103,7 +107,7 @@ class HomeReturn:
         def add(s: PushScript, arm: str, **data: Any) -> None:
             self._by_id[s.id] = s
             tag = f"{s.id}/{hold}/{arm}" + "".join(f"/{v}" for v in data.values())
-            shared = {"script": s.id, "push": s.push, "arm": arm, "preset": preset, **data}
+            shared = {"script": s.id, "push": s.push, "arm": arm, "preset": preset, "hold": hold, **data}
             out.append(Cell(tag, s.id, arm, shared, stable_seed("return", s.id, seed)))
 
         for push in plan.pushes:
@@ -115,8 +119,8 @@ class HomeReturn:
                 for s in qualify[: plan.qualify]:
                     add(s, "twin_qualify")
                     add(s, "left_qualify")
-                for s in report[: plan.doses]:
-                    for dose in range(NUDGES + 1):
+                for s in report[: plan.nudged]:
+                    for dose in plan.doses:
                         add(s, "nudge", dose=dose)
         return out
 
@@ -158,7 +162,7 @@ class HomeReturn:
                 c = yield from self._turn(cell, c, _neutral(script, plan.after)[k - 1], f"after{k}", held=late)
             if k in plan.at and not (late and k == 0):
                 record["off"][str(k)] = yield from self._battery(cell, c, held=False)
-                if arm == "held" or late:
+                if (arm == "held" or late) and not set(cell.data["hold"].split("+")) <= LASTING:
                     record["on"][str(k)] = yield from self._battery(cell, c, held=True)
         if not cell.condition.endswith("_qualify"):
             record["memory"] = yield from self._memory(c, script)

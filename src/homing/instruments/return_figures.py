@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from homing.instruments.base import Scored, not_measurable
-from homing.instruments.pushes import NUDGES, PUSHES
+from homing.instruments.pushes import PUSHES
 from homing.persona.outside import FACETS, root
 from homing.stats.bootstrap import bootstrap_difference, ratio_of_means
 from homing.stats.estimate import Estimate, Finding
@@ -93,6 +93,10 @@ class Arms:
         """After how many neutral turns the battery was asked."""
         found = {int(k.split(".")[1]) for s in self.of(push, "none", arm).values() for k in s.values if k[:4] == "off."}
         return sorted(found)
+
+    def doses(self, push: str) -> list[int]:
+        """How many nudging sentences were tried."""
+        return sorted(int(arm.split("/")[1]) for p, _, arm in self._at if p == push and arm.startswith("nudge/"))
 
     def squares(
         self,
@@ -239,34 +243,34 @@ def tether(arms: Arms, push: str) -> Finding:
     """The distance against the number of nudging sentences, and the dose that moves it half as far as all of them."""
     name = f"return.tether.{push}"
     base = arms.squares(push, "none", "nudge/0", 0, facet="all")
-    by_dose = [
-        {k: v - base[k] for k, v in arms.squares(push, "none", f"nudge/{d}", 0, facet="all").items() if k in base}
-        for d in range(NUDGES + 1)
-    ]
+    doses = arms.doses(push)
+    by_dose = {
+        d: {k: v - base[k] for k, v in arms.squares(push, "none", f"nudge/{d}", 0, facet="all").items() if k in base}
+        for d in doses
+    }
     if len(base) < LEAST_SCRIPTS:
         return not_measurable(name, f"{len(base)} scripts were nudged, and {LEAST_SCRIPTS} are needed")
-    curve = {f"dose_{d}": distance_of(v) for d, v in enumerate(by_dose) if d}
+    curve = {f"dose_{d}": distance_of(v) for d, v in by_dose.items() if d}
     estimates = {k: v for k, v in curve.items() if v is not None}
-    table = np.array([[v.get(k, math.nan) for k in sorted(base)] for v in by_dose])
-    top = estimates.get(f"dose_{NUDGES}")
+    table = np.array([[v.get(k, math.nan) for k in sorted(base)] for v in by_dose.values()])
+    top = estimates.get(f"dose_{doses[-1]}")
     if top is None or top.low <= 0:
-        return Finding(name, estimates, verdict="All four sentences together do not move it clear of none.")
+        return Finding(name, estimates, verdict=f"{doses[-1]} sentences together do not move it clear of none.")
     rng = np.random.default_rng(stable_seed("tether", push))
-    draws = np.array(
-        [_halfway(table[:, rng.integers(0, table.shape[1], table.shape[1])].mean(axis=1)) for _ in range(2000)]
-    )
+    picks = rng.integers(0, table.shape[1], (2000, table.shape[1]))
+    draws = np.array([_halfway(doses, table[:, pick].mean(axis=1)) for pick in picks])
     low, high = (float(x) for x in np.nanpercentile(draws, [2.5, 97.5]))
-    value = _halfway(table.mean(axis=1))
+    value = _halfway(doses, table.mean(axis=1))
     dose = Estimate(
         value, min(low, value), max(high, value), 0.95, table.shape[1], "sentences", "bootstrap over scripts"
     )
     return Finding(
         name, {**estimates, "half_way": dose},
-        verdict=f"{dose.value:.1f} of {NUDGES} nudging sentences move it half as far as all of them.",
+        verdict=f"{dose.value:.1f} of {doses[-1]} nudging sentences move it half as far as all of them.",
     )  # fmt: skip
 
 
-def _halfway(squares: F64) -> float:
+def _halfway(doses: Sequence[int], squares: F64) -> float:
     """Dose at which the distance reaches half of that of the last dose, linear in between."""
     d = np.array([root(float(x)) for x in squares])
     goal = d[-1] / 2
@@ -274,7 +278,8 @@ def _halfway(squares: F64) -> float:
         return math.nan
     for k in range(1, len(d)):
         if d[k] >= goal:
-            return k - 1 + float((goal - d[k - 1]) / (d[k] - d[k - 1])) if d[k] > d[k - 1] else float(k)
+            part = (goal - d[k - 1]) / (d[k] - d[k - 1]) if d[k] > d[k - 1] else 1.0
+            return float(doses[k - 1] + part * (doses[k] - doses[k - 1]))
     return math.nan
 
 

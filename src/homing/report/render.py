@@ -15,6 +15,7 @@ import tempfile
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from jinja2 import BaseLoader, Environment, StrictUndefined
 from markupsafe import Markup
@@ -24,7 +25,7 @@ from homing.report import figures
 from homing.report.model import Absent, ReportData, Row
 from homing.report.svg import interval_text, number
 
-__all__ = ["render", "write"]
+__all__ = ["page", "render", "write", "write_page"]
 
 VERDICTS = {
     "measured": "measured",
@@ -95,37 +96,48 @@ def render(data: ReportData) -> str:
     Args:
         data: everything it shows. The same data gives the same page.
     """
+    talks = () if isinstance(data.conversations, Absent) else data.conversations
+    return page("page.html.j2", d=data, fig=figures, glossary=GLOSSARY, talks=talks, heat_top=figures.heat_top(talks))
+
+
+def page(template: str, **shown: Any) -> str:
+    """A template of the assets, filled, with the style sheet, the script, and the policy that allows these two alone."""
     style, script = _asset("page.css"), _asset("page.js")
     policy = (
         f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; img-src data:; "
         "base-uri 'none'; form-action 'none'"
     )
-    template = _environment().from_string(_asset("page.html.j2"))
-    talks = () if isinstance(data.conversations, Absent) else data.conversations
-    return template.render(
-        d=data,
-        fig=figures,
-        policy=policy,
-        style=Markup(style),  # noqa: S704  our own file, no data in it
-        script=Markup(script),  # noqa: S704  our own file, no data in it
-        glossary=GLOSSARY,
-        talks=talks,
-        heat_top=figures.heat_top(talks),
+    return (
+        _environment()
+        .from_string(_asset(template))
+        .render(
+            policy=policy,
+            style=Markup(style),  # noqa: S704  our own file, no data in it
+            script=Markup(script),  # noqa: S704  our own file, no data in it
+            **shown,
+        )
     )
 
 
 def write(data: ReportData, path: str | os.PathLike[str]) -> Path:
-    """Write the page, whole or not at all: a reader never sees half of it.
+    """Write the page of an identity; see :func:`write_page`.
 
     Args:
-        data: everything it shows.
-        path: of the HTML file; its folder must exist.
+        data: everything it shows. ``path``: of the HTML file; its folder must exist.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    return write_page(render(data), path)
+
+
+def write_page(page: str, path: str | os.PathLike[str]) -> Path:
+    """Write a page, whole or not at all: a reader never sees half of it.
 
     Raises:
         InputError: the file cannot be written.
     """
     target = Path(path)
-    page = render(data)
     try:
         handle, part = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
     except OSError as e:

@@ -28,7 +28,7 @@ from homing.verbs.plan import shipped_digest
 from homing.verbs.progress import Progress, Silent
 from homing.verbs.watch import Home, cap_of
 
-__all__ = ["HOLDS", "ReturnPlan", "return_model", "run_return"]
+__all__ = ["HOLDS", "ReturnPlan", "return_model", "run_return", "write_return"]
 
 SCHEMA = "homing.return/1"
 SLOTS = 32
@@ -104,6 +104,18 @@ def run_return(
         return asyncio.run(run())
     except KeyboardInterrupt:
         raise Interrupted(f"stopped; what is finished is kept in {plan.out}: run the same command to go on") from None
+
+
+def write_return(found: dict[str, Any], path: Path) -> Path:
+    """Write one HTML page about what was found.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    from homing.report.render import write_page
+    from homing.report.returning import render_return
+
+    return write_page(render_return(found), path)
 
 
 async def return_model(model: ChatModel, plan: ReturnPlan, *, progress: Progress | None = None) -> dict[str, Any]:
