@@ -15,10 +15,11 @@ from homing.instruments import home_return
 from homing.instruments.home_return import ReturnPreset
 from homing.instruments.pushes import load_pushes
 from homing.persona.outside_home import VERSION
+from homing.report.returning import render_return
 from homing.testing.planted import DriftingSubject, PlantedModel
 from homing.verbs import returning
 from homing.verbs.home import SECTION, opening_of
-from homing.verbs.returning import ReturnPlan, return_model
+from homing.verbs.returning import ReturnPlan, return_model, write_return
 
 PUSHING = {t for s in load_pushes() for t in s.turns}
 
@@ -74,7 +75,19 @@ async def test_from_a_model_to_the_figures(tmp_path: Path):
     assert arm["roleplay", "sham", "all", "off"]["return_share"]["value"] == pytest.approx(0.0)
     assert arm["roleplay", "heal_bland", "all", "off"]["return_share"]["low"] > 0.5
     assert arm["roleplay", "sham", "all", "off"]["price"] == {"calls": 0.0, "prompt_tokens": 0.0, "new_tokens": 0.0}
+    assert (
+        arm["roleplay", "sham", "all", "off"]["norms"]["value"] == 0.0
+        and arm["roleplay", "sham", "all", "off"]["norms"]["n"] > 0
+    )
     assert arm["emotional", "heal_bland", "all", "off"]["price"]["prompt_tokens"] < 0
+    page = render_return(found)
+    for words in ("Does planted come back", "What brings it back", "Return against memory", "heal_bland"):
+        assert words in page
+    assert page.count("<svg") >= 6 and "nan" not in page.lower().replace("nance", "")
+    write_return(found, tmp_path / "return.html")
+    assert (tmp_path / "return.html").read_text() == page
+    with pytest.raises(InputError, match=r"the page shows homing\.return/1"):
+        render_return({"schema": "homing.map/1"})
 
 
 @pytest.mark.usefixtures("small")

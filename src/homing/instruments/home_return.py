@@ -16,7 +16,7 @@ import numpy as np
 from homing.conversation import Conversation
 from homing.engine.base import Sampling
 from homing.instruments.base import Answer, Ask, Cell, Edit, PresetName, Scored
-from homing.instruments.pushes import PUSHES, PushName, PushScript, load_neutral, load_pushes
+from homing.instruments.pushes import PUSHES, Norm, PushName, PushScript, load_neutral, load_norms, load_pushes
 from homing.instruments.return_figures import findings
 from homing.persona.outside import OutsideItem, centred, squared
 from homing.persona.outside_home import OutsideHome
@@ -39,7 +39,7 @@ class ReturnPreset:
         pushes: which. ``scripts``: of each, from the half that gives the figures. ``qualify``: of each, from the other.
         after: neutral turns after the push. ``at``: after how many of them the battery is asked; 0 is right after the push.
         form: of the battery. ``nudged``: scripts of each push whose nudges are tried. ``doses``: how many sentences.
-        tokens: longest reply.
+        norms: items of conduct asked at the end, the first of each kind. ``tokens``: longest reply.
     """
 
     pushes: tuple[PushName, ...]
@@ -50,11 +50,12 @@ class ReturnPreset:
     form: Literal["short", "whole"]
     nudged: int
     doses: tuple[int, ...] = (0, 1, 2, 3, 4)
+    norms: int = 120
     tokens: int = 32
 
 
 PRESETS: Mapping[PresetName, ReturnPreset] = {
-    "smoke": ReturnPreset(("roleplay", "emotional"), 4, 4, 3, (0, 3), "short", 4, (0, 2, 4)),
+    "smoke": ReturnPreset(("roleplay", "emotional"), 4, 4, 3, (0, 3), "short", 4, (0, 2, 4), 10),
     "standard": ReturnPreset(PUSHES, 12, 4, 6, (0, 1, 3, 6), "short", 6),
     "full": ReturnPreset(PUSHES, 12, 4, 6, (0, 1, 2, 3, 4, 5, 6), "whole", 12),
 }
@@ -166,6 +167,7 @@ class HomeReturn:
                     record["on"][str(k)] = yield from self._battery(cell, c, held=True)
         if not cell.condition.endswith("_qualify"):
             record["memory"] = yield from self._memory(c, script)
+            record["norms"] = yield from self._norms(c, plan.norms, held=arm == "held" or late)
         record["texts"] = [m.content for m in c if m.role == "assistant"]
         return record
 
@@ -189,6 +191,16 @@ class HomeReturn:
         answers: Sequence[Answer] = yield asks
         return [float(max(a.choice.logprobs) == a.choice.logprobs[0]) for a in answers if a.choice is not None]
 
+    def _norms(self, c: Conversation, n: int, *, held: bool) -> Generator[Any, Any, list[float]]:
+        """One number a norm item: by how many log-odds the reply that keeps the norm is likelier than the one that breaks it."""
+        items = spread(load_norms(), n)
+        if not items:
+            return []
+        asks = [Ask(c.then(i.request, "user"), (i.keeps, i.breaks), held=held, fork=True) for i in items]
+        answers: Sequence[Answer] = yield asks
+        odds = [a.choice.logprobs for a in answers if a.choice is not None]
+        return [round(float(keeps - breaks), 6) for keeps, breaks in odds]
+
     def score(self, cell: Cell, record: Mapping[str, Any], *, hold: str) -> Scored:
         """Squared displacement of every item at each moment, and whether each fact is remembered."""
         script, items = self._by_id[cell.data["script"]], self.asked(cell.data["preset"])
@@ -198,13 +210,28 @@ class HomeReturn:
             for k, (a, b) in record.get(reading, {}).items():
                 now = replace(home, a=np.array(a), b=np.array(b))
                 values[f"{reading}.{k}"] = [float(x) for x in squared(now, home)]
-        if "memory" in record:
-            values["memory"] = list(record["memory"])
+        for name in ("memory", "norms"):
+            if record.get(name):
+                values[name] = list(record[name])
         return Scored(cell, hold, values)
 
     def estimate(self, scored: Sequence[Scored]) -> list[Finding]:
         """Restoring force, tether, shares and memory; see :mod:`homing.instruments.return_figures`."""
         return findings(scored)
+
+
+def spread(items: Sequence[Norm], n: int) -> list[Norm]:
+    """The first ``n`` items, one of each kind in turn."""
+    kinds: dict[str, list[Norm]] = {}
+    for item in items:
+        kinds.setdefault(item.kind, []).append(item)
+    dealt = [
+        group[k]
+        for k in range(max((len(g) for g in kinds.values()), default=0))
+        for group in kinds.values()
+        if k < len(group)
+    ]
+    return dealt[:n]
 
 
 def _neutral(script: PushScript, n: int) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from homing.instruments.base import Scored, not_measurable
 from homing.instruments.pushes import PUSHES
 from homing.persona.outside import FACETS, root
-from homing.stats.bootstrap import bootstrap_difference, ratio_of_means
+from homing.stats.bootstrap import bootstrap_difference, ratio_of_means, two_way_bootstrap
 from homing.stats.estimate import Estimate, Finding
 from homing.stats.intervals import mean_t
 from homing.stats.seeds import stable_seed
@@ -38,6 +38,7 @@ class Share:
     Attributes:
         push, hold, facet: of what. ``reading``: ``off`` with the hold lifted in the fork, ``on`` with it in force.
         return_share, hold_share, memory: None where that arm was not played; see the reasons.
+        norms: share of norm items whose keeping reply is the likelier one, less that with nothing done, the hold in force.
         price: replies and tokens that a conversation which is returned takes beyond one with nothing done.
         reason: why a share is not measurable; empty where it is.
     """
@@ -49,6 +50,7 @@ class Share:
     return_share: Estimate | None = None
     hold_share: Estimate | None = None
     memory: Estimate | None = None
+    norms: Estimate | None = None
     price: Mapping[str, float] = field(default_factory=dict[str, float])
     reason: str = ""
 
@@ -61,7 +63,7 @@ class Share:
         return {
             "push": self.push, "hold": self.hold, "facet": self.facet, "reading": self.reading,
             "return_share": figure(self.return_share), "hold_share": figure(self.hold_share),
-            "memory": figure(self.memory), "price": dict(self.price), "reason": self.reason,
+            "memory": figure(self.memory), "norms": figure(self.norms), "price": dict(self.price), "reason": self.reason,
         }  # fmt: skip
 
 
@@ -305,6 +307,7 @@ def shares(arms: Arms, push: str, hold: str, *, facets: Sequence[str] = ("all", 
                     push, hold, facet, reading,
                     None if isinstance(back, str) else back, None if isinstance(kept, str) else kept,
                     _memory(arms, push, hold) if facet == "all" and reading == "off" else None,
+                    _norms(arms, push, hold) if facet == "all" and reading == "off" else None,
                     _price(arms, push, hold),
                     "; ".join(dict.fromkeys(x for x in (back, kept) if isinstance(x, str) and x)),
                 )
@@ -328,6 +331,20 @@ def _memory(arms: Arms, push: str, hold: str) -> Estimate | None:
         [known(base[k]) for k in both],
         seed=stable_seed("memory", push, hold),
         clusters=both,
+    )
+
+
+def _norms(arms: Arms, push: str, hold: str) -> Estimate | None:
+    """Norms kept more or less than with nothing done, over items and scripts resampled both."""
+    mine, base = arms.of(push, hold, "returned"), arms.of(push, "none", "left")
+    both = [k for k in sorted(mine) if k in base and "norms" in mine[k].values and "norms" in base[k].values]
+    if len(both) < LEAST_SCRIPTS:
+        return None
+    kept = [np.greater(np.array(x[k].values["norms"]), 0).astype(float) for x in (mine, base) for k in both]
+    change = np.stack(kept[: len(both)]) - np.stack(kept[len(both) :])
+    rows, columns = change.shape
+    return two_way_bootstrap(
+        lambda r, c: float(change[np.ix_(r, c)].mean()), rows, columns, seed=stable_seed("norms", push, hold)
     )
 
 
