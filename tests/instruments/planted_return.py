@@ -56,5 +56,5 @@ def _nothing():
 def experiment(home: OutsideHome, *, scripts: int = 12, after: int = 3, **more: object) -> HomeReturn:
     """The experiment on planted scripts."""
     own = [script(n) for n in range(scripts)] + [script(n, "qualify") for n in range(4)]
-    preset = ReturnPreset(("roleplay",), scripts, 4, after, (0, after), "short", 4)
+    preset = ReturnPreset(("roleplay",), scripts, 4, after, (0, after), "short", 4, norms=0)
     return HomeReturn(home, ITEMS, scripts=own, preset=preset, **more)

@@ -67,7 +67,9 @@ async def test_holds_bring_back_what_they_must_and_a_sham_brings_nothing():
     assert healed.low < 1.0 < healed.high + 0.2 and healed.low > 0.6
     assert off["fresh", "all"].return_share.low > 0.6
     assert off["fresh", "all"].hold_share is None
-    assert not any(s.reading == "on" for h in arms.holds for s in shares(arms, "roleplay", h)), "what lasts is asked once"
+    assert not any(s.reading == "on" for h in arms.holds for s in shares(arms, "roleplay", h)), (
+        "what lasts is asked once"
+    )
     assert {f for h, f in off if h == "sham"} == {"all", *FACETS}
 
 

@@ -34,7 +34,7 @@ def subject(**planted: float) -> DriftingSubject:
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    preset = ReturnPreset(("roleplay", "emotional"), 4, 4, 2, (0, 2), "short", 0, tokens=12)
+    preset = ReturnPreset(("roleplay", "emotional"), 4, 4, 2, (0, 2), "short", 0, norms=10, tokens=12)
     monkeypatch.setitem(home_return.PRESETS, "smoke", preset)
     monkeypatch.setattr(returning, "load_outside", lambda: ITEMS)
 
