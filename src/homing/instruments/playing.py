@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -56,13 +57,24 @@ class _Talk:
         self, asks: Sequence[Ask], group: Sequence[tuple[int, Turn]], acts: tuple[Act, ...]
     ) -> list[Answer]:
         options = [list(asks[i].options) for i, _ in group]
+        if "score" not in self.model.capabilities:
+            async with asyncio.TaskGroup() as together:
+                chosen = [
+                    together.create_task(self.model.choose(t.conversation, texts, acts=acts))
+                    for (_, t), texts in zip(group, options, strict=True)
+                ]
+            choices = [c.result() for c in chosen]
+            return [self._chosen(asks[i], c) for (i, _), c in zip(group, choices, strict=True)]
         scored = await self.model.score_replies([t.conversation for _, t in group], options, acts=acts)
-        made: list[Answer] = []
-        for (i, _), texts, logprobs in zip(group, options, scored, strict=True):
-            choice = Choice.of(texts, [float(x.astype("float64").sum()) for x in logprobs])
-            best = max(range(len(texts)), key=choice.logprobs.__getitem__)
-            made.append(Answer(texts[best], asks[i].conversation.then(texts[best], "assistant"), choice))
-        return made
+        return [
+            self._chosen(asks[i], Choice.of(texts, [float(x.astype("float64").sum()) for x in logprobs]))
+            for (i, _), texts, logprobs in zip(group, options, scored, strict=True)
+        ]
+
+    def _chosen(self, ask: Ask, choice: Choice) -> Answer:
+        best = max(range(len(choice.options)), key=choice.logprobs.__getitem__)
+        said = choice.options[best]
+        return Answer(said, ask.conversation.then(said, "assistant"), choice)
 
     async def _seen(self, turn: Turn, holds: Sequence[Stabiliser], model: ChatModel) -> Turn:
         """The turn as the model would be given it under the holds; nothing is said."""

@@ -204,6 +204,8 @@ class Lockstep:
 
     async def choose(self, conversation: Conversation, options: Sequence[str], *, acts: Sequence[Act] = ()) -> Choice:
         """Probabilities of each option as the whole next reply."""
+        if "score" not in self.model.capabilities:
+            return await self.model.choose(conversation, options, acts=acts)
         scored = await self.score_replies([conversation], [list(options)], acts=acts)
         return Choice.of(options, [float(s.astype(np.float64).sum()) for s in scored[0]])
 

@@ -1,0 +1,118 @@
+"""Every instrument as a task of Inspect: a cell is a sample, the solver plays it, the scorer scores it, the metric estimates.
+
+This file alone, of this room, imports Inspect, and it does so when a task is made. Inspect looks at the annotations of what it is
+given, which names that are imported in a function have only where they are evaluated at once: so no postponed ones here.
+"""
+
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownParameterType=false, reportMissingTypeArgument=false
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, cast
+
+from homing.hold.chain import build
+from homing.instruments.base import Cell, Instrument, PresetName, Scored
+from homing.instruments.playing import play
+from homing.models.base import ChatModel
+from homing.models.inspected import InspectModel
+from homing.stats.estimate import Cost
+
+if TYPE_CHECKING:
+    from inspect_ai import Task
+    from inspect_ai.log import EvalLog
+
+__all__ = ["instrument_task", "scored_of"]
+
+
+def instrument_task(
+    instrument: Instrument, *, preset: PresetName = "smoke", seed: int = 0, hold: str = "none"
+) -> "Task":
+    """One instrument under one hold as an Inspect task.
+
+    Args:
+        hold: a chain by name, such as ``heal``; of holds that work on text alone, since a provider has no weights.
+    """
+    from inspect_ai import Task
+    from inspect_ai.dataset import MemoryDataset, Sample
+
+    cells = instrument.cells(preset=preset, seed=seed, hold=hold)
+    chain = build(hold)
+    samples = [Sample(input=c.id, id=c.id, metadata={"cell": _plain(c), "hold": hold}) for c in cells]
+    return Task(
+        dataset=MemoryDataset(samples, name=instrument.name),
+        solver=_player(instrument, chain),
+        scorer=_scorer(instrument),
+        name=f"{instrument.name}" if hold == "none" else f"{instrument.name}_{hold.replace('+', '_')}",
+        metadata={"instrument": instrument.name, "hold": hold, "preset": preset, "seed": seed},
+    )
+
+
+def _plain(cell: Cell) -> dict[str, Any]:
+    return {**asdict(cell), "data": dict(cell.data)}
+
+
+def _cell(raw: dict[str, Any]) -> Cell:
+    return Cell(raw["id"], raw["item"], raw["condition"], raw["data"], raw["seed"])
+
+
+def _player(instrument: Instrument, chain: Sequence[Any]) -> Any:
+    from inspect_ai.model import ChatMessageAssistant, get_model
+    from inspect_ai.solver import Generate, TaskState, solver
+
+    @solver(name=f"homing/{instrument.name}")
+    def player() -> Any:
+        async def solve(state: TaskState, generate: Generate) -> TaskState:
+            model = cast("ChatModel", InspectModel(get_model()))
+            record = await play(instrument, _cell(state.metadata["cell"]), model, chain)
+            state.metadata["record"] = record
+            state.messages.append(ChatMessageAssistant(content=str(record)[:2000]))
+            return state
+
+        return solve
+
+    return player()
+
+
+def _scorer(instrument: Instrument) -> Any:
+    from inspect_ai.scorer import SampleScore, Score, Target, metric, scorer
+    from inspect_ai.solver import TaskState
+
+    @metric(name="estimates")
+    def estimates() -> Any:
+        def compute(scores: list[SampleScore]) -> dict[str, float]:
+            scored = [_scored(s.score.metadata) for s in scores if s.score.metadata]
+            return {f"{f.name}.{k}": e.value for f in instrument.estimate(scored) for k, e in f.estimates.items()}
+
+        return compute
+
+    @scorer(metrics=[estimates()], name=f"homing/{instrument.name}")
+    def score_cell() -> Any:
+        async def score(state: TaskState, target: Target) -> Score:
+            got = instrument.score(_cell(state.metadata["cell"]), state.metadata["record"], hold=state.metadata["hold"])
+            usage = Cost()
+            kept = {
+                "cell": _plain(got.cell), "hold": got.hold, "values": dict(got.values), "unparsable": got.unparsable,
+                "replies": got.replies, "cost": asdict(usage),
+            }  # fmt: skip
+            numbers = {k: v for k, v in got.values.items() if isinstance(v, int | float)}
+            return Score(value=numbers or {"played": 1.0}, metadata=kept)
+
+        return score
+
+    return score_cell()
+
+
+def _scored(kept: dict[str, Any]) -> Scored:
+    return Scored(
+        _cell(kept["cell"]), kept["hold"], kept["values"], kept["unparsable"], kept["replies"], Cost(**kept["cost"])
+    )
+
+
+def scored_of(log: "EvalLog") -> list[Scored]:
+    """The scores of a log, to estimate from several logs together (one a hold)."""
+    found: list[Scored] = []
+    for sample in log.samples or []:
+        for score in (sample.scores or {}).values():
+            if score.metadata and "cell" in score.metadata:
+                found.append(_scored(score.metadata))
+    return found
