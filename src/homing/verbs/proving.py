@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -25,6 +25,7 @@ from homing.verbs.home import opening_of
 from homing.verbs.map import facts
 from homing.verbs.plan import shipped_digest
 from homing.verbs.progress import Progress, Silent
+from homing.verbs.providers import is_provider, through_inspect
 from homing.verbs.watch import cap_of
 
 __all__ = ["TestPlan", "run_test", "test_model"]
@@ -109,6 +110,13 @@ def run_test(
     Raises:
         Interrupted: Ctrl-C; everything finished is kept. HomingError: whatever the stages refuse.
     """
+    if is_provider(plan.model):
+        told = progress or Silent()
+        told.stage(f"asking {plan.model} through Inspect; its log is in {plan.out / 'logs'}")
+        scored = through_inspect(
+            plan.model, plan.instruments, holds=plan.holds, preset=plan.preset, seed=plan.seed, logs=plan.out / "logs"
+        )
+        return _result(plan, scored)
 
     async def run() -> dict[str, Any]:
         model = open_model(plan.model, engine=engine, threads=threads, slots=slots or SLOTS)
@@ -147,6 +155,10 @@ async def test_model(model: ChatModel, plan: TestPlan, *, progress: Progress | N
                 scored[instrument.name].append(
                     Scored(cell, hold, got.values, got.unparsable, got.replies, Cost(**cost))
                 )
+    return _result(plan, scored)
+
+
+def _result(plan: TestPlan, scored: Mapping[str, Sequence[Scored]]) -> dict[str, Any]:
     findings = {n: i.estimate(scored[n]) for n, i in plan.instruments.items()}
     return {
         "schema": SCHEMA,

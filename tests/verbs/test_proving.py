@@ -1,0 +1,116 @@
+"""test: from a model to the findings, directly and through Inspect; what is broken off goes on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tests.cli.schemas import validate
+from tests.instruments.tiny_instrument import Tiny
+
+from homing.errors import InputError, MissingExtra, ModelError
+from homing.instruments import registry
+from homing.models.scripted import ScriptedModel
+from homing.verbs import providers
+from homing.verbs.providers import is_provider
+from homing.verbs.proving import TestPlan, run_test, test_model
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_registry", lambda: {"tiny": Tiny})
+
+
+class Counted(ScriptedModel):
+    """Says yes three times in four."""
+
+    def __init__(self, *, breaks_after: int | None = None) -> None:
+        super().__init__(lambda c: "No." if int(c[-1].content.split()[1][:-1]) % 4 == 0 else "Yes.", name="scripted")
+        self.asked, self.breaks_after = 0, breaks_after
+
+    async def replies(self, requests):
+        self.asked += len(requests)
+        if self.breaks_after is not None and self.asked > self.breaks_after:
+            raise RuntimeError("broken off")
+        return await super().replies(requests)
+
+
+async def test_findings_of_every_hold_from_the_same_cells(tmp_path: Path):
+    plan = TestPlan("scripted", out=tmp_path, holds=["remind"])
+    assert plan.holds == ("none", "sham", "remind")
+    assert "60 conversations" in plan.describe()[0]
+    found = await test_model(Counted(), plan)
+    validate("test", found)
+    row = found["findings"][0]
+    assert (row["instrument"], row["measure"], row["hold"], row["regime"]) == ("tiny", "rate.rate", "none", "measured")
+    assert row["figure"]["value"] == pytest.approx(0.75) and row["cost"]["calls"] == 20
+
+
+async def test_broken_off_it_asks_nothing_twice(tmp_path: Path):
+    with pytest.raises(RuntimeError, match="broken off"):
+        await test_model(Counted(breaks_after=20), TestPlan("scripted", out=tmp_path, holds=["remind"]))
+    again = Counted()
+    found = await test_model(again, TestPlan("scripted", out=tmp_path, holds=["remind"]))
+    assert again.asked == 40
+    whole = await test_model(Counted(), TestPlan("scripted", out=tmp_path / "other", holds=["remind"]))
+    assert json.dumps(found) == json.dumps(whole)
+
+
+async def test_replies_out_of_form_are_a_state_with_a_reason(tmp_path: Path):
+    found = await test_model(ScriptedModel(lambda c: "I could not say."), TestPlan("m", out=tmp_path))
+    validate("test", found)
+    (row,) = found["findings"]
+    assert row["figure"] is None and row["regime"] == "not_measurable" and "0 of 20 replies" in row["reason"]
+
+
+def test_bad_plans_are_one_sentence(tmp_path: Path):
+    with pytest.raises(InputError, match="unknown instrument 'x'; use one of tiny"):
+        TestPlan("m", out=tmp_path, only=["x"])
+    with pytest.raises(InputError, match="unknown hold 'x'"):
+        TestPlan("m", out=tmp_path, holds=["x"])
+    with pytest.raises(InputError, match="preset 'x'"):
+        TestPlan("m", out=tmp_path, preset="x")
+
+
+def test_names_of_providers():
+    assert is_provider("openai/gpt-4o") and is_provider("openai-api/mine/model") and is_provider("vllm/meta/llama")
+    assert not is_provider("smollm2") and not is_provider("owner/name") and not is_provider("openai")
+
+
+def test_without_inspect_the_line_that_installs_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(providers.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(MissingExtra, match=r"pip install 'homing\[inspect\]'"):
+        run_test(TestPlan("openai/gpt-4o", out=tmp_path))
+
+
+@pytest.mark.filterwarnings("ignore:The 'initial' parameter is deprecated:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_through_inspect_what_is_answered_is_not_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    pytest.importorskip("inspect_ai")
+    from inspect_ai.model import ModelOutput, ModelUsage
+    from inspect_ai.model._providers.mockllm import MockLLM
+
+    asked: list[str] = []
+
+    async def generate(self, input, tools, tool_choice, config):
+        asked.append(input[-1].text)
+        output = ModelOutput.from_content("mock", "yes" if len(asked) % 4 else "no")
+        output.usage = ModelUsage(input_tokens=1, output_tokens=1, total_tokens=2)
+        return output
+
+    monkeypatch.setattr(MockLLM, "generate", generate)
+    plan = TestPlan("mockllm/model", out=tmp_path, holds=["remind"])
+    found = run_test(plan)
+    validate("test", found)
+    assert found["findings"][0]["figure"]["n"] == 60 and len(asked) == 60
+    assert run_test(TestPlan("mockllm/model", out=tmp_path, holds=["remind"])) == found
+    assert len(asked) == 60
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_model_that_inspect_cannot_open_is_one_sentence(tmp_path: Path):
+    pytest.importorskip("inspect_ai")
+    with pytest.raises(ModelError, match="cannot be opened by Inspect") as e:
+        run_test(TestPlan("openai-api/nowhere/model", out=tmp_path))
+    assert "\n" not in str(e.value)
