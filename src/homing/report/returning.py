@@ -149,6 +149,6 @@ def render_return(found: Mapping[str, Any]) -> str:
     pushes = [_Push(name, found) for name in found["restoring"]]
     none = next((f for f in found["findings"] if f["regime"] == "not_measurable" and f["name"] == "return"), None)
     return page(
-        "return.html.j2", found=found, pushes=pushes, none=none, restoring=_restoring, tether=_tether, shares=_shares,
+        "return.html.j2", found=found, pushes=pushes, refused=none, restoring=_restoring, tether=_tether, shares=_shares,
         memory=_memory, figure=_figure, interval_text=interval_text, number_text=number,
     )  # fmt: skip
