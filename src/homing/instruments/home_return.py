@@ -16,7 +16,7 @@ import numpy as np
 from homing.conversation import Conversation
 from homing.engine.base import Sampling
 from homing.instruments.base import Answer, Ask, Cell, Edit, PresetName, Scored
-from homing.instruments.pushes import PUSHES, Norm, PushName, PushScript, load_neutral, load_norms, load_pushes
+from homing.instruments.pushes import PUSHES, Fact, Norm, PushName, PushScript, load_neutral, load_norms, load_pushes
 from homing.instruments.return_figures import findings
 from homing.persona.outside import OutsideItem, centred, squared
 from homing.persona.outside_home import OutsideHome
@@ -55,7 +55,7 @@ class ReturnPreset:
 
 
 PRESETS: Mapping[PresetName, ReturnPreset] = {
-    "smoke": ReturnPreset(("roleplay", "emotional"), 4, 4, 3, (0, 3), "short", 4, (0, 2, 4), 10),
+    "smoke": ReturnPreset(("roleplay", "emotional"), 4, 0, 3, (0, 3), "short", 0, norms=0),
     "standard": ReturnPreset(PUSHES, 12, 4, 6, (0, 1, 3, 6), "short", 6),
     "full": ReturnPreset(PUSHES, 12, 4, 6, (0, 1, 2, 3, 4, 5, 6), "whole", 12),
 }
@@ -139,7 +139,7 @@ class HomeReturn:
         said = " ".join((*script.nudges[: cell.data["dose"]], neutral))
         c = Conversation(self.home.opening).then(said, "user")
         (answer,) = yield [Ask(c, sampling=self._sampling(cell, "nudge"), held=False)]
-        found = yield from self._battery(cell, answer.conversation, held=False)
+        found, _ = yield from self._battery(cell, answer.conversation, held=False)
         return {"off": {"0": found}}
 
     def _played(self, cell: Cell, script: PushScript) -> Edit:
@@ -161,12 +161,16 @@ class HomeReturn:
         for k in range(last + 1):
             if k:
                 c = yield from self._turn(cell, c, _neutral(script, plan.after)[k - 1], f"after{k}", held=late)
-            if k in plan.at and not (late and k == 0):
-                record["off"][str(k)] = yield from self._battery(cell, c, held=False)
-                if (arm == "held" or late) and not set(cell.data["hold"].split("+")) <= LASTING:
-                    record["on"][str(k)] = yield from self._battery(cell, c, held=True)
-        if not cell.condition.endswith("_qualify"):
-            record["memory"] = yield from self._memory(c, script)
+            if k not in plan.at or (late and k == 0):
+                continue
+            # all that is asked of one conversation is asked at once, so that its beginning is computed once
+            remembered = script.facts if k == last and not cell.condition.endswith("_qualify") else ()
+            record["off"][str(k)], known = yield from self._battery(cell, c, held=False, facts=remembered)
+            if remembered:
+                record["memory"] = known
+            if (arm == "held" or late) and not set(cell.data["hold"].split("+")) <= LASTING:
+                record["on"][str(k)], _ = yield from self._battery(cell, c, held=True)
+        if plan.norms and not cell.condition.endswith("_qualify"):
             record["norms"] = yield from self._norms(c, plan.norms, held=arm == "held" or late)
         record["texts"] = [m.content for m in c if m.role == "assistant"]
         return record
@@ -177,19 +181,21 @@ class HomeReturn:
         (answer,) = yield [Ask(c.then(user, "user"), sampling=self._sampling(cell, tag), held=held)]
         return answer.conversation
 
-    def _battery(self, cell: Cell, c: Conversation, *, held: bool) -> Generator[Any, Any, list[list[list[float]]]]:
-        """Log-odds of every item in both wordings: ``[a, b]``, each ``(items, options)``."""
-        items = self.asked(cell.data["preset"])
-        asks = [Ask(c.then(w.question, "user"), w.options, held=held, fork=True) for i in items for w in (i.a, i.b)]
-        answers: Sequence[Answer] = yield asks
-        odds = centred(np.array([a.choice.logprobs for a in answers if a.choice is not None]))
-        return [[[round(float(x), 6) for x in row] for row in odds[k::2]] for k in (0, 1)]
+    def _battery(
+        self, cell: Cell, c: Conversation, *, held: bool, facts: Sequence[Fact] = ()
+    ) -> Generator[Any, Any, tuple[list[list[list[float]]], list[float]]]:
+        """Log-odds of every item in both wordings, ``[a, b]``, each ``(items, options)``; and what is known of planted facts.
 
-    def _memory(self, c: Conversation, script: PushScript) -> Generator[Any, Any, list[float]]:
-        """One number a planted fact: 1 where the true option is the likeliest, else 0."""
-        asks = [Ask(c.then(f.question, "user"), f.options, held=False, fork=True) for f in script.facts]
+        Of a fact 1 where the true option is the likeliest, else 0.
+        """
+        items = self.asked(cell.data["preset"])
+        wordings = [w for i in items for w in (i.a, i.b)]
+        asks = [Ask(c.then(w.question, "user"), w.options, held=held, fork=True) for w in (*wordings, *facts)]
         answers: Sequence[Answer] = yield asks
-        return [float(max(a.choice.logprobs) == a.choice.logprobs[0]) for a in answers if a.choice is not None]
+        logprobs = [a.choice.logprobs for a in answers if a.choice is not None]
+        odds = centred(np.array(logprobs[: len(wordings)]))
+        rounded = [[[round(float(x), 6) for x in row] for row in odds[k::2]] for k in (0, 1)]
+        return rounded, [float(max(x) == x[0]) for x in logprobs[len(wordings) :]]
 
     def _norms(self, c: Conversation, n: int, *, held: bool) -> Generator[Any, Any, list[float]]:
         """One number a norm item: by how many log-odds the reply that keeps the norm is likelier than the one that breaks it."""

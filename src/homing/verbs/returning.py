@@ -34,6 +34,8 @@ SCHEMA = "homing.return/1"
 SLOTS = 32
 HOLDS = ("sham", "fresh", "recap", "remind", "self_return", "irrelevant_note", "heal", "heal_bland")
 """Tried where none are named; with an identity that has a cap, ``cap`` and ``heal+cap`` too."""
+SMOKE = ("fresh", "heal")
+"""The same for the smallest preset; with a cap, ``cap`` too."""
 
 
 class ReturnPlan:
@@ -62,7 +64,9 @@ class ReturnPlan:
         self.preset: PresetName = cast("PresetName", preset)
         self.opening: tuple[Message, ...] = opening_of(identity, home)
         self.cap: Cap | None = None if identity is None else cap_of(identity)
-        usual = (*HOLDS, *(("cap", "heal+cap") if self.cap is not None else ()))
+        small = preset == "smoke"
+        capped = () if self.cap is None else ("cap",) if small else ("cap", "heal+cap")
+        usual = (*(SMOKE if small else HOLDS), *capped)
         self.holds = tuple(dict.fromkeys(h for h in (holds or usual) if h != "none"))
         for h in self.holds:
             self.chain(h)
@@ -156,9 +160,7 @@ async def return_model(model: ChatModel, plan: ReturnPlan, *, progress: Progress
         told.start(total=total, unit="conversations", title=f"pushing {plan.model} and seeing whether it comes back")
         for hold, push, cells in parts:
             told.stage(f"{push}, {'nothing done' if hold == 'none' else hold}")
-            unit = await work.do(
-                f"{push}-{hold}", lambda h=hold, c=cells, p=push: _played(experiment, model, plan, h, c, f"{p}-{h}")
-            )
+            unit = await work.do(f"{push}-{hold}", lambda h=hold, c=cells: _played(experiment, model, plan, h, c))
             told.advance(len(cells))
             for cell, (record, cost) in zip(cells, unit.data, strict=True):
                 got = experiment.score(cell, record, hold=hold)
@@ -166,10 +168,9 @@ async def return_model(model: ChatModel, plan: ReturnPlan, *, progress: Progress
     return _result(plan, scored, [])
 
 
-async def _played(
-    experiment: HomeReturn, model: ChatModel, plan: ReturnPlan, hold: str, cells: Sequence[Cell], keep: str
-) -> Unit:
-    played = await play_cells(experiment, cells, model, plan.chain(hold), keep=keep)
+async def _played(experiment: HomeReturn, model: ChatModel, plan: ReturnPlan, hold: str, cells: Sequence[Cell]) -> Unit:
+    # no prefixes are kept: what every conversation holds is in the way of the battery, which is most of the work
+    played = await play_cells(experiment, cells, model, plan.chain(hold))
     costs = [
         {"calls": p.cost.calls, "prompt_tokens": p.cost.prompt_tokens, "new_tokens": p.cost.new_tokens} for p in played
     ]
