@@ -18,6 +18,9 @@ from homing.cli.settings import engine_option, load_settings, slots_option, thre
 @click.option(
     "--hold", "holds", multiple=True, metavar="NAME", help="A hold to try, such as heal or heal+cap; may be repeated."
 )
+@click.option(
+    "--push", "pushes", multiple=True, metavar="NAME", help="Only this push, such as roleplay; may be repeated."
+)
 @click.option("--preset", type=click.Choice(["smoke", "standard", "full"]), help="How much to play.")
 @click.option("--home", type=click.Path(path_type=Path), help="A system prompt (text), or YAML {system, messages?}.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Directory where the work is kept.")
@@ -31,6 +34,7 @@ def command(
     model: str | None,
     identity: Path | None,
     holds: tuple[str, ...],
+    pushes: tuple[str, ...],
     preset: str | None,
     home: Path | None,
     out: Path,
@@ -57,7 +61,7 @@ def command(
     progress = make_progress()
     with stdout_for(as_json) as result:
         plan = ReturnPlan(
-            settings["model"], out=out, preset=settings["preset"], holds=holds, identity=known, home=home,
+            settings["model"], out=out, preset=settings["preset"], holds=holds, pushes=pushes, identity=known, home=home,
             seed=settings["seed"],
         )  # fmt: skip
         try:

@@ -17,6 +17,7 @@ from homing.identity.work import Unit, WorkDir
 from homing.instruments.base import Cell, PresetName, Scored
 from homing.instruments.home_return import HomeReturn
 from homing.instruments.playing import play_cells
+from homing.instruments.pushes import PushName, load_pushes
 from homing.instruments.return_figures import Arms, findings, qualifies, shares
 from homing.models.base import ChatModel
 from homing.models.sources import EngineName, open_model
@@ -44,7 +45,7 @@ class ReturnPlan:
     Args:
         model: as the user named it. ``holds``: chains by name, ``none`` left out. ``preset``: how much is played.
         identity: whose home and cap are used; None: home is measured first, and there is no cap.
-        out: where work is kept.
+        out: where work is kept. ``pushes``: only these of the preset's; empty: all of them.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class ReturnPlan:
         holds: Sequence[str] = (),
         identity: Identity | None = None,
         home: Path | None = None,
+        pushes: Sequence[str] = (),
         seed: int = 0,
     ) -> None:
         if preset not in get_args(PresetName):
@@ -70,6 +72,9 @@ class ReturnPlan:
         self.holds = tuple(dict.fromkeys(h for h in (holds or usual) if h != "none"))
         for h in self.holds:
             self.chain(h)
+        for p in pushes:
+            load_pushes(cast("PushName", p))  # refuses one that is unknown
+        self.pushes = tuple(dict.fromkeys(pushes))
 
     def chain(self, name: str) -> tuple[Stabiliser, ...]:
         """The holds of a chain by name.
@@ -154,6 +159,7 @@ async def return_model(model: ChatModel, plan: ReturnPlan, *, progress: Progress
                 [c for c in experiment.cells(preset=plan.preset, seed=plan.seed, hold=hold) if c.data["push"] == push],
             )
             for push in experiment.plan(plan.preset).pushes
+            if not plan.pushes or push in plan.pushes
             for hold in ("none", *plan.holds)
         ]
         total = sum(len(cells) for _, _, cells in parts)
