@@ -56,7 +56,9 @@ def test_public_names_are_sorted_and_there(room: str) -> None:
 
 
 def test_every_command_has_a_file_and_every_file_is_listed() -> None:
-    files = {p.name.removesuffix("_command.py") for p in (ROOT / "src/homing/cli").glob("*_command.py")}
+    files = {
+        p.name.removesuffix("_command.py").replace("_", "-") for p in (ROOT / "src/homing/cli").glob("*_command.py")
+    }
     assert files == set(COMMANDS)
 
 

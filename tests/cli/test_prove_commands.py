@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ from tests.cli.schemas import validate
 from tests.instruments.tiny_instrument import Tiny
 from tests.verbs.tiny_map import Mapped
 
+from homing.conversation import Conversation
+from homing.hold.commit import Commitment
 from homing.identity import Identity
 from homing.instruments import registry
 from homing.persona.outside import load_outside
@@ -81,3 +84,22 @@ def test_what_can_be_mended_exits_with_two(
     code, out, err = run(capsys, *arguments, "--out", tmp_path / "out", "--json")
     assert code == 2 and out == ""
     assert says in err and "Traceback" not in err and len(err.strip().splitlines()) == 1
+
+
+def test_verify_commit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = Conversation.of("Choose a number from 1 to 9 and do not say it.")
+    made = Commitment("7", "0" * 64, asked.digest, 0)
+    (tmp_path / "opening.json").write_text(json.dumps(made.to_json()))
+    (tmp_path / "talk.json").write_text(json.dumps(asked.then("Done.").to_openai()))
+    arguments = ("verify-commit", tmp_path / "opening.json", "--conversation", tmp_path / "talk.json", "--json")
+    code, out, _ = run(capsys, *arguments, "--commitment", f"sha256:{made.digest}")
+    (found,) = objects(out)
+    validate("verify-commit", found)
+    assert code == 0 and found["ok"]
+    code, out, _ = run(capsys, *arguments, "--commitment", "1" * 64)
+    assert code == 1 and not objects(out)[0]["ok"]
+    code, _, err = run(capsys, *arguments, "--commitment", "no hash")
+    assert code == 2 and "64 hexadecimal digits" in err
+    (tmp_path / "opening.json").write_text("{")
+    code, _, err = run(capsys, *arguments, "--commitment", made.digest)
+    assert code == 2 and "is not JSON" in err

@@ -35,6 +35,7 @@ COMMANDS: dict[str, str] = {
     "report": "Write one HTML page about an identity.",
     "return": "Does a pushed model come back, and what brings it?",
     "test": "Measure claims on a model, held and not.",
+    "verify-commit": "Check what a hold committed to.",
     "watch": "Read transcripts and say where the model leaves home.",
 }
 
@@ -68,7 +69,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"homing.cli.{cmd_name}_command")
+        module = importlib.import_module(f"homing.cli.{cmd_name.replace('-', '_')}_command")
         return module.command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
