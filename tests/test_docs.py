@@ -26,7 +26,13 @@ from homing.persona.roles import load_home, load_roles
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-PAGES = sorted([*DOCS.glob("*.md"), *DOCS.glob("claims/*.md"), *(p for p in (ROOT / "README.md", ROOT / "CONTRIBUTING.md") if p.is_file())])
+PAGES = sorted(
+    [
+        *DOCS.glob("*.md"),
+        *DOCS.glob("claims/*.md"),
+        *(p for p in (ROOT / "README.md", ROOT / "CONTRIBUTING.md") if p.is_file()),
+    ]
+)
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.M | re.S)
 
 

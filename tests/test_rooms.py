@@ -87,6 +87,7 @@ PUBLIC = {
         FAMILIES Family family_model family_table
     """,
     "homing.testing.planted": "AWAY DriftingSubject PlantedModel normal",
+    "homing.testing.planted_self_conditioning": "TotalKeeper",
     "homing.testing.planted_superposition": "GameHost HostModel",
     "homing.testing.templates": """
         Outcome PACKAGES find_templates outcome template_table
