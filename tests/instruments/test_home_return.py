@@ -110,7 +110,11 @@ async def test_arms_of_a_script_are_paired():
     cells = [c for h in ("none", "sham", "fresh") for c in plan.cells(preset="smoke", seed=0, hold=h)]
     assert len({c.id for c in cells}) == len(cells)
     assert len({c.seed for c in cells if c.item == "roleplay-report-0"}) == 1
-    assert {c.condition for c in plan.cells(preset="smoke", seed=0, hold="fresh")} == {"returned", "returned_twin"}
+    arms = {
+        h: {c.condition for c in plan.cells(preset="smoke", seed=0, hold=h)} for h in ("fresh", "heal", "remind+heal")
+    }
+    assert arms["fresh"] == {"returned", "returned_twin"} and arms["heal"] == {"held", "returned"}
+    assert arms["remind+heal"] == {"held", "returned", "held_twin"}, "what acts while it is asked has a twin under it"
 
 
 def test_a_share_needs_a_push_that_moves():

@@ -103,6 +103,8 @@ class HomeReturn:
         arms = ("twin", "left") if hold == "none" else ("held", "returned")
         if any(h in SHORTENS for h in hold.split("+")):
             arms = ("returned", "returned_twin")
+        elif hold != "none" and not lasting(hold):
+            arms = ("held", "returned", "held_twin")
         out: list[Cell] = []
 
         def add(s: PushScript, arm: str, **data: Any) -> None:
@@ -144,33 +146,37 @@ class HomeReturn:
 
     def _played(self, cell: Cell, script: PushScript) -> Edit:
         plan, arm = self.plan(cell.data["preset"]), cell.condition.removesuffix("_qualify")
-        neutral_side = arm in ("twin", "returned_twin")
+        neutral_side = arm in ("twin", "returned_twin", "held_twin")
+        from_start = arm in ("held", "held_twin")
         turns = script.twin if neutral_side else script.turns
         given = script.twin_said if neutral_side else script.said
         late = arm in ("returned", "returned_twin")
         c = Conversation(self.home.opening)
         for k, user in enumerate(script.opening):
-            c = yield from self._turn(cell, c, user, f"opening{k}", held=arm == "held")
+            c = yield from self._turn(cell, c, user, f"opening{k}", held=from_start)
         for k, user in enumerate(turns):
             if given:
                 c = c.then(user, "user").then(given[k], "assistant")
             else:
-                c = yield from self._turn(cell, c, user, f"push{k}", held=arm == "held")
+                c = yield from self._turn(cell, c, user, f"push{k}", held=from_start)
         record: dict[str, Any] = {"off": {}, "on": {}}
         last = 0 if arm == "held" or cell.condition.endswith("_qualify") else plan.after
         for k in range(last + 1):
             if k:
-                c = yield from self._turn(cell, c, _neutral(script, plan.after)[k - 1], f"after{k}", held=late)
+                c = yield from self._turn(
+                    cell, c, _neutral(script, plan.after)[k - 1], f"after{k}", held=late or arm == "held_twin"
+                )
             if k not in plan.at or (late and k == 0):
                 continue
             # all that is asked of one conversation is asked at once, so that its beginning is computed once
             remembered = script.facts if k == last and not cell.condition.endswith("_qualify") else ()
-            record["off"][str(k)], known = yield from self._battery(cell, c, held=False, facts=remembered)
-            if remembered:
-                record["memory"] = known
-            if (arm == "held" or late) and not set(cell.data["hold"].split("+")) <= LASTING:
+            if arm != "held_twin":  # which stands beside readings in force alone
+                record["off"][str(k)], known = yield from self._battery(cell, c, held=False, facts=remembered)
+                if remembered:
+                    record["memory"] = known
+            if (from_start or late) and not lasting(cell.data["hold"]):
                 record["on"][str(k)], _ = yield from self._battery(cell, c, held=True)
-        if plan.norms and not cell.condition.endswith("_qualify"):
+        if plan.norms and arm != "held_twin" and not cell.condition.endswith("_qualify"):
             record["norms"] = yield from self._norms(c, plan.norms, held=arm == "held" or late)
         record["texts"] = [m.content for m in c if m.role == "assistant"]
         return record
@@ -224,6 +230,11 @@ class HomeReturn:
     def estimate(self, scored: Sequence[Scored]) -> list[Finding]:
         """Restoring force, tether, shares and memory; see :mod:`homing.instruments.return_figures`."""
         return findings(scored)
+
+
+def lasting(hold: str) -> bool:
+    """Whether every hold of a chain leaves its whole effect in the text."""
+    return set(hold.split("+")) <= LASTING
 
 
 def spread(items: Sequence[Norm], n: int) -> list[Norm]:

@@ -130,7 +130,10 @@ class Arms:
     ) -> dict[str, float]:  # fmt: skip
         """Script to the squared displacement beyond its twin's at the same moment."""
         mine = self.squares(push, hold, arm, moment, facet=facet, reading=reading, without=without)
-        theirs = self.squares(push, *twin, moment, facet=facet, without=without)
+        # a twin under a hold is read as the conversation is; one with nothing done has one reading
+        theirs = self.squares(
+            push, *twin, moment, facet=facet, reading=reading if twin[0] == hold else "off", without=without
+        )
         return {k: v - theirs[k] for k, v in mine.items() if k in theirs}
 
 
@@ -288,18 +291,19 @@ def _halfway(doses: Sequence[int], squares: F64) -> float:
 def shares(arms: Arms, push: str, hold: str, *, facets: Sequence[str] = ("all", *FACETS)) -> list[Share]:
     """Return share, hold share and memory of one hold under one push, by facet and reading."""
     last = arms.moments(push)[-1] if arms.moments(push) else 0
-    twin = (hold, "returned_twin") if arms.of(push, hold, "returned_twin") else ("none", "twin")
+    shortened = bool(arms.of(push, hold, "returned_twin"))
     out: list[Share] = []
 
-    def measure(arm: str, moment: int, beside: tuple[str, str], facet: str, reading: str) -> Estimate | str:
-        now = arms.excess(push, hold, arm, moment, facet=facet, reading=reading, twin=beside)
+    def measure(arm: str, moment: int, facet: str, reading: str) -> Estimate | str:
+        plain = ("none", "twin")
+        twin = (hold, "returned_twin") if shortened else (hold, "held_twin") if reading == "on" else plain
+        now = arms.excess(push, hold, arm, moment, facet=facet, reading=reading, twin=twin)
         before = arms.excess(push, "none", "left", moment, facet=facet)
         return share(now, before, tag=f"{push} {hold} {facet} {reading}") if now else ""
 
     for reading in ("off", "on"):
         for facet in facets:
-            back = measure("returned", last, twin, facet, reading)
-            kept = measure("held", 0, ("none", "twin"), facet, reading)
+            back, kept = measure("returned", last, facet, reading), measure("held", 0, facet, reading)
             if back == "" and kept == "":
                 continue
             out.append(
