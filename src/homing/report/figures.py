@@ -41,6 +41,7 @@ from homing.stats.estimate import Estimate
 
 __all__ = [
     "alarm_bars",
+    "both",
     "conversation_timeline",
     "drift_panels",
     "heat",
@@ -62,7 +63,7 @@ def said(e: Estimate, spec: str = ".2f") -> str:
     return f"{number(e.value, spec)} ({interval_text(e, spec)})"
 
 
-def _both(draw: Callable[[float], Markup]) -> Markup:
+def both(draw: Callable[[float], Markup]) -> Markup:
     """The same chart drawn for a wide and for a narrow page, so that its type stays readable on a phone."""
     return Markup("").join((el("div", draw(880.0), class_="only-wide"), el("div", draw(NARROW), class_="only-narrow")))
 
@@ -138,7 +139,7 @@ def persona_map(m: PersonaMap) -> Markup:
             rules=(Rule(0.0, "mean role"), Rule(1.0, "home", "home")),
         )
 
-    return _both(draw)
+    return both(draw)
 
 
 def layer_panels(a: AxisLayers) -> Markup:
@@ -259,7 +260,7 @@ def conversation_timeline(c: ConversationView) -> Markup:
             flags.append(Flag(t.turn, at, names, tip(f"alarm at turn {t.turn}, {words}", *far), class_))
     ranges = [Range(b.turn, b.low, b.high) for b in c.band]
     lines = (0.0, 1.0) if c.quantity == "position" else (0.0,)
-    return _both(
+    return both(
         lambda w: timeline(
             series,
             label=f"{c.quantity} by turn in the conversation {c.title}; {len(flags)} turns with alarms",
@@ -289,7 +290,7 @@ def lift_bars(c: CapEffect) -> Markup:
         Bar(x.name, x.estimate, "held" if x.kind == "cap" else "control", tip(x.name, said(x.estimate), x.note))
         for x in c.lifts
     ]
-    return _both(
+    return both(
         lambda w: bars(
             rows,
             label="Lift of the position by the cap and by its controls",
@@ -310,7 +311,7 @@ def price_bars(c: CapEffect) -> Markup:
     if not rows:
         return Markup("")
     band = (-c.margin, c.margin) if c.margin is not None else None
-    return _both(
+    return both(
         lambda w: bars(
             rows,
             label="Change of accuracy under the cap by family of items",
@@ -329,7 +330,7 @@ def alarm_bars(a: Alarms) -> Markup:
         return Markup("")
     row = [Bar("fresh home conversations", a.rate, "home", tip(said(a.rate, ".1%"), f"{a.rate.n} conversations"))]
     rule = Rule(a.promise, f"promise: at most {number(a.promise, '.0%')}", "promise")
-    return _both(
+    return both(
         lambda w: bars(
             row,
             label="Share of fresh home conversations with any alarm",

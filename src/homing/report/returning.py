@@ -9,6 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from homing.errors import InputError
+from homing.report.figures import both
 from homing.report.render import page
 from homing.report.svg import interval_text, number
 from homing.report.svg.bars import Bar, bars
@@ -44,6 +45,7 @@ class _Push:
         self.restoring = found["restoring"].get(name)
         self.tether = found["tether"].get(name)
         self.qualifies = found["qualifies"].get(name)
+        self.nudged = self.tether is not None and self.tether["regime"] == "measured"
         arms = [a for a in found["arms"] if a["push"] == name]
         self.arms = [a for a in arms if a["facet"] == "all"]
         self.facets = [a for a in arms if a["facet"] != "all" and a["reading"] == "off"]
@@ -109,7 +111,9 @@ def _shares(p: _Push, key: str) -> Markup:
         for reading in ("off", "on")
         if (a := p.arm(h, reading)) is not None and (e := _figure(a[key])) is not None
     ]
-    return bars(rows, label=f"{key} after {p.name}", spec=".0%", form="dot") if rows else Markup("")
+    if not rows:
+        return Markup("")
+    return both(lambda width: bars(rows, label=f"{key} after {p.name}", width=width, spec=".0%", form="dot"))
 
 
 def _memory(p: _Push) -> Markup:
@@ -127,9 +131,12 @@ def _memory(p: _Push) -> Markup:
         dots.append(Dot(kept.value, back.value, h, tip, "held" if h != "sham" else "control", rank=k + 1))
     if len(dots) < 2:
         return Markup("")
-    return scatter(
-        dots, label=f"Return against memory after {p.name}", height=360, x_title="facts remembered, against nothing done",
-        y_title="share of the way back", rules=[Rule(0.0, "as with nothing done")],
+    return both(
+        lambda width: scatter(
+            dots, label=f"Return against memory after {p.name}", width=width, height=360,
+            x_title="facts remembered, against nothing done", y_title="share of the way back",
+            rules=[Rule(0.0, "as with nothing done")],
+        )
     )  # fmt: skip
 
 
