@@ -258,8 +258,8 @@ def test_the_map_opens_the_named_layers_and_remembers_them(
         patch.setattr(map_verb, "open_model", seen)
         map_verb.run_map(plan, layers="a.b")
     named, found = (sources.wrap(*pair, layers=layers) for pair, layers in _pairs(mapped))
-    assert map_verb._facts(named.info, "m")["layers_path"] == "model.layers"
-    assert "layers_path" not in map_verb._facts(found.info, "m")
+    assert map_verb.facts(named.info, "m")["layers_path"] == "model.layers"
+    assert "layers_path" not in map_verb.facts(found.info, "m")
     named.engine.close_now()
     found.engine.close_now()
 

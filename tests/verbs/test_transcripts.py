@@ -136,8 +136,37 @@ def packed_as(path: Path, method: int, *names: str) -> None:
     path.write_bytes(data)
 
 
+def _without_what_inspect_adds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once imported, Inspect teaches the zip module of its process zstd; this Python without it."""
+    taught = zipfile._get_decompressor
+
+    def plain(method: int):
+        if method == 93:
+            raise NotImplementedError("compression type 93 (zstd)")
+        return taught(method)
+
+    monkeypatch.setattr(zipfile, "_get_decompressor", plain)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_damaged_sample_is_told_where_inspect_unpacks_it(tmp_path: Path):
+    pytest.importorskip("inspect_ai.log")
+    log = tmp_path / "x.eval"
+    with zipfile.ZipFile(log, "w", zipfile.ZIP_DEFLATED) as z:
+        for i in (1, 2):
+            z.writestr(f"samples/{i}_epoch_1.json", json.dumps({"id": str(i), "messages": TALK}))
+    packed_as(log, 93, "samples/1_epoch_1.json")
+    bad, good = read_transcripts(log)
+    assert isinstance(bad, BadLine)
+    assert "copy the log again" in bad.problem
+    assert isinstance(good, Transcript)
+
+
 @pytest.mark.parametrize(("method", "called"), [(93, "zstd"), (98, "ppmd"), (77, "zip method 77")])
-def test_a_packing_that_python_lacks_says_how_to_convert(tmp_path: Path, method: int, called: str):
+def test_a_packing_that_python_lacks_says_how_to_convert(
+    tmp_path: Path, method: int, called: str, monkeypatch: pytest.MonkeyPatch
+):
+    _without_what_inspect_adds(monkeypatch)
     log = tmp_path / "my log.eval"
     names = [f"samples/{i}_epoch_1.json" for i in (1, 2, 3)]
     with zipfile.ZipFile(log, "w", zipfile.ZIP_DEFLATED) as z:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import lzma
 import shlex
+import sys
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -212,7 +213,7 @@ def _eval(path: Path) -> Iterator[Transcript | BadLine]:
                         packings.add(m.compress_type)
                         yield BadLine(label, name, i, _packed(label, name, m.compress_type))
                     continue
-                except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError) as e:
+                except _damage() as e:
                     yield BadLine(label, name, i, f"sample {label} cannot be unpacked ({e}); copy the log again")
                     continue
                 except InputError as e:
@@ -221,6 +222,13 @@ def _eval(path: Path) -> Iterator[Transcript | BadLine]:
                 yield _sample(raw, name, i)
     except (zipfile.BadZipFile, EOFError, NotImplementedError, ValueError) as e:
         yield BadLine("1", name, 1, f"not a readable Inspect log ({e}); expected the zip that Inspect writes")
+
+
+def _damage() -> tuple[type[Exception], ...]:
+    """What a damaged sample raises. Where Inspect is loaded, Python unpacks zstd too, with an error of its own."""
+    zstd = sys.modules.get("zstandard")
+    more: tuple[type[Exception], ...] = () if zstd is None else (zstd.ZstdError,)
+    return (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError, *more)
 
 
 def _packed(label: str, log: str, method: int) -> str:
