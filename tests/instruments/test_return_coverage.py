@@ -32,7 +32,7 @@ def test_a_share_covers_what_was_planted(n: int, kept: float):
         if isinstance(found, Estimate):
             told += 1
             hits += found.low <= 1 - kept <= found.high
-    assert told > (0.85 if n == 4 else 0.99) * RUNS  # four scripts are not always clear of nothing
+    assert told > (0.85 if n == 4 else 0.99) * RUNS  # four scripts are not always clear of 0
     assert binom.ppf(0.0005, told, 0.93) <= hits  # skewed squares of four scripts fall a little short of 95%
     if kept == 1.0:
         assert hits <= binom.ppf(0.9995, told, 0.97), "a sham is flagged about as often as the level says"

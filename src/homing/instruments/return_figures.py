@@ -206,7 +206,7 @@ def qualifies(arms: Arms, push: str) -> Finding:
     return Finding(
         name, {"distance": found},
         verdict=f"On scripts set apart the push moves the model by {found.value:.1f} log-odds beyond its twin"
-        f"{'.' if found.low > 0 else ', which is not clear of nothing.'}",
+        f"{'.' if found.low > 0 else ', which is not clear of 0.'}",
     )  # fmt: skip
 
 
@@ -377,7 +377,7 @@ def _share_finding(s: Share) -> Finding:
         ("On from the start it keeps", s.hold_share, "of the distance away"),
     )
     parts = [
-        f"{head} {e.value:.0%} [{e.low:.0%}, {e.high:.0%}] {tail}{'' if e.low > 0 else ', not clear of nothing'}."
+        f"{head} {e.value:.0%} [{e.low:.0%}, {e.high:.0%}] {tail}{'' if e.low > 0 else ', not clear of 0'}."
         for head, e, tail in said
         if e is not None
     ]

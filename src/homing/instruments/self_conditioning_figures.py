@@ -298,7 +298,7 @@ def _contrast(at: _Level, c: Contrast) -> Finding:
         gap, p = paired(rates[c.plus[0]], rates[c.minus[0]])
     else:
         gap, p = of_items(own, name, least=-2.0, most=2.0)
-    how = "clear of nothing" if gap.low > 0 or gap.high < 0 else "not clear of nothing"
+    how = "clear of 0" if gap.low > 0 or gap.high < 0 else "not clear of 0"
     verdict = f"{c.said} is {gap.value:+.2f}, {how}."
     extra: dict[str, Estimate] = {}
     if c.name in ("loss", "format"):
@@ -482,7 +482,7 @@ def _accuracy_held(at: _Level, hold: str) -> Finding:
     found["held_e100"] = _rate(at.rows.pairs(hold, at.level, "e100"))
     same = _same(at.rows.pairs(hold, at.level, "e0"), at.rows.pairs("none", at.level, "e0"))
     gap = found["e100"]
-    clear = "" if gap.low > 0 or gap.high < 0 else ", not clear of nothing"
+    clear = "" if gap.low > 0 or gap.high < 0 else ", not clear of 0"
     verdict = (
         f"Behind nothing but wrong totals right updates change by {gap.value:+.2f} under {hold}{clear}, to"
         f" {found['held_e100'].value:.2f}, and right totals by {found['right_e100'].value:+.2f}; behind none"

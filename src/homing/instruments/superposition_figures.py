@@ -449,7 +449,7 @@ def _held(rows: Rows, hold: str, m: _Measure) -> Finding:
         return _few(name, [k for k in _pairs(mine, m.value) if k in before])
     gap, p = found
     level = _rate(mine, m.value) if m.rate else _means(mine, {"held": m.value})["held"]
-    clear = "" if gap.low > 0 or gap.high < 0 else ", not clear of nothing"
+    clear = "" if gap.low > 0 or gap.high < 0 else ", not clear of 0"
     verdict = f"{m.said} changes by {gap:+.2f} under {hold}{clear}; it is {level:.3f} then."
     if m.name == "leakage":
         verdict += f" That it is under {LEAKY:.0%} is {'shown' if level.high < LEAKY else 'not shown'}."
