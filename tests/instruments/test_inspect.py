@@ -28,12 +28,6 @@ from homing.errors import InputError, Unsupported
 from homing.instruments.inspect_tasks import instrument_task, scored_of
 from homing.models.inspected import DRAWS, InspectModel, conversation_of, lettered, letters_of, messages
 
-# of what Inspect itself calls, and nothing of ours
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:The 'initial' parameter is deprecated:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
-
 
 def said(text: str, tops: dict[str, float] | None = None) -> ModelOutput:
     """An output, with the probabilities of its first token where they are given."""

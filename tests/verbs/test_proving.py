@@ -84,8 +84,6 @@ def test_without_inspect_the_line_that_installs_it(tmp_path: Path, monkeypatch: 
         run_test(TestPlan("openai/gpt-4o", out=tmp_path))
 
 
-@pytest.mark.filterwarnings("ignore:The 'initial' parameter is deprecated:DeprecationWarning")
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_through_inspect_what_is_answered_is_not_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     pytest.importorskip("inspect_ai")
     from inspect_ai.model import ModelOutput, ModelUsage
@@ -108,7 +106,6 @@ def test_through_inspect_what_is_answered_is_not_asked_again(tmp_path: Path, mon
     assert len(asked) == 60
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_model_that_inspect_cannot_open_is_one_sentence(tmp_path: Path):
     pytest.importorskip("inspect_ai")
     with pytest.raises(ModelError, match="cannot be opened by Inspect") as e:

@@ -148,7 +148,6 @@ def _without_what_inspect_adds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(zipfile, "_get_decompressor", plain)
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_damaged_sample_is_told_where_inspect_unpacks_it(tmp_path: Path):
     pytest.importorskip("inspect_ai.log")
     log = tmp_path / "x.eval"
