@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from homing.stats.estimate import Cost, Estimate, Finding, Regime
 
 if TYPE_CHECKING:
-    from homing.stats.auroc import auroc, auroc_clustered
     from homing.stats.bootstrap import (
         bootstrap_difference,
         bootstrap_mean,
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     )
     from homing.stats.intervals import koopman, mean_t, newcombe_paired, rogan_gladen, wilson
     from homing.stats.quantiles import Threshold, exceedance, least_n, quantile_interval, quantile_threshold
+    from homing.stats.ranking import auroc, auroc_clustered
     from homing.stats.regression import DoseResponse, correlation, cross_validated_r2, linear_or_quadratic
     from homing.stats.reliability import (
         ParallelAnalysis,
@@ -50,7 +50,6 @@ if TYPE_CHECKING:
     )
 
 _HOMES: dict[str, tuple[str, ...]] = {
-    "auroc": ("auroc", "auroc_clustered"),
     "bootstrap": (
         "bootstrap_difference",
         "bootstrap_mean",
@@ -61,6 +60,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "components": ("VarianceComponents", "predicted_auroc", "predicted_auroc_intervals", "variance_components"),
     "intervals": ("koopman", "mean_t", "newcombe_paired", "rogan_gladen", "wilson"),
     "quantiles": ("Threshold", "exceedance", "least_n", "quantile_interval", "quantile_threshold"),
+    "ranking": ("auroc", "auroc_clustered"),
     "regression": ("DoseResponse", "correlation", "cross_validated_r2", "linear_or_quadratic"),
     "reliability": (
         "ParallelAnalysis",
@@ -143,7 +143,5 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOME_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
-    # Importing homing.stats.auroc binds the module to the name that the function must have.
-    globals()[name] = value
+    value = globals()[name] = getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
     return value
