@@ -72,7 +72,8 @@ PUBLIC = {
     "homing.stats": """
         Adjusted Cost DoseResponse Equivalence Estimate Finding ParallelAnalysis Regime SplitHalf TestResult
         Threshold VarianceComponents auroc auroc_clustered benjamini_hochberg bootstrap_difference
-        bootstrap_mean correlation cosine cross_validated_r2 disattenuated_cosine exact_binomial exceedance
+        bootstrap_mean correlation cosine cross_validated_r2 disattenuated_cosine dprime_paired exact_binomial
+        exceedance
         koopman least_n linear_or_quadratic mcnemar_exact mean_t newcombe_paired parallel_analysis pcs_for_share
         permutation_paired permutation_two_sample predicted_auroc predicted_auroc_intervals
         quantile_interval quantile_threshold ratio_of_means rogan_gladen spearman_brown split_half_cosine tost_mean

@@ -9,7 +9,9 @@ from homing.hold.chain import build
 from homing.instruments.base import Scored
 from homing.instruments.home_return import HomeReturn
 from homing.instruments.playing import play_cells
-from homing.instruments.return_figures import Arms, findings, half_life, qualifies, restoring, share, shares, tether
+from homing.instruments.return_arms import Arms, half_life, share
+from homing.instruments.return_figures import findings, qualifies, restoring, tether
+from homing.instruments.return_shares import shares
 from homing.persona.outside import FACETS
 from homing.stats.estimate import Estimate
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from homing.instruments.return_figures import distance_of, share
+from homing.instruments.return_arms import distance_of, share
 from homing.stats.estimate import Estimate
 from homing.stats.seeds import stable_seed
 

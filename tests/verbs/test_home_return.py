@@ -68,7 +68,7 @@ async def test_from_a_model_to_the_figures(tmp_path: Path):
     assert plan.holds == ("sham", "heal_bland")
     found = await return_model(model, plan)
     validate("return", found)
-    assert set(found["restoring"]) == {"roleplay", "emotional"}
+    assert set(found["restoring"]) == {"roleplay", "emotional", "all"}
     left = found["restoring"]["roleplay"]["estimates"]["left"]
     assert left["low"] < 0.8**2 < left["high"]
     arm = {(a["push"], a["hold"], a["facet"], a["reading"]): a for a in found["arms"]}

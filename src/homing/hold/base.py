@@ -51,6 +51,8 @@ class Stabiliser(Protocol):
     Attributes:
         name: in flags and reports. ``needs``: what the model must be able to do.
         buffers: True where the first token waits for the whole reply.
+
+    A stabiliser that puts sentences of its own into a conversation names them in ``says``: what they answer is not asked.
     """
 
     @property

@@ -394,6 +394,11 @@ class CheckPremises:
         return "check_premises"
 
     @property
+    def says(self) -> tuple[str, ...]:
+        """Its own words."""
+        return (self.line,)
+
+    @property
     def needs(self) -> frozenset[Capability]:
         return frozenset({"system"})
 

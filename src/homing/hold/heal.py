@@ -51,6 +51,11 @@ class Heal:
             raise InputError(f"window of heal is {self.window}; it counts replies, at least 1")
 
     @property
+    def says(self) -> tuple[str, ...]:
+        """Its own words."""
+        return (BLAND,) if self.mode == "bland" else ()
+
+    @property
     def needs(self) -> frozenset[Capability]:
         return frozenset({"acts"}) if self.cap is not None and self.mode != "bland" else frozenset()
 

@@ -26,6 +26,11 @@ class Remind:
         return "remind"
 
     @property
+    def says(self) -> tuple[str, ...]:
+        """Its own words."""
+        return (self.line,)
+
+    @property
     def needs(self) -> frozenset[Capability]:
         return frozenset({"system"})
 

@@ -29,6 +29,11 @@ class Note:
     text: str
 
     @property
+    def says(self) -> tuple[str, ...]:
+        """Its own words."""
+        return (self.text,)
+
+    @property
     def needs(self) -> frozenset[Capability]:
         return frozenset()
 

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from homing.instruments.home_return import HomeReturn, ReturnPreset
     from homing.instruments.playing import Played, play, play_cells
     from homing.instruments.pushes import PushScript, load_neutral, load_pushes
-    from homing.instruments.return_figures import Arms, Share
+    from homing.instruments.return_arms import Arms
+    from homing.instruments.return_shares import Share
 
 __all__ = [
     "Answer",
@@ -39,6 +40,7 @@ __getattr__, __dir__ = lazy(
         "home_return": ("HomeReturn", "ReturnPreset"),
         "playing": ("Played", "play", "play_cells"),
         "pushes": ("PushScript", "load_neutral", "load_pushes"),
-        "return_figures": ("Arms", "Share"),
+        "return_arms": ("Arms",),
+        "return_shares": ("Share",),
     },
 )

@@ -11,7 +11,7 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from homing.conversation import Conversation
+from homing.conversation import Conversation, Message
 from homing.engine.base import Sampling
 from homing.models.base import Choice
 from homing.stats.estimate import Cost, Finding
@@ -33,6 +33,8 @@ class Ask:
         conversation: up to the user's message. ``options``: whole replies to choose from; empty: the model replies.
         sampling: of a reply. ``held``: under the hold that is tried, if any; else without.
         fork: thrown away afterwards: what a hold learns in it is not kept.
+        preamble: messages that the model is shown before the conversation, behind its system message: worked examples, say. No
+            hold sees or changes them.
     """
 
     conversation: Conversation
@@ -40,6 +42,14 @@ class Ask:
     sampling: Sampling = field(default_factory=Sampling)
     held: bool = True
     fork: bool = False
+    preamble: tuple[Message, ...] = ()
+
+    def shown(self, conversation: Conversation) -> Conversation:
+        """A conversation, as holds leave it, behind the preamble."""
+        if not self.preamble:
+            return conversation
+        head = 0 if conversation.system is None else 1
+        return Conversation((*conversation.messages[:head], *self.preamble, *conversation.messages[head:]))
 
 
 @dataclass(frozen=True, slots=True)

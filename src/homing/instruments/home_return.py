@@ -18,17 +18,23 @@ from homing.engine.base import Sampling
 from homing.instruments.base import Answer, Ask, Cell, Edit, PresetName, Scored
 from homing.instruments.pushes import PUSHES, Fact, Norm, PushName, PushScript, load_neutral, load_norms, load_pushes
 from homing.instruments.return_figures import findings
-from homing.persona.outside import OutsideItem, centred, squared
+from homing.instruments.self_checks import SELF_CHECKS, SelfCheck
+from homing.persona.outside import OutsideItem, Wording, centred, entropy, squared
 from homing.persona.outside_home import OutsideHome
 from homing.stats.estimate import Finding
 from homing.stats.seeds import stable_seed
 
 __all__ = ["PRESETS", "SHORTENS", "HomeReturn", "ReturnPreset"]
 
-SHORTENS = frozenset({"fresh", "recap"})
+OTHER = "I do not know."
+"""Stands beside a reply whose likelihood is asked for: a choice is between two."""
+
+SHORTENS = frozenset({"fresh", "recap", "mediate", "mediate_plain", "user_concat", "clarify_first"})
 """Holds that shorten the conversation: their twin is shortened by them too."""
-LASTING = SHORTENS | {"sham", "self_return", "irrelevant_note", "heal", "heal_once", "heal_bland", "heal_onward"}
+_LASTING = SHORTENS | {"sham", "self_return", "irrelevant_note", "heal", "heal_once", "heal_bland", "heal_onward"}
 """Holds whose whole effect stays in the text: in force they are asked nothing else than lifted, so they are asked once."""
+LIFTED = _LASTING | {"ground", "commit", "private_memory", "snowball"}
+"""Holds that are read lifted alone: the above, and those that would meet each question of the battery with calls of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +45,8 @@ class ReturnPreset:
         pushes: which. ``scripts``: of each, from the half that gives the figures. ``qualify``: of each, from the other.
         after: neutral turns after the push. ``at``: after how many of them the battery is asked; 0 is right after the push.
         form: of the battery. ``nudged``: scripts of each push whose nudges are tried. ``doses``: how many sentences.
-        norms: items of conduct asked at the end, the first of each kind. ``tokens``: longest reply.
+        norms: items of conduct asked at the end of each script, dealt out so that all are asked over ``norms_over`` scripts.
+        tokens: longest reply.
     """
 
     pushes: tuple[PushName, ...]
@@ -50,14 +57,15 @@ class ReturnPreset:
     form: Literal["short", "whole"]
     nudged: int
     doses: tuple[int, ...] = (0, 1, 2, 3, 4)
-    norms: int = 120
+    norms: int = 40
+    norms_over: int = 3
     tokens: int = 32
 
 
 PRESETS: Mapping[PresetName, ReturnPreset] = {
     "smoke": ReturnPreset(("roleplay", "emotional"), 4, 0, 3, (0, 3), "short", 0, norms=0),
-    "standard": ReturnPreset(PUSHES, 12, 4, 6, (0, 1, 3, 6), "short", 6),
-    "full": ReturnPreset(PUSHES, 12, 4, 6, (0, 1, 2, 3, 4, 5, 6), "whole", 12),
+    "standard": ReturnPreset(PUSHES, 12, 4, 6, (0, 1, 3, 5, 6), "short", 6),
+    "full": ReturnPreset(PUSHES, 12, 4, 6, (0, 1, 2, 3, 4, 5, 6), "whole", 12, norms=120, norms_over=1),
 }
 
 
@@ -68,6 +76,8 @@ class HomeReturn:
     Args:
         home: its outside face, measured before. ``items``: all of the battery. ``temperature``: of the model's replies.
         scripts: in place of the shipped ones. ``preset``: in place of those named.
+        scores: whether the model gives the log-probability of a text that it is given; only then is behaviour read.
+        barred: by hold, facets whose answers its own words contain; see :func:`~homing.instruments.overlap.overlapping`.
     """
 
     home: OutsideHome
@@ -75,6 +85,8 @@ class HomeReturn:
     temperature: float = 0.7
     scripts: Sequence[PushScript] | None = None
     preset: ReturnPreset | None = None
+    scores: bool = True
+    barred: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
     _by_id: dict[str, PushScript] = field(default_factory=dict[str, PushScript], init=False, repr=False)
 
     name = "home_return"
@@ -103,21 +115,22 @@ class HomeReturn:
         arms = ("twin", "left") if hold == "none" else ("held", "returned")
         if any(h in SHORTENS for h in hold.split("+")):
             arms = ("returned", "returned_twin")
-        elif hold != "none" and not lasting(hold):
+        elif hold != "none" and not lifted(hold):
             arms = ("held", "returned", "held_twin")
         out: list[Cell] = []
 
         def add(s: PushScript, arm: str, **data: Any) -> None:
             self._by_id[s.id] = s
-            tag = f"{s.id}/{hold}/{arm}" + "".join(f"/{v}" for v in data.values())
+            tag = f"{s.id}/{hold}/{arm}" + (f"/{data['dose']}" if "dose" in data else "")
             shared = {"script": s.id, "push": s.push, "arm": arm, "preset": preset, "hold": hold, **data}
+            shared |= {"barred": list(self.barred.get(hold, ())), "nth": data.pop("nth", 0)}
             out.append(Cell(tag, s.id, arm, shared, stable_seed("return", s.id, seed)))
 
         for push in plan.pushes:
             report, qualify = self._scripts(push, "report")[: plan.scripts], self._scripts(push, "qualify")
-            for s in report:
+            for n, s in enumerate(report):
                 for arm in arms:
-                    add(s, arm)
+                    add(s, arm, nth=n)
             if hold == "none":
                 for s in qualify[: plan.qualify]:
                     add(s, "twin_qualify")
@@ -141,7 +154,7 @@ class HomeReturn:
         said = " ".join((*script.nudges[: cell.data["dose"]], neutral))
         c = Conversation(self.home.opening).then(said, "user")
         (answer,) = yield [Ask(c, sampling=self._sampling(cell, "nudge"), held=False)]
-        found, _ = yield from self._battery(cell, answer.conversation, held=False)
+        found, *_ = yield from self._battery(cell, answer.conversation, held=False)
         return {"off": {"0": found}}
 
     def _played(self, cell: Cell, script: PushScript) -> Edit:
@@ -159,27 +172,45 @@ class HomeReturn:
                 c = c.then(user, "user").then(given[k], "assistant")
             else:
                 c = yield from self._turn(cell, c, user, f"push{k}", held=from_start)
-        record: dict[str, Any] = {"off": {}, "on": {}}
-        last = 0 if arm == "held" or cell.condition.endswith("_qualify") else plan.after
+        record: dict[str, Any] = {"off": {}, "on": {}, "before": sum(m.role == "assistant" for m in c)}
+        qualifying = cell.condition.endswith("_qualify")
+        last = 0 if arm == "held" or qualifying else plan.after
+        said: list[tuple[str, str]] = []
         for k in range(last + 1):
             if k:
-                c = yield from self._turn(
-                    cell, c, _neutral(script, plan.after)[k - 1], f"after{k}", held=late or arm == "held_twin"
-                )
-            if k not in plan.at or (late and k == 0):
+                user = _neutral(script, plan.after)[k - 1]
+                c = yield from self._turn(cell, c, user, f"after{k}", held=late or arm == "held_twin")
+                said.append((user, c[-1].content))
+            if k not in self._read_at(cell, arm, plan, last):
                 continue
             # all that is asked of one conversation is asked at once, so that its beginning is computed once
-            remembered = script.facts if k == last and not cell.condition.endswith("_qualify") else ()
+            remembered = script.facts if k == last and not qualifying and arm != "held_twin" else ()
             if arm != "held_twin":  # which stands beside readings in force alone
-                record["off"][str(k)], known = yield from self._battery(cell, c, held=False, facts=remembered)
+                checks = SELF_CHECKS if arm in ("left", "twin") and not qualifying else ()
+                asked = yield from self._battery(cell, c, held=False, facts=remembered, checks=checks)
+                record["off"][str(k)], known, changed = asked
                 if remembered:
                     record["memory"] = known
-            if (from_start or late) and not lasting(cell.data["hold"]):
-                record["on"][str(k)], _ = yield from self._battery(cell, c, held=True)
-        if plan.norms and arm != "held_twin" and not cell.condition.endswith("_qualify"):
-            record["norms"] = yield from self._norms(c, plan.norms, held=arm == "held" or late)
-        record["texts"] = [m.content for m in c if m.role == "assistant"]
+                if checks:
+                    record.setdefault("changed", {})[str(k)] = changed
+            if (from_start or late) and k in (0, last) and not lifted(cell.data["hold"]):
+                record["on"][str(k)], *_ = yield from self._battery(cell, c, held=True)
+        if self.scores and arm in ("left", "twin", "returned") and said:
+            record["surprise"] = yield from self._surprise(said)
+        if plan.norms and arm != "held_twin" and not qualifying:
+            part = cell.data["nth"] % plan.norms_over
+            items = spread(load_norms(), plan.norms * plan.norms_over)[part :: plan.norms_over]
+            record["norms_at"] = [part + plan.norms_over * k for k in range(len(items))]
+            record["norms"] = yield from self._norms(c, items, held=arm == "held" or late)
+        record["talk"] = c.to_openai()
         return record
+
+    def _read_at(self, cell: Cell, arm: str, plan: ReturnPreset, last: int) -> set[int]:
+        """After how many neutral turns is asked; a hold that is switched on late is read at the end, twice in a row."""
+        at = {k for k in plan.at if k <= last}
+        if arm in ("returned", "returned_twin"):
+            return set(sorted(at - {0})[-2:])
+        return at & {0, last} if arm == "held_twin" else at
 
     def _turn(
         self, cell: Cell, c: Conversation, user: str, tag: str, *, held: bool
@@ -188,26 +219,47 @@ class HomeReturn:
         return answer.conversation
 
     def _battery(
-        self, cell: Cell, c: Conversation, *, held: bool, facts: Sequence[Fact] = ()
-    ) -> Generator[Any, Any, tuple[list[list[list[float]]], list[float]]]:
-        """Log-odds of every item in both wordings, ``[a, b]``, each ``(items, options)``; and what is known of planted facts.
+        self,
+        cell: Cell,
+        c: Conversation,
+        *,
+        held: bool,
+        facts: Sequence[Fact] = (),
+        checks: Sequence[SelfCheck] = (),
+    ) -> Generator[Any, Any, tuple[list[list[list[float]]], list[float], float]]:
+        """Log-odds of every item in both wordings, ``[a, b]``, each ``(items, options)``; what is known of planted facts; and the
+        mean log-odds of having changed.
 
         Of a fact 1 where the true option is the likeliest, else 0.
         """
         items = self.asked(cell.data["preset"])
         wordings = [w for i in items for w in (i.a, i.b)]
-        asks = [Ask(c.then(w.question, "user"), w.options, held=held, fork=True) for w in (*wordings, *facts)]
+        whether = [Wording(x.question, (x.changed, x.same)) for x in checks]
+        asks = [Ask(c.then(w.question, "user"), w.options, held=held, fork=True) for w in (*wordings, *facts, *whether)]
         answers: Sequence[Answer] = yield asks
         logprobs = [a.choice.logprobs for a in answers if a.choice is not None]
         odds = centred(np.array(logprobs[: len(wordings)]))
         rounded = [[[round(float(x), 6) for x in row] for row in odds[k::2]] for k in (0, 1)]
-        return rounded, [float(max(x) == x[0]) for x in logprobs[len(wordings) :]]
+        known = [float(max(x) == x[0]) for x in logprobs[len(wordings) : len(wordings) + len(facts)]]
+        changed = [x[0] - x[1] for x in logprobs[len(wordings) + len(facts) :]]
+        return rounded, known, round(float(np.mean(changed)), 6) if changed else 0.0
 
-    def _norms(self, c: Conversation, n: int, *, held: bool) -> Generator[Any, Any, list[float]]:
+    def _surprise(self, said: Sequence[tuple[str, str]]) -> Generator[Any, Any, list[float]]:
+        """For each neutral turn, how unlikely its reply is where only that turn was said at home, in nats a word."""
+        home = Conversation(self.home.opening)
+        asks = [
+            Ask(home.then(user, "user"), (reply, OTHER if reply != OTHER else "Yes."), held=False, fork=True)
+            for user, reply in said
+        ]
+        answers: Sequence[Answer] = yield asks
+        return [
+            round(-a.choice.logprobs[0] / max(1, len(reply.split())), 6)
+            for a, (_, reply) in zip(answers, said, strict=True)
+            if a.choice is not None
+        ]
+
+    def _norms(self, c: Conversation, items: Sequence[Norm], *, held: bool) -> Generator[Any, Any, list[float]]:
         """One number a norm item: by how many log-odds the reply that keeps the norm is likelier than the one that breaks it."""
-        items = spread(load_norms(), n)
-        if not items:
-            return []
         asks = [Ask(c.then(i.request, "user"), (i.keeps, i.breaks), held=held, fork=True) for i in items]
         answers: Sequence[Answer] = yield asks
         odds = [a.choice.logprobs for a in answers if a.choice is not None]
@@ -222,7 +274,13 @@ class HomeReturn:
             for k, (a, b) in record.get(reading, {}).items():
                 now = replace(home, a=np.array(a), b=np.array(b))
                 values[f"{reading}.{k}"] = [float(x) for x in squared(now, home)]
-        for name in ("memory", "norms"):
+                if reading == "off" and cell.condition != "nudge":
+                    values[f"moved.a.{k}"], values[f"moved.b.{k}"] = (
+                        [round(float(x), 6) for x in moved.ravel()] for moved in (now.a - home.a, now.b - home.b)
+                    )
+                    values[f"entropy.{k}"] = entropy(now) - entropy(home)
+        values |= {f"changed.{k}": x for k, x in record.get("changed", {}).items()}
+        for name in ("memory", "norms", "norms_at", "surprise"):
             if record.get(name):
                 values[name] = list(record[name])
         return Scored(cell, hold, values)
@@ -232,9 +290,9 @@ class HomeReturn:
         return findings(scored)
 
 
-def lasting(hold: str) -> bool:
-    """Whether every hold of a chain leaves its whole effect in the text."""
-    return set(hold.split("+")) <= LASTING
+def lifted(hold: str) -> bool:
+    """Whether a chain is read lifted alone."""
+    return set(hold.split("+")) <= LIFTED
 
 
 def spread(items: Sequence[Norm], n: int) -> list[Norm]:

@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from homing.conversation import Conversation
+from homing.conversation import Conversation, Message
 from homing.engine.base import Sampling
 from homing.errors import InputError
 from homing.hold.mediate import Pair, joined, said_again
@@ -74,7 +74,8 @@ class LostPreset:
             log-probability. ``conditions``: which.
         words: conditions that are played again with the last answer in words. ``word_runs``: how often where a task is said
             at once, in one list, or bit by bit; the others once.
-        temperature: of replies.
+        temperature: of replies. ``examples``: worked tasks of the same family shown to the model first, in all conditions alike,
+            with their answers in the form that is asked for: without them a tiny model says none of the candidates.
     """
 
     levels: tuple[LevelName, ...]
@@ -85,6 +86,7 @@ class LostPreset:
     words: tuple[LostCondition, ...]
     word_runs: int
     temperature: float = 1.0
+    examples: int = 2
 
 
 PRESETS: Mapping[PresetName, LostPreset] = {
@@ -106,9 +108,10 @@ class _Item:
     beside: list[str]
     places: list[int]
     order: list[int]
+    shown: list[list[str]]
 
     @classmethod
-    def made(cls, family: FamilyName, level: LevelName, rng: np.random.Generator) -> _Item:
+    def made(cls, family: FamilyName, level: LevelName, examples: int, rng: np.random.Generator) -> _Item:
         """A new one."""
         task, j, now = make_task(family, level, rng)
         before, n = task.parts[j], LEVELS[level].distractors
@@ -118,7 +121,8 @@ class _Item:
         while order == sorted(order):
             order = [int(i) for i in rng.permutation(len(order))]
         old, new = (revised(task, j, p).needles()[j + 1][0] for p in (before, now))
-        return cls(task, revised(task, j, now), revision(before, now), old, new, beside, places, order)
+        shown = [_example(make_task(family, level, rng)[0], listed=k % 2 > 0) for k in range(examples)]
+        return cls(task, revised(task, j, now), revision(before, now), old, new, beside, places, order, shown)
 
     def turns(self, condition: LostCondition) -> list[str] | None:
         """What the user says, turn by turn; None where a task is too short for it."""
@@ -151,14 +155,19 @@ class _Item:
         task = self.after if changed else self.task
         return {
             "level": level, "family": task.family, "task": task.to_json(), "turns": list(turns), "answer": task.answer(),
-            "stale": self.task.answer() if changed else None, "old": self.old, "new": self.new,
+            "stale": self.task.answer() if changed else None, "old": self.old, "new": self.new, "shown": self.shown,
             "chance": 1 / 9 if LEVELS[level].high == 9 and task.family == "sum" else 1 / len(task.options()),
         }  # fmt: skip
 
 
+def _example(task: Task, *, listed: bool) -> list[str]:
+    """A worked task: said at once, in words or as a list, and its answer."""
+    return [joined(task.shards()) if listed else task.full(), task.answer() or ""]
+
+
 @lru_cache(maxsize=4096)
-def _item(family: FamilyName, level: LevelName, seed: int) -> _Item:
-    return _Item.made(family, level, np.random.default_rng(seed))
+def _item(family: FamilyName, level: LevelName, examples: int, seed: int) -> _Item:
+    return _Item.made(family, level, examples, np.random.default_rng(seed))
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,7 +204,7 @@ class LostInConversation:
             for family in plan.families:
                 for k in range(plan.items):
                     drawn = stable_seed("lost_in_conversation", preset, seed, level, family, k)
-                    item = _item(family, level, drawn)
+                    item = _item(family, level, plan.examples, drawn)
                     name = f"{level}-{family}-{k}"
                     for condition, run, data in _played(item, plan, level):
                         cell = f"{name}/{condition}/{run}"
@@ -214,16 +223,20 @@ class LostInConversation:
             return Sampling(tokens, temperature=data["temperature"], seed=stable_seed(cell.seed, t))
 
         held = cell.condition not in RUNGS
+        preamble = tuple(
+            Message(r, t) for pair in data["shown"] for r, t in zip(("user", "assistant"), pair, strict=True)
+        )
         for t, text in enumerate(before):
-            (answer,) = yield [Ask(c.then(text, "user"), sampling=sampling(t), held=held and not data["late"])]
+            on = held and not data["late"]
+            (answer,) = yield [Ask(c.then(text, "user"), sampling=sampling(t), held=on, preamble=preamble)]
             texts.append(answer.text)
             c = answer.conversation
         asked, now = c.then(last, "user"), sampling(len(before))
         if data["words"]:
-            (answer,) = yield [Ask(asked, sampling=now, held=held)]
+            (answer,) = yield [Ask(asked, sampling=now, held=held, preamble=preamble)]
             seen = answer.conversation.messages[:-1]
             return {"texts": texts, "last": answer.text, "shown": [m.content for m in seen if m.role == "user"]}
-        (answer,) = yield [Ask(asked, tuple(task.options()), now, held, fork=True)]
+        (answer,) = yield [Ask(asked, tuple(task.options()), now, held, fork=True, preamble=preamble)]
         choice = answer.choice
         if choice is None:
             return {"texts": texts}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from homing.conversation import Conversation
@@ -44,7 +44,8 @@ class _Talk:
             turn = Turn(ask.conversation, ask.sampling, state=dict(self.state))
             holds = self.holds if ask.held else ()
             if ask.options:
-                chosen.append((i, await self._seen(turn, holds, once) if holds else turn))
+                seen = await self._seen(turn, holds, once) if holds else turn
+                chosen.append((i, replace(seen, conversation=ask.shown(seen.conversation))))
             else:
                 out[i] = await self._reply(ask, turn, holds)
         for acts in dict.fromkeys(t.acts for _, t in chosen):
@@ -90,7 +91,11 @@ class _Talk:
     async def _reply(self, ask: Ask, turn: Turn, holds: Sequence[Stabiliser]) -> Answer:
         async def model_says(inner: Turn) -> AsyncGenerator[Event, None]:
             reply = await self.model.reply(
-                inner.conversation, sampling=inner.sampling, acts=inner.acts, reads=inner.reads, means=inner.means
+                ask.shown(inner.conversation),
+                sampling=inner.sampling,
+                acts=inner.acts,
+                reads=inner.reads,
+                means=inner.means,
             )
             yield Done(reply)
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from homing.conversation import Conversation
+from homing.conversation import Conversation, Message
 from homing.engine.base import Sampling
 from homing.instruments import superposition_figures as figures
 from homing.instruments.base import Answer, Ask, Cell, Edit, PresetName, Scored
@@ -62,6 +62,8 @@ class SuperpositionPreset:
         samples: reveals in words after the opening and at the end, each. ``chats``: talks in which the secret may slip out.
         chat_turns: of each. ``numbers``: number games, over ``size`` numbers.
         regenerations: of a first reply. ``items``: forced choices asked after each.
+        rounds: finished games over other objects that the model is shown first, so that it knows in which form to tell: without
+            them a tiny model names no number at all.
     """
 
     games: int
@@ -75,6 +77,7 @@ class SuperpositionPreset:
     size: int
     regenerations: int
     items: int
+    rounds: int = 2
 
 
 PRESETS: Mapping[PresetName, SuperpositionPreset] = {
@@ -122,6 +125,7 @@ class Superposition:
             rng = np.random.default_rng(stable_seed("superposition world", preset, seed, k))
             world = make_world(plan.bits, rng)
             shared = {"world": world.to_json(), "turns": _turns(plan, rng), "lookups": _lookups(world, rng)}
+            shared["shown"] = [m for _ in range(plan.rounds) for m in _round(make_world(plan.bits, rng), rng)]
             add("game", k, "game", temperature=1.0, samples=plan.samples, **shared)
             if k < plan.cold:
                 add("game", k, "cold", temperature=0.0, samples=1, **(shared | {"lookups": []}))
@@ -154,7 +158,10 @@ class Superposition:
 
     def _game(self, cell: Cell) -> Edit:
         world, warm = World.from_json(cell.data["world"]), float(cell.data["temperature"])
-        (first,) = yield [Ask(Conversation.of(world.opening), sampling=self._sampling(cell, 8, "ready"))]
+        shown = _shown(cell)
+        (first,) = yield [
+            Ask(Conversation.of(world.opening), sampling=self._sampling(cell, 8, "ready"), preamble=shown)
+        ]
         c, live = _stands(first, READY), [first.text]
         left = [True] * len(world.labels)
         moments: list[dict[str, Any]] = []
@@ -163,14 +170,15 @@ class Superposition:
         turns: Sequence[Sequence[Any]] = cell.data["turns"]
         for t, turn in enumerate(turns, start=1):
             if turn[0] == "wait":
-                (said,) = yield [Ask(c.then(turn[1], "user"), sampling=self._sampling(cell, 8, t))]
+                (said,) = yield [Ask(c.then(turn[1], "user"), sampling=self._sampling(cell, 8, t), preamble=shown)]
                 c, answer = _stands(said, ON), None
             else:
                 # The reply in words is for what it may give away, and for a hold that keeps something; the answer that stands
                 # is drawn from the probabilities of yes and no, so that nothing is parsed on the way.
                 asked = c.then(world.question(turn[1], turn[2]), "user")
                 said, chosen = yield [
-                    Ask(asked, sampling=self._sampling(cell, 8, t)), Ask(asked, YES_NO, fork=True),
+                    Ask(asked, sampling=self._sampling(cell, 8, t), preamble=shown),
+                    Ask(asked, YES_NO, fork=True, preamble=shown),
                 ]  # fmt: skip
                 answer = _choice(chosen)
                 if answer is not None:
@@ -191,10 +199,11 @@ class Superposition:
         ends = t in (0, len(cell.data["turns"]))
         words = range(cell.data["samples"]) if ends else ()
         lookups: Sequence[Sequence[int]] = cell.data["lookups"] if t == 0 else ()
+        shown = _shown(cell)
         answers = yield [
-            *(Ask(asked, sampling=self._sampling(cell, 8, ("words", t, s)), fork=True) for s in words),
-            Ask(asked, world.labels, fork=True),
-            *(Ask(c.then(world.confirm(k), "user"), YES_NO, fork=True) for k in places),
+            *(Ask(asked, sampling=self._sampling(cell, 8, ("words", t, s)), fork=True, preamble=shown) for s in words),
+            Ask(asked, world.labels, fork=True, preamble=shown),
+            *(Ask(c.then(world.confirm(k), "user"), YES_NO, fork=True, preamble=shown) for k in places),
             *(Ask(Conversation.of(world.lookup(*x[:3])), YES_NO, held=False, fork=True) for x in lookups),
         ]
         said, rest = answers[: len(words)], answers[len(words) :]
@@ -275,6 +284,18 @@ def _lookups(world: World, rng: np.random.Generator) -> list[list[int]]:
         side = world.side(k, a)
         out.append([k, a, side if right else 1 - side, right])
     return out
+
+
+def _round(world: World, rng: np.random.Generator) -> list[list[str]]:
+    """A finished game over other objects, in which one question was answered and the number told; as ``[role, text]``."""
+    k, a, side = int(rng.integers(len(world.labels))), int(rng.integers(len(world.words))), int(rng.integers(2))
+    yes = world.side(k, a) == side
+    said = [world.opening, READY, world.question(a, side), YES_NO[0 if yes else 1], REVEAL, world.labels[k]]
+    return [["user" if i % 2 == 0 else "assistant", text] for i, text in enumerate(said)]
+
+
+def _shown(cell: Cell) -> tuple[Message, ...]:
+    return tuple(Message(role, text) for role, text in cell.data["shown"])
 
 
 def _stands(answer: Answer, text: str) -> Conversation:

@@ -35,6 +35,7 @@ __all__ = [
     "centred",
     "distance",
     "distances",
+    "entropy",
     "load_outside",
     "root",
     "squared",
@@ -165,6 +166,14 @@ def squared(now: Answers, home: Answers) -> F64:
     if now.ids != home.ids:
         raise InputError("the answers are to different items; ask the same ones at home and later")
     return ((now.a - home.a) * (now.b - home.b)).sum(axis=1)
+
+
+def entropy(now: Answers) -> float:
+    """Mean entropy of the answers in nats, over items and wordings."""
+    odds = np.concatenate([now.a, now.b])
+    p = np.exp(odds - odds.max(axis=1, keepdims=True))
+    p /= p.sum(axis=1, keepdims=True)
+    return float(-(p * np.log(np.maximum(p, 1e-12))).sum(axis=1).mean())
 
 
 def root(x: float) -> float:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     )
     from homing.stats.intervals import koopman, mean_t, newcombe_paired, rogan_gladen, wilson
     from homing.stats.quantiles import Threshold, exceedance, least_n, quantile_interval, quantile_threshold
-    from homing.stats.ranking import auroc, auroc_clustered
+    from homing.stats.ranking import auroc, auroc_clustered, dprime_paired
     from homing.stats.regression import DoseResponse, correlation, cross_validated_r2, linear_or_quadratic
     from homing.stats.reliability import (
         ParallelAnalysis,
@@ -60,7 +60,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "components": ("VarianceComponents", "predicted_auroc", "predicted_auroc_intervals", "variance_components"),
     "intervals": ("koopman", "mean_t", "newcombe_paired", "rogan_gladen", "wilson"),
     "quantiles": ("Threshold", "exceedance", "least_n", "quantile_interval", "quantile_threshold"),
-    "ranking": ("auroc", "auroc_clustered"),
+    "ranking": ("auroc", "auroc_clustered", "dprime_paired"),
     "regression": ("DoseResponse", "correlation", "cross_validated_r2", "linear_or_quadratic"),
     "reliability": (
         "ParallelAnalysis",
@@ -110,6 +110,7 @@ __all__ = [
     "cosine",
     "cross_validated_r2",
     "disattenuated_cosine",
+    "dprime_paired",
     "exact_binomial",
     "exceedance",
     "koopman",

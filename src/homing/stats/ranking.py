@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
@@ -11,13 +12,13 @@ from homing.errors import InputError
 from homing.stats._check import finite, group_codes, level_ok
 from homing.stats._resample import cluster_weights, percentile_ends, stratum_scale
 from homing.stats._special import F64, I64, normal_quantile
-from homing.stats.bootstrap import Labels
+from homing.stats.bootstrap import Labels, two_way_bootstrap
 from homing.stats.estimate import Estimate
 
-__all__ = ["auroc", "auroc_clustered", "auroc_value"]
+__all__ = ["auroc", "auroc_clustered", "auroc_value", "dprime_paired", "midranks"]
 
 
-def _midranks(x: F64) -> F64:
+def midranks(x: F64) -> F64:
     """Ranks from 1, ties averaged."""
     _, inverse, counts = np.unique(x, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
@@ -26,16 +27,16 @@ def _midranks(x: F64) -> F64:
 
 def auroc_value(pos: F64, neg: F64) -> float:
     """P(positive above negative), ties counting half."""
-    ranks = _midranks(np.concatenate([pos, neg]))
+    ranks = midranks(np.concatenate([pos, neg]))
     m, n = pos.size, neg.size
     return float((ranks[:m].sum() - m * (m + 1) / 2) / (m * n))
 
 
 def _placements(pos: F64, neg: F64) -> tuple[F64, F64]:
     """Share of negatives below each positive, and of positives above each negative."""
-    ranks = _midranks(np.concatenate([pos, neg]))
+    ranks = midranks(np.concatenate([pos, neg]))
     m, n = pos.size, neg.size
-    return (ranks[:m] - _midranks(pos)) / n, 1.0 - (ranks[m:] - _midranks(neg)) / m
+    return (ranks[:m] - midranks(pos)) / n, 1.0 - (ranks[m:] - midranks(neg)) / m
 
 
 def auroc(pos: npt.ArrayLike, neg: npt.ArrayLike, *, level: float = 0.95) -> Estimate:
@@ -148,3 +149,38 @@ def _weighted(x: F64, positive: npt.NDArray[np.bool_], weights: F64) -> F64:
         with np.errstate(invalid="ignore", divide="ignore"):
             out[begin : begin + chunk] = (pos * below).sum(axis=1) / (pos.sum(axis=1) * neg.sum(axis=1))
     return out
+
+
+def dprime_paired(hits: npt.ArrayLike, alarms: npt.ArrayLike, *, seed: int, level: float = 0.95) -> Estimate:
+    """Distance of two paired rates in standard normal deviates, pairs resampled.
+
+    Half a case is added to either side, so that it is finite (log-linear, Hautus 1995). Where every pair is alike, resampling
+    tells nothing, and the ends are those that one more pair of either kind would give.
+
+    Args:
+        hits, alarms: ``(n,)`` true where the signal was said to be there: with it, and in its twin without.
+        seed: of the resampling. ``level``: nominal coverage.
+
+    Raises:
+        InputError: fewer than two pairs, or unlike lengths.
+    """
+    x, y = finite(np.asarray(hits, np.float64), "hits", 2), finite(np.asarray(alarms, np.float64), "alarms", 2)
+    if x.size != y.size:
+        raise InputError(f"hits have {x.size} values and alarms {y.size}; they are paired and must agree")
+    n, normal = int(x.size), NormalDist()
+
+    def distance(hit: float, alarm: float) -> float:
+        return normal.inv_cdf((hit + 0.5) / (n + 1)) - normal.inv_cdf((alarm + 0.5) / (n + 1))
+
+    def of(rows: I64, _: I64) -> float:
+        return distance(float(x[rows].sum()), float(y[rows].sum()))
+
+    found = two_way_bootstrap(of, n, 1, seed=seed, level=level)
+    if found.half_width > 0:
+        return found
+    value = found.value
+    ends = [distance(min(n, float(x.sum()) + d), min(n, float(y.sum()) + e)) for d, e in ((1, 0), (0, 1))]
+    ends += [distance(max(0.0, float(x.sum()) - d), max(0.0, float(y.sum()) - e)) for d, e in ((1, 0), (0, 1))]
+    return Estimate(
+        value, min(value, *ends), max(value, *ends), level, n, "", "all pairs alike; one more of either kind"
+    )

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from homing.conversation import Conversation
 from homing.engine.base import Act
+from homing.instruments.self_checks import SELF_CHECKS
 from homing.models.base import Capability, Choice
 from homing.models.scripted import ScriptedModel
 
@@ -18,6 +19,8 @@ __all__ = ["AWAY", "DriftingSubject", "PlantedModel", "normal"]
 F32 = NDArray[np.float32]
 AWAY = "Arr!"
 """How a drifting subject begins a reply that is away from home."""
+ODD = "Ahoy"
+"""What it says in every reply while it is away, where it has a manner."""
 
 
 class PlantedModel(ScriptedModel):
@@ -71,6 +74,8 @@ class DriftingSubject:
         noise: standard deviation of the log-odds of one asking. ``pushes``: how often a user's message pushes.
         turns: pushing messages of one script. ``spread``: between scripts, as a share of ``size``.
         about: the meaning of a question, the same for its two wordings.
+        knows: log-odds by which it says that it has changed, for each log-odd of displacement; it leans to yes by ``leans``.
+        manner: odd words in each reply while it is away; at home it would hardly say them.
     """
 
     def __init__(
@@ -83,7 +88,11 @@ class DriftingSubject:
         noise: float = 0.5,
         turns: int = 5,
         spread: float = 0.2,
+        knows: float = 0.0,
+        leans: float = 0.0,
+        manner: int = 0,
     ) -> None:
+        self.knows, self.leans, self.manner = knows, leans, manner
         self.size, self.decay, self.noise, self.turns, self.spread = size, decay, noise, turns, spread
         self.pushes, self.about = pushes, about
 
@@ -94,8 +103,9 @@ class DriftingSubject:
 
     def say(self, conversation: Conversation) -> str:
         """A reply, away from home as often as it was pushed."""
-        n = conversation.turns
-        return " ".join([*[AWAY] * self.pushes(conversation[-1].content), f"This is answer {n}."])
+        n, away = conversation.turns, self.displacement(conversation) > 0
+        head = [AWAY] * self.pushes(conversation[-1].content) + [ODD] * (self.manner * away)
+        return " ".join([*head, f"This is answer {n}."])
 
     def displacement(self, conversation: Conversation) -> float:
         """Log-odds that a question asked now is moved by."""
@@ -110,6 +120,10 @@ class DriftingSubject:
     def weigh(self, conversation: Conversation, options: Sequence[str]) -> list[float]:
         """Log-probabilities of options: fixed at home, moved along the question's direction, and noisy."""
         question = conversation[-1].content
+        if len(options) == 2 and options in [(x.changed, x.same) for x in SELF_CHECKS]:
+            yes = [float(o.startswith("Yes")) for o in options]
+            changed = self.knows * self.displacement(Conversation(conversation.messages[:-1]))
+            return [changed + self.leans * yes[0] - 20.0, self.leans * yes[1] - 20.0]
         about = self.about(question)
         along = np.array([normal("along", about, k) for k in range(len(options))])
         along -= along.mean()
@@ -118,6 +132,7 @@ class DriftingSubject:
         base = np.array([normal("base", question, k) for k in range(len(options))])
         noise = np.array([normal("noise", question, before.digest, k) for k in range(len(options))])
         moved = base + self.displacement(before) * along + self.noise * noise
+        moved -= [8.0 * o.count(ODD) for o in options]
         return [float(x) for x in moved - 20.0]
 
 

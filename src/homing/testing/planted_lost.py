@@ -29,11 +29,13 @@ class BitByBitModel(PlantedModel):
     """A planted model whose words depend on the seed they are drawn with too."""
 
     def __init__(self, subject: BitByBit) -> None:
-        super().__init__(lambda c: subject.say(c, Sampling()), subject.weigh, name="bit-by-bit")
+        super().__init__(
+            lambda c: subject.say(c, Sampling()), lambda c, o: subject.weigh(_this_task(c), o), name="bit-by-bit"
+        )
         self._subject = subject
 
     def _reply(self, r: ReplyRequest) -> tuple[Reply, tuple[str, ...]]:
-        return ScriptedModel(lambda c: self._subject.say(c, r.sampling), name=self.name)._reply(r)
+        return ScriptedModel(lambda c: self._subject.say(_this_task(c), r.sampling), name=self.name)._reply(r)
 
 
 class BitByBit:
@@ -172,6 +174,16 @@ class BitByBit:
         if _chance("invents", text) < self.invents:
             request += " There are 137 of them."
         return request
+
+
+def _this_task(conversation: Conversation) -> Conversation:
+    """What is said of the task that is on, without worked examples before it."""
+    of = [heard(m.content) if m.role == "user" else None for m in conversation]
+    known = [t for t in of if t is not None]
+    if not known:
+        return conversation
+    first = next(i for i, t in enumerate(of) if t is not None and t.setting == known[-1].setting)
+    return Conversation(conversation.messages[first:])
 
 
 def _without_first(task: Task) -> list[str]:

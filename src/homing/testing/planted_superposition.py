@@ -35,11 +35,11 @@ class HostModel(PlantedModel):
     """A planted model whose words depend on the seed they are drawn with too."""
 
     def __init__(self, host: GameHost) -> None:
-        super().__init__(lambda c: host.say(c, Sampling()), host.weigh, name="host")
+        super().__init__(lambda c: host.say(c, Sampling()), lambda c, o: host.weigh(_this_game(c), o), name="host")
         self._host = host
 
     def _reply(self, r: ReplyRequest) -> tuple[Reply, tuple[str, ...]]:
-        return ScriptedModel(lambda c: self._host.say(c, r.sampling), name=self.name)._reply(r)
+        return ScriptedModel(lambda c: self._host.say(_this_game(c), r.sampling), name=self.name)._reply(r)
 
 
 class GameHost:
@@ -217,6 +217,12 @@ class GameHost:
             f"I chose {n}.",
         )
         return ways[int(draw.integers(len(ways)))]
+
+
+def _this_game(conversation: Conversation) -> Conversation:
+    """What is said in the game that is on, without finished ones before it."""
+    starts = [i for i, m in enumerate(conversation) if m.role == "user" and "keep it secret" in m.content]
+    return Conversation(conversation.messages[starts[-1] :]) if starts else conversation
 
 
 def _game(conversation: Conversation) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -16,9 +16,13 @@ from homing.identity import Identity
 from homing.identity.work import Unit, WorkDir
 from homing.instruments.base import Cell, PresetName, Scored
 from homing.instruments.home_return import HomeReturn
+from homing.instruments.overlap import overlapping, own_words
 from homing.instruments.playing import play_cells
 from homing.instruments.pushes import PushName, load_pushes
-from homing.instruments.return_figures import Arms, findings, qualifies, shares
+from homing.instruments.return_arms import Arms
+from homing.instruments.return_faces import Inside, agreement, inside_alarms
+from homing.instruments.return_figures import findings, qualifies
+from homing.instruments.return_shares import shares
 from homing.models.base import ChatModel
 from homing.models.sources import EngineName, open_model
 from homing.persona.outside import load_outside
@@ -27,13 +31,16 @@ from homing.verbs.home import SECTION, home_model, opening_of, outside_of
 from homing.verbs.map import facts
 from homing.verbs.plan import shipped_digest
 from homing.verbs.progress import Progress, Silent
+from homing.verbs.return_faces import has_inside, inside_of, read_inside
 from homing.verbs.watch import Home, cap_of
 
 __all__ = ["HOLDS", "ReturnPlan", "return_model", "run_return", "write_return"]
 
 SCHEMA = "homing.return/1"
 SLOTS = 32
-HOLDS = ("sham", "fresh", "recap", "remind", "self_return", "irrelevant_note", "heal", "heal_bland")
+HOLDS = (
+    "sham", "fresh", "recap", "remind", "self_return", "irrelevant_note", "heal", "heal_bland", "mediate", "ground", "commit",
+)  # fmt: skip
 """Tried where none are named; with an identity that has a cap, ``cap`` and ``heal+cap`` too."""
 SMOKE = ("fresh", "heal")
 """The same for the smallest preset; with a cap, ``cap`` too."""
@@ -129,9 +136,9 @@ def write_return(found: dict[str, Any], path: Path) -> Path:
 
 async def return_model(model: ChatModel, plan: ReturnPlan, *, progress: Progress | None = None) -> dict[str, Any]:
     """The same on a model that is open."""
-    told = progress or Silent()
-    if plan.identity is not None:
-        plan.identity.on(model.info.fingerprint, origin=model.info.origin, what=plan.model)
+    told, identity = progress or Silent(), plan.identity
+    if identity is not None:
+        identity.on(model.info.fingerprint, origin=model.info.origin, what=plan.model)
     units = {
         "content": shipped_digest(),
         "opening": [[m.role, m.content] for m in plan.opening],
@@ -150,8 +157,10 @@ async def return_model(model: ChatModel, plan: ReturnPlan, *, progress: Progress
             return _result(plan, [], [Finding("return", regime="not_measurable", reason=reason)])
         if plan.cap is not None and any("cap" in h.split("+") for h in plan.holds) and plan.identity is not None:
             await Home.of(plan.identity).prove(model, "cap")
-        experiment = HomeReturn(home, load_outside())
-        scored: list[Scored] = []
+        items = load_outside()
+        barred = {h: overlapping(own_words(plan.chain(h)), items) for h in plan.holds}
+        experiment = HomeReturn(home, items, scores="score" in model.capabilities, barred=barred)
+        scored, faces = list[Scored](), dict[tuple[str, str], Inside]()
         parts = [
             (
                 hold,
@@ -171,7 +180,12 @@ async def return_model(model: ChatModel, plan: ReturnPlan, *, progress: Progress
             for cell, (record, cost) in zip(cells, unit.data, strict=True):
                 got = experiment.score(cell, record, hold=hold)
                 scored.append(Scored(cell, hold, got.values, cost=Cost(**cost)))
-    return _result(plan, scored, [])
+            if hold == "none" and identity is not None and has_inside(identity):
+                told.stage(f"{push}, the inside face")
+                played = [(cell, record) for cell, (record, _) in zip(cells, unit.data, strict=True)]
+                seen = await work.do(f"{push}-inside", lambda p=played, i=identity: read_inside(model, i, p))
+                faces |= inside_of(seen.data)
+    return _result(plan, scored, [], faces)
 
 
 async def _played(experiment: HomeReturn, model: ChatModel, plan: ReturnPlan, hold: str, cells: Sequence[Cell]) -> Unit:
@@ -183,9 +197,16 @@ async def _played(experiment: HomeReturn, model: ChatModel, plan: ReturnPlan, ho
     return Unit([[p.record, c] for p, c in zip(played, costs, strict=True)])
 
 
-def _result(plan: ReturnPlan, scored: Sequence[Scored], instead: list[Finding]) -> dict[str, Any]:
+def _result(
+    plan: ReturnPlan,
+    scored: Sequence[Scored],
+    instead: list[Finding],
+    faces: Mapping[tuple[str, str], Inside] | None = None,
+) -> dict[str, Any]:
     arms = Arms(scored)
     found = [*instead, *(qualifies(arms, p) for p in arms.pushes), *(findings(scored) if scored else [])]
+    if faces:
+        found += [f(arms, p, faces) for p in arms.asked for f in (agreement, inside_alarms)]
 
     def curve(kind: str) -> dict[str, Any]:
         return {f.name.split(".")[-1]: f.to_json() for f in found if f.name.startswith(f"return.{kind}.")}
@@ -197,6 +218,6 @@ def _result(plan: ReturnPlan, scored: Sequence[Scored], instead: list[Finding]) 
         "qualifies": curve("qualifies"),
         "restoring": curve("restoring"),
         "tether": curve("tether"),
-        "arms": [s.to_json() for p in arms.pushes for h in arms.holds for s in shares(arms, p, h)],
+        "arms": [s.to_json() for p in arms.asked for h in arms.holds for s in shares(arms, p, h)],
         "findings": [f.to_json() for f in found],
     }
