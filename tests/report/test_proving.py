@@ -81,6 +81,20 @@ def test_the_summary_has_a_row_an_arm_and_falls_back_on_what_is_measured() -> No
     assert "1,234 replies, 56,789 tokens read, 321 written" in text
 
 
+def test_levels_stand_beside_each_other() -> None:
+    hard = [r | {"measure": r["measure"].replace("ones.", "twos.")} for r in self_conditioning()]
+    (claim,) = claims(document(*self_conditioning(), *hard))
+    assert claim.levels == ["ones", "twos"] and [p.title[-10:] for p in panels(claim)] == ["level ones", "level twos"]
+    text = words(render_test(document(*self_conditioning(), *hard)))
+    assert "self_conditioning , level twos" in text and "loss, twos" in text
+
+
+def test_holds_that_were_not_tried_are_named() -> None:
+    rows = [r for r in superposition() if r["hold"] == "none"]
+    assert "These answer the claim: commit; each is tried with --hold NAME" in words(render_test(document(*rows)))
+    assert "These answer the claim" not in words(render_test(document(*superposition())))
+
+
 def test_numbers_are_those_of_the_document() -> None:
     doc = document()
     text = words(render_test(doc))

@@ -152,6 +152,11 @@ class Claim:
         tried = dict.fromkeys(x.hold for x in self.lines if x.hold != "none")
         return sorted(tried, key=lambda h: h == "sham")
 
+    @property
+    def held_by(self) -> str:
+        """Names of the holds that answer the claim; may be empty."""
+        return next((x.held_by for x in self.lines if x.held_by), "")
+
     def line(self, finding: str, key: str = "", *, level: str = "", hold: str = "none") -> Line | None:
         """One row; one that says why the finding has no figure, where it has none; None where it was not looked for."""
         mine = [x for x in self.lines if (x.level, x.hold, x.finding) == (level, hold, finding)]

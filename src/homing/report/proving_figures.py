@@ -163,10 +163,9 @@ def _lost(c: Claim, level: str) -> list[Panel]:
             out.append(Panel(title, Markup(""), reason=_why(line)))
             continue
         chart = both(lambda width, rows=rows, title=title: bars(rows, label=title, width=width, include=(0.0, 1.0)))
-        caption = (
-            "Mean score over tasks, with 95% intervals. Snowball repeats all that was said with every message, recap once at"
-            " the end."
-        )
+        caption = "Mean score over tasks, with 95% intervals."
+        if any("snowball" in b.name or "recap" in b.name for b in rows):
+            caption += " Snowball repeats with every message all that was said, recap repeats it once at the end."
         if any(b.name.startswith("with ") for b in rows):
             caption += " “With …” is bit by bit under that hold; a sham does nothing."
         if any(b.name in TWISTS.values() for b in rows):
