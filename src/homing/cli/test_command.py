@@ -30,6 +30,7 @@ def _text(row: dict[str, Any]) -> str:
 @click.option("--preset", type=click.Choice(["smoke", "standard", "full"]), help="How much to play.")
 @click.option("--identity", type=click.Path(path_type=Path), help="Whose cap and home the holds are given.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Directory where the work is kept.")
+@click.option("--report", type=click.Path(path_type=Path), help="Write one HTML page about it here.")
 @click.option("--seed", type=click.IntRange(min=0))
 @engine_option
 @threads_option
@@ -42,6 +43,7 @@ def command(
     preset: str | None,
     identity: Path | None,
     out: Path,
+    report: Path | None,
     seed: int | None,
     engine: str | None,
     threads: int | None,
@@ -55,6 +57,7 @@ def command(
     from homing.identity import Identity
     from homing.verbs.progress import make_progress
     from homing.verbs.proving import TestPlan, run_test
+    from homing.verbs.test_report import write_test
 
     settings = load_settings(
         model=model, identity=identity, preset=preset, seed=seed, engine=engine, threads=threads, slots=slots
@@ -80,5 +83,7 @@ def command(
             )
         finally:
             progress.close()
+        if report is not None:
+            write_test(found, report)
         verdicts = dict.fromkeys(r["verdict"] for r in found["findings"] if r["verdict"])
         result.emit(found, "\n".join([*(_text(r) for r in found["findings"]), "", *verdicts]))

@@ -479,7 +479,7 @@ def _accuracy_held(at: _Level, hold: str) -> Finding:
     for e in RATES:
         for key, tag in (("local", f"e{e}"), ("right", f"right_e{e}")):
             found[tag], p[tag] = paired(*(at.rows.pairs(h, at.level, f"e{e}", key) for h in (hold, "none")))
-    found["held_e100"] = _rate(at.rows.pairs(hold, at.level, "e100"))
+    found |= {f"held_e{e}": _rate(at.rows.pairs(hold, at.level, f"e{e}")) for e in RATES}
     same = _same(at.rows.pairs(hold, at.level, "e0"), at.rows.pairs("none", at.level, "e0"))
     gap = found["e100"]
     clear = "" if gap.low > 0 or gap.high < 0 else ", not clear of 0"

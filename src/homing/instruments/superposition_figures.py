@@ -449,13 +449,17 @@ def _held(rows: Rows, hold: str, m: _Measure) -> Finding:
         return _few(name, [k for k in _pairs(mine, m.value) if k in before])
     gap, p = found
     level = _rate(mine, m.value) if m.rate else _means(mine, {"held": m.value})["held"]
+    turns = (
+        range(max(map(end_of, mine)) + 1) if m.name == "collapse" else ()
+    )  # the whole curve beside that with nothing done
+    curve = _means(mine, {f"held_{t}": at_moment("simulacra", t) for t in turns})
     clear = "" if gap.low > 0 or gap.high < 0 else ", not clear of 0"
     verdict = f"{m.said} changes by {gap:+.2f} under {hold}{clear}; it is {level:.3f} then."
     if m.name == "leakage":
         verdict += f" That it is under {LEAKY:.0%} is {'shown' if level.high < LEAKY else 'not shown'}."
     if m.forced and "commit" in hold.split("+"):
         verdict += " One choice is made by construction: judge it by consistency, leakage and success."
-    return _found(name, mine, {"difference": gap, "held": level}, verdict, {"difference": p})
+    return _found(name, mine, {"difference": gap, "held": level} | curve, verdict, {"difference": p})
 
 
 def _rival(rows: Rows) -> Finding:

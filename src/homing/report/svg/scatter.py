@@ -33,7 +33,7 @@ class Dot:
     Args:
         x, y: values. ``label``: its name. ``tip``: tooltip text. ``class_``: colour class. ``group``: for filters.
         shape: one of circle, square, triangle, diamond. ``rank``: labelled when not None, lowest rank first.
-        size: radius in pixels.
+        size: radius in pixels. ``x_ends``, ``y_ends``: intervals, drawn as a cross.
     """
 
     x: float
@@ -46,6 +46,8 @@ class Dot:
     rank: int | None = None
     size: float = 4.0
     strong: bool = False
+    x_ends: tuple[float, float] | None = None
+    y_ends: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,15 @@ def mark(shape: str, x: float, y: float, r: float, **attrs: str | float | None) 
     return el("circle", cx=x, cy=y, r=r, **attrs)
 
 
+def _cross(d: Dot, x: Scale, y: Scale) -> list[Markup]:
+    class_, out = f"whisker {d.class_}", list[Markup]()
+    if d.x_ends is not None:
+        out.append(el("line", class_=class_, x1=x.clip(d.x_ends[0]), x2=x.clip(d.x_ends[1]), y1=y(d.y), y2=y(d.y)))
+    if d.y_ends is not None:
+        out.append(el("line", class_=class_, x1=x(d.x), x2=x(d.x), y1=y.clip(d.y_ends[0]), y2=y.clip(d.y_ends[1])))
+    return out
+
+
 def scatter(
     dots: Sequence[Dot],
     *,
@@ -82,6 +93,9 @@ def scatter(
     x_title: str = "",
     y_title: str = "",
     rules: Sequence[Rule] = (),
+    square: tuple[float, float] | None = None,
+    diagonal: str = "",
+    moves: Sequence[tuple[Dot, Dot]] = (),
 ) -> Markup:
     """Points on two measured axes.
 
@@ -93,11 +107,14 @@ def scatter(
         x_title: under the axis.
         y_title: above the plot.
         rules: vertical lines with a name at their head.
+        square: the range of both axes; without: that of the points.
+        diagonal: what points with ``x = y`` have in common; empty: not drawn.
+        moves: pairs of points that are joined, since one became the other.
     """
     shown = [d for d in dots if math.isfinite(d.x) and math.isfinite(d.y)]
     left, right, top, bottom = 44.0, 12.0, 40.0, 48.0
-    x = Scale(*extent((d.x for d in shown), include=[r.at for r in rules]), left, width - right)
-    y = Scale(*extent(d.y for d in shown), height - bottom, top)
+    x = Scale(*(square or extent((d.x for d in shown), include=[r.at for r in rules])), left, width - right)
+    y = Scale(*(square or extent(d.y for d in shown)), height - bottom, top)
     out: list[Markup] = [axis_left(y, left, width - right, ticks=y.ticks(5))]
     out.append(axis_bottom(x, height - bottom, ticks=x.ticks(max(3, int(width // 130))), title=x_title))
     if y_title:
@@ -110,6 +127,20 @@ def scatter(
         out.append(el("text", r.text, class_=f"rule-text {r.class_}", x=mid, y=top - 12, text_anchor="middle"))
         blocked.append(Box(mid - half, top - 26, mid + half, top - 8))
         blocked.append(Box(x(r.at) - 1, top, x(r.at) + 1, height - bottom))
+    if diagonal:
+        low, high = max(x.low, y.low), min(x.high, y.high)
+        out.append(el("line", class_="rule promise", x1=x(low), y1=y(low), x2=x(high), y2=y(high)))
+        at = low + (high - low) * 0.62
+        start = min(x(at) + 10, width - right - text_width(diagonal, 11))
+        out.append(el("text", diagonal, class_="rule-text promise", x=start, y=y(at) + 18))
+        blocked.append(Box(start, y(at) + 6, start + text_width(diagonal, 11), y(at) + 22))
+    for a, b in moves:
+        out.append(el("line", class_=f"move {b.class_}", x1=x(a.x), y1=y(a.y), x2=x(b.x), y2=y(b.y)))
+    for d in shown:
+        out += _cross(d, x, y)
+        across, up = d.x_ends or (d.x, d.x), d.y_ends or (d.y, d.y)
+        blocked.append(Box(x.clip(across[0]), y(d.y) - 1, x.clip(across[1]), y(d.y) + 1))
+        blocked.append(Box(x(d.x) - 1, y.clip(up[1]), x(d.x) + 1, y.clip(up[0])))
     blocked += [Box(x(d.x) - d.size, y(d.y) - d.size, x(d.x) + d.size, y(d.y) + d.size) for d in shown]
     ranked = sorted((d for d in shown if d.rank is not None), key=lambda d: d.rank or 0)
     labels = place_labels(
