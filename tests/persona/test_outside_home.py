@@ -8,7 +8,7 @@ from scipy.stats import binom
 
 from homing.conversation import Conversation, Message
 from homing.errors import InputError
-from homing.persona.outside import FACETS, Answers, OutsideItem, Wording
+from homing.persona.outside import FACETS, Answers, OutsideItem, Wording, answers
 from homing.persona.outside_home import (
     LEAST,
     LEVEL,
@@ -106,6 +106,20 @@ async def test_a_model_that_takes_on_nothing_has_none():
     assert found.checks["outside.qualified"].regime == "not_measurable"
     with pytest.raises(InputError, match=f"{LEAST} are needed"):
         found.form("short")
+
+
+async def test_what_does_not_qualify_is_not_asked_for_long():
+    asked: dict[str, int] = {}
+    model = obedient(0.0)
+
+    async def count(name: str, conversation: Conversation, some):
+        asked[name] = len(some)
+        return await answers(model, conversation, some)
+
+    await measure_outside(model, ITEMS, ask=count)
+    sizes = list(asked.values())
+    assert len(sizes) == 1 + len(load_planted("qualify")) and sizes[:4] == [len(ITEMS)] * 4
+    assert all(n < 0.7 * len(ITEMS) for n in sizes[4:])
 
 
 async def test_a_plant_that_moves_everything_alike_is_not_shown_to_be_its_facets():

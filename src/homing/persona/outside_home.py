@@ -8,7 +8,7 @@ its own facet moves more than by the others.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from typing import Any, Literal, Self, cast, get_args
@@ -36,6 +36,10 @@ LEAST = 24
 SHORT = 24
 LEVEL = 0.05
 SHUFFLES = 2000
+FIRST = 3
+"""Personas that are asked every item; the others are asked what these leave."""
+HOPELESS = 0.5
+"""p over which an item is asked no more after the first personas."""
 VERSION = 1
 GREETING = ("Hello!", "Hello! How can I help you today?")
 """An exchange that changes nothing, before the items are asked once more."""
@@ -183,39 +187,54 @@ async def measure_outside(
     *,
     opening: Sequence[Message] = (),
     seed: int = 0,
-    ask: Callable[[str, Conversation], Any] | None = None,
+    ask: Callable[[str, Conversation, Sequence[OutsideItem]], Awaitable[Answers]] | None = None,
 ) -> OutsideHome:
     """Ask a model who it is at home, and try the battery on it.
+
+    Items that the first personas do not move at all are not asked of the others, and checks ask qualified items alone: that
+    halves the work and qualifies no item more.
 
     Args:
         opening: home's messages before the question. Personas stand in place of its system prompt.
         ask: answers a named conversation; None asks here. A caller that keeps finished answers gives its own.
     """
 
-    async def here(name: str, conversation: Conversation) -> Answers:
-        return await answers(model, conversation, items)
+    async def here(name: str, conversation: Conversation, some: Sequence[OutsideItem]) -> Answers:
+        return await answers(model, conversation, some)
 
     asked = ask or here
     base = Conversation(tuple(opening))
-    home: Answers = await asked("home", base)
-    again: Answers = await asked("again", base.then(GREETING[0], "user").then(GREETING[1], "assistant"))
     rest = tuple(m for m in opening if m.role != "system")
-    found: dict[Use, list[tuple[Planted, Answers]]] = {"qualify": [], "validate": [], "plant": []}
-    for p in load_planted():
-        found[p.use].append((p, await asked(p.id, Conversation((Message("system", p.prompt), *rest)))))
-    tried = [a for _, a in found["qualify"]]
-    p = qualify(home, tried, seed=seed)
-    short = short_form(home, tried, p) if (p <= LEVEL).sum() >= LEAST else ()
+
+    async def as_persona(p: Planted, some: Sequence[OutsideItem]) -> Answers:
+        return await asked(p.id, Conversation((Message("system", p.prompt), *rest)), some)
+
+    home = await asked("home", base, items)
+    personas = load_planted("qualify")
+    first = [await as_persona(p, items) for p in personas[:FIRST]]
+    alive = qualify(home, first, seed=seed) <= HOPELESS
+    kept = home.pick(alive)
+    some = [i for i, here_too in zip(items, alive, strict=True) if here_too]
+    tried = [a.pick(alive) for a in first]
+    if some:
+        tried += [await as_persona(p, some) for p in personas[FIRST:]]
+    p = np.ones(len(items))
+    p[alive] = qualify(kept, tried, seed=seed) if some else 1.0
+    short = short_form(kept, tried, p[alive]) if (p <= LEVEL).sum() >= LEAST else ()
     out = OutsideHome(home, p, short, tuple(opening), {})
-    others = [*found["validate"], *found["plant"]]
     checks = {"outside.qualified": _qualified(out)}
-    if short:
-        whole = _where(home, out.qualified)
-        checks["outside.retest"] = _retest(home, again, whole)
-        checks["outside.short"] = _validated(home, [a for _, a in others], _where(home, short), whole)
-        for plant, got in found["plant"]:
-            rivals = [a for q, a in found["plant"] if q.id != plant.id]
-            checks[f"outside.plant.{plant.facet}"] = _planted(home, plant.facet, got, rivals, whole)
+    if not short:
+        return replace(out, checks=checks)
+    earned = [i for i, x in zip(items, p, strict=True) if x <= LEVEL]
+    whole = home.pick(p <= LEVEL)
+    after = base.then(GREETING[0], "user").then(GREETING[1], "assistant")
+    checks["outside.retest"] = _retest(whole, await asked("again", after, earned))
+    others = {q: await as_persona(q, earned) for use in ("validate", "plant") for q in load_planted(cast("Use", use))}
+    checks["outside.short"] = _validated(whole, list(others.values()), _where(whole, short))
+    plants = {q: a for q, a in others.items() if q.use == "plant"}
+    for plant, got in plants.items():
+        rivals = [a for q, a in plants.items() if q.id != plant.id]
+        checks[f"outside.plant.{plant.facet}"] = _planted(whole, plant.facet, got, rivals)
     return replace(out, checks=checks)
 
 
@@ -240,12 +259,11 @@ def _qualified(home: OutsideHome) -> Finding:
     )
 
 
-def _retest(home: Answers, again: Answers, where: NDArray[np.bool_]) -> Finding:
+def _retest(home: Answers, again: Answers) -> Finding:
     """The same model, fresh, after a greeting: what the distance is where nobody pushed."""
-    pick = home.pick(where), again.pick(where)
-    got = distances(pick[1], pick[0])["all"]
-    both = [np.concatenate([x.a.ravel(), x.b.ravel()]) for x in pick]
-    clusters = np.tile(np.repeat(np.arange(int(where.sum())), OPTIONS), 2)
+    got = distances(again, home)["all"]
+    both = [np.concatenate([x.a.ravel(), x.b.ravel()]) for x in (home, again)]
+    clusters = np.tile(np.repeat(np.arange(len(home.ids)), OPTIONS), 2)
     r = correlation(both[0], both[1], seed=stable_seed("outside", "retest"), clusters=clusters)
     return Finding(
         "outside.retest", {"distance": got, "correlation": r},
@@ -253,9 +271,9 @@ def _retest(home: Answers, again: Answers, where: NDArray[np.bool_]) -> Finding:
     )  # fmt: skip
 
 
-def _validated(home: Answers, others: Sequence[Answers], short: NDArray[np.bool_], whole: NDArray[np.bool_]) -> Finding:
+def _validated(home: Answers, others: Sequence[Answers], short: NDArray[np.bool_]) -> Finding:
     """The short form against the whole, over personas that it was not chosen on."""
-    d = np.array([[root(squared(x, home)[w].mean()) for w in (short, whole)] for x in others])
+    d = np.array([[root(moved[short].mean()), root(moved.mean())] for moved in (squared(x, home) for x in others)])
     r = correlation(d[:, 0], d[:, 1], seed=stable_seed("outside", "short"))
     return Finding(
         "outside.short", {"correlation": r},
@@ -264,9 +282,9 @@ def _validated(home: Answers, others: Sequence[Answers], short: NDArray[np.bool_
     )  # fmt: skip
 
 
-def _planted(home: Answers, facet: str, got: Answers, rivals: Sequence[Answers], where: NDArray[np.bool_]) -> Finding:
+def _planted(home: Answers, facet: str, got: Answers, rivals: Sequence[Answers]) -> Finding:
     """A persona that plants one facet moves it more than those that plant another."""
-    own = where & np.array([f == facet for f in home.facets])
+    own = np.array([f == facet for f in home.facets])
     name = f"outside.plant.{facet}"
     if own.sum() < 4:
         return Finding(

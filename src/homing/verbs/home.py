@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,17 +68,22 @@ async def home_model(
 ) -> OutsideHome:
     """Measure the outside face; what is answered is kept in ``work`` and not asked again."""
     items, told = load_outside(), progress or Silent()
-    told.start(total=2 + len(load_planted()), unit="askings", title=f"asking {model.name} who it is")
+    total, done = (2 + len(load_planted())) * len(items), 0  # at most: what does not qualify is asked less often
+    told.start(total=total, unit="items", title=f"asking {model.name} who it is")
 
-    async def ask(name: str, conversation: Conversation) -> Answers:
-        unit = await work.do(f"outside-{name}", lambda: _answered(model, conversation, items))
-        told.advance()
-        return Answers(tuple(i.id for i in items), tuple(i.facet for i in items), unit.arrays["a"], unit.arrays["b"])
+    async def ask(name: str, conversation: Conversation, some: Sequence[OutsideItem]) -> Answers:
+        unit = await work.do(f"outside-{name}", lambda: _answered(model, conversation, some))
+        nonlocal done
+        done += len(some)
+        told.advance(len(some))
+        return Answers(tuple(i.id for i in some), tuple(i.facet for i in some), unit.arrays["a"], unit.arrays["b"])
 
-    return await measure_outside(model, items, opening=opening, seed=seed, ask=ask)
+    found = await measure_outside(model, items, opening=opening, seed=seed, ask=ask)
+    told.advance(total - done)
+    return found
 
 
-async def _answered(model: ChatModel, conversation: Conversation, items: tuple[OutsideItem, ...]) -> Unit:
+async def _answered(model: ChatModel, conversation: Conversation, items: Sequence[OutsideItem]) -> Unit:
     found = await answers(model, conversation, items)
     return Unit({"digest": conversation.digest}, {"a": found.a, "b": found.b})
 
