@@ -47,8 +47,8 @@ def least_items(wanted: float, sd: float) -> int:
     """Items that a 95% interval of a mean over them needs to have a half width of ``wanted``.
 
     ``n = (1.96 sd / wanted) ** 2``, the normal approximation for a mean of independent items (Cochran, Sampling Techniques, 1977,
-    chapter 4). At worst the standard deviation over items is 0.5 for a rate and 1 for a paired difference of rates; it is
-    0.71 for a difference where an item's two outcomes do not oppose each other, since its square is the sum of both variances less
+    chapter 4). At worst the standard deviation over items is 0.5 for a rate and 1 for a paired difference of rates; it is 0.71
+    for a difference where an item's two outcomes do not oppose each other, since its square is the sum of both variances less
     twice their covariance.
     """
     return math.ceil((Z * sd / wanted) ** 2 - 1e-9)
@@ -90,14 +90,15 @@ class Price:
         if kind == "min":
             if self.minutes is None:
                 raise InputError(
-                    "budget is in minutes, and how fast a provider answers is not known; give calls or tokens, such as 2000 or 200ktok"
+                    "budget is in minutes, and how fast a provider answers is not known; give calls or tokens, as 2000 or 200ktok"
                 )
             return self.minutes
         return self.calls if kind == "calls" else (self.prompt_tokens + self.new_tokens) / 1000
 
     def describe(self) -> str:
         """In a line for a person."""
-        said = f"expected: at most {self.calls:,} calls, {_many(self.prompt_tokens)} prompt tokens and {_many(self.new_tokens)} new ones"
+        tokens = f"{_many(self.prompt_tokens)} prompt tokens and {_many(self.new_tokens)} new ones"
+        said = f"expected: at most {self.calls:,} calls, {tokens}"
         if self.minutes is not None:
             return f"{said}; about {max(1, round(self.minutes))} minutes on two cores with the embedded model"
         more = f", and {self.drawn_calls:,} calls if it gives no probabilities" if self.drawn_calls else ""
@@ -194,8 +195,9 @@ class Budget:
         assert kind in get_args(Kind)
         return cls(float(found[1]), cast("Kind", kind))
 
-    def __str__(self) -> str:
-        return f"{self.amount:,g} {dict(calls='calls', min='minutes', ktok='thousand tokens')[self.kind]}"
+    def said(self, amount: float) -> str:
+        """An amount in this unit, as it is given."""
+        return f"{amount:.0f}{'' if self.kind == 'calls' else self.kind}"
 
 
 def within(
@@ -222,8 +224,8 @@ def within(
     least, found = spent(widest)
     if least > most:
         raise InputError(
-            f"a budget of {budget} is too small: the least that can be measured takes {least / (1 - RESERVE):,.0f}; give more,"
-            " or fewer instruments with --only"
+            f"budget {budget.said(budget.amount)} is too small: the least that can be measured takes"
+            f" {budget.said(math.ceil(least / (1 - RESERVE)))}; give more, or fewer instruments with --only"
         )
     low, high = FINEST, widest
     # What is spent falls as one over the square of the width: the first guess is near, and few are needed.

@@ -98,11 +98,6 @@ class TestPlan:
         return price_of(load, provider=self.model.partition("/")[0] if is_provider(self.model) else None)
 
     @property
-    def price(self) -> Price:
-        """What it takes at most, counted by playing some cells on a model that answers at once."""
-        return self._price(self.rehearsal.load(self.instruments))
-
-    @property
     def sizes(self) -> dict[str, int | None]:
         """Items of each instrument where they were planned; empty where the preset says them."""
         return (
@@ -134,8 +129,8 @@ class TestPlan:
 
     def describe(self) -> list[str]:
         """The plan in lines for a person."""
-        counts = {n: sum(len(c) for _, i, _, c in self.units() if i is x) for n, x in self.instruments.items()}
-        said = ", ".join(f"{k} {v}" for k, v in counts.items())
+        loads = {n: self.rehearsal.load_of(n, i) for n, i in self.instruments.items()}
+        said = ", ".join(f"{n} {load.cells:.0f}" for n, load in loads.items())
         sizes = sizes_of(self.instruments, self.preset, self.holds)
         items = ", ".join(f"{n} {s.items} ({s.half_width:.2f})" for n, s in sizes.items() if s.items)
         kept = ", ".join(n for n, s in sizes.items() if not s.items)
@@ -146,7 +141,7 @@ class TestPlan:
             lines.append(f"items, and the half width of a 95% interval that they allow for at worst: {items}")
         if self.sized and kept:
             lines.append(f"of the preset's size, since it cannot be planned: {kept}")
-        return [*lines, self.price.describe()]
+        return [*lines, self._price(sum(loads.values(), Load())).describe()]
 
 
 def run_test(

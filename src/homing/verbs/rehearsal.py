@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from homing.conversation import Conversation
 from homing.engine.base import Act, Direction
 from homing.hold.base import Stabiliser
-from homing.instruments.base import Cell, Instrument, PresetName
+from homing.instruments.base import Cell, Instrument, PresetName, Sized
 from homing.instruments.playing import play
 from homing.models.base import Capability, ChatModel, Choice, Reply, ReplyRequest
 from homing.models.scripted import ScriptedModel
@@ -33,6 +33,8 @@ WORDS_PER_TOKEN = 0.75
 """Of replies in English."""
 TOKENS_PER_MESSAGE = 5
 """What a chat template puts around a message."""
+COUNTED = 64
+"""Items up to which every cell is counted; larger sizes are multiples of this one."""
 SAMPLED = 64
 """Cells of one instrument under one hold that are played, at least two of every condition."""
 
@@ -47,12 +49,13 @@ class Load:
     """What is asked of a model.
 
     Attributes:
-        replies: to be made. ``choices``: between given replies. ``options``: of all choices.
+        cells: conversations. ``replies``: to be made. ``choices``: between given replies. ``options``: of all choices.
         reply_prompts: prompt tokens of replies. ``choice_prompts``: of choices, each once. ``option_tokens``: of given replies.
         fresh_tokens: prompt tokens that are not the beginning of what the same cell has asked before.
         new_tokens: of replies, each as long as it may become.
     """
 
+    cells: float = 0.0
     replies: float = 0.0
     choices: float = 0.0
     options: float = 0.0
@@ -159,13 +162,23 @@ class Rehearsal:
 
     def load_of(self, name: str, instrument: Instrument) -> Load:
         """What one instrument asks, under all holds."""
+        items = instrument.units(self._preset) if isinstance(instrument, Sized) else 0
+        if isinstance(instrument, Sized) and items > COUNTED:
+            part = instrument.sized(self._preset, COUNTED)
+            there = part.units(self._preset) if isinstance(part, Sized) else items
+            if there < items:
+                return self._counted(name, part).times(items / there)
+        return self._counted(name, instrument)
+
+    def _counted(self, name: str, instrument: Instrument) -> Load:
+        """The same, of one whose cells are few enough to be listed."""
         total = Load()
         for hold in self._holds:
             cells = instrument.cells(preset=self._preset, seed=self._seed, hold=hold)
             new = [c for c in cells if (name, hold, c.condition) not in self._cell]
             self._cell |= {(name, hold, k): v for k, v in self._measured(instrument, new, hold).items()}
             for condition, n in Counter(c.condition for c in cells).items():
-                total += self._cell[name, hold, condition].times(n)
+                total += self._cell[name, hold, condition].times(n) + Load(cells=n)
         return total
 
     def _measured(self, instrument: Instrument, cells: Sequence[Cell], hold: str) -> dict[str, Load]:
