@@ -17,7 +17,7 @@ from homing.testing.planted import PlantedModel
 from homing.testing.planted_presupposition import PresupposingSubject
 from homing.testing.planted_self_conditioning import TotalKeeper
 from homing.verbs.planning import Budget, Price, half_width, least_items, price_of
-from homing.verbs.proving import TestPlan, test_model
+from homing.verbs.proving import TestPlan, run_test, test_model
 from homing.verbs.rehearsal import Load, Rehearsal, tokens_of
 
 FOUR = ("superposition", "self_conditioning", "lost_in_conversation", "presupposition")
@@ -198,6 +198,45 @@ async def test_work_of_another_size_is_not_gone_on_with(tmp_path: Path) -> None:
         for x in ({}, {"precision": 0.2}, {"precision": 0.1}, {"preset": "full"}, {"seed": 1})
     ]
     assert len(set(logs)) == 5
+
+
+class Planned(Tiny):
+    """Tiny, with a size."""
+
+    planning_sd = 0.5
+    asked = 20
+
+    def units(self, preset):
+        return self.asked
+
+    def sized(self, preset, items):
+        made = Planned()
+        made.asked = min(items, 20)
+        return made
+
+    def cells(self, **more):
+        return super().cells(**more)[: self.asked]
+
+
+def test_logs_of_another_size_are_not_taken_for_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Inspect tells tasks apart by name and model alone, and would give the answers of the smaller one."""
+    pytest.importorskip("inspect_ai")
+    from inspect_ai.model import ModelOutput, ModelUsage
+    from inspect_ai.model._providers.mockllm import MockLLM
+
+    asked: list[str] = []
+
+    async def generate(self, input, tools, tool_choice, config):
+        asked.append(input[-1].text)
+        output = ModelOutput.from_content("mock", "yes" if len(asked) % 4 else "no")
+        output.usage = ModelUsage(input_tokens=1, output_tokens=1, total_tokens=2)
+        return output
+
+    monkeypatch.setattr(MockLLM, "generate", generate)
+    monkeypatch.setattr(registry, "_registry", lambda: {"tiny": Planned})
+    for precision, n, so_far in ((0.4, 7, 7), (0.3, 11, 18), (0.4, 7, 18)):
+        found = run_test(TestPlan("mockllm/model", out=tmp_path, precision=precision))
+        assert found["findings"][0]["figure"]["n"] == n and len(asked) == so_far
 
 
 def test_tokens_are_words_digits_and_signs() -> None:
