@@ -28,6 +28,10 @@ def _text(row: dict[str, Any]) -> str:
     "--hold", "holds", multiple=True, metavar="NAME", help="A hold to try on the same cells; may be repeated."
 )
 @click.option("--preset", type=click.Choice(["smoke", "standard", "full"]), help="How much to play.")
+@click.option("--precision", type=float, metavar="W", help="Wanted half width of the figures: says how many items.")
+@click.option(
+    "--budget", metavar="B", help="Most that may be spent, as 2000 (calls), 30min or 200ktok: says how many items."
+)
 @click.option("--identity", type=click.Path(path_type=Path), help="Whose cap and home the holds are given.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Directory where the work is kept.")
 @click.option("--report", type=click.Path(path_type=Path), help="Write one HTML page about it here.")
@@ -41,6 +45,8 @@ def command(
     only: tuple[str, ...],
     holds: tuple[str, ...],
     preset: str | None,
+    precision: float | None,
+    budget: str | None,
     identity: Path | None,
     out: Path,
     report: Path | None,
@@ -74,6 +80,8 @@ def command(
             preset=settings["preset"],
             identity=known,
             seed=settings["seed"],
+            precision=precision,
+            budget=budget,
         )
         for line in plan.describe():
             click.echo(line, err=True)

@@ -7,18 +7,21 @@ Inspect, or on a planted subject.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from homing.conversation import Conversation, Message
 from homing.engine.base import Sampling
 from homing.models.base import Choice
 from homing.stats.estimate import Cost, Finding
 
-__all__ = ["Answer", "Ask", "Cell", "Edit", "Instrument", "PresetName", "Scored", "not_measurable"]
+__all__ = ["Answer", "Ask", "Cell", "Edit", "Instrument", "PresetName", "Scored", "Sized", "not_measurable", "scaled"]
 
 PresetName = Literal["smoke", "standard", "full"]
+FEW = 3
+"""Items of a part, at least, where an instrument is made small."""
 LEAST_VALID = 0.95
 """Share of replies in the asked format under which nothing is measured."""
 LEAST_MASS = 0.5
@@ -134,6 +137,31 @@ class Instrument(Protocol):
     def estimate(self, scored: Sequence[Scored]) -> list[Finding]:
         """Findings from the scores of all holds; the same numbers for the same scores in any order."""
         ...
+
+
+@runtime_checkable
+class Sized(Instrument, Protocol):
+    """An instrument whose number of items can be planned from a wanted precision; one that is none keeps its presets.
+
+    Attributes:
+        planning_sd: the largest standard deviation over items that its primary figure is planned for.
+    """
+
+    @property
+    def planning_sd(self) -> float: ...
+
+    def units(self, preset: PresetName) -> int:
+        """Items that the primary figure rests on: what is resampled as one."""
+        ...
+
+    def sized(self, preset: PresetName, items: int) -> Instrument:
+        """The same with about so many items, no fewer than it can measure and no more than it has, all parts with them."""
+        ...
+
+
+def scaled(n: int, factor: float) -> int:
+    """A part of an instrument made larger or smaller: at least a few, none where there was none."""
+    return max(FEW, math.ceil(n * factor - 1e-9)) if n else 0
 
 
 def not_measurable(name: str, reason: str) -> Finding:

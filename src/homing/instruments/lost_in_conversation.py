@@ -7,8 +7,9 @@ that one alone counts. Beside it stands the published rule, by which any answer 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal, get_args
 
@@ -19,7 +20,7 @@ from homing.engine.base import Sampling
 from homing.errors import InputError
 from homing.hold.mediate import Pair, joined, said_again
 from homing.instruments import lost_figures as figures
-from homing.instruments.base import Ask, Cell, Edit, PresetName, Scored
+from homing.instruments.base import FEW, Ask, Cell, Edit, PresetName, Scored
 from homing.instruments.lost_tasks import (
     FAMILIES,
     LEVELS,
@@ -183,6 +184,7 @@ class LostInConversation:
     name = "lost_in_conversation"
     claim = "6: in several turns intent is lost"
     holds = ("mediate", "mediate_plain", "user_concat", "snowball", "clarify_first", "recap")
+    planning_sd = math.sqrt(0.5)  # what is lost: a difference of two rates on the same tasks
 
     def __post_init__(self) -> None:
         missing = {"full", "concat", "sharded"} - set(self.preset.conditions if self.preset else CONDITIONS)
@@ -192,6 +194,16 @@ class LostInConversation:
     def plan(self, preset: PresetName) -> LostPreset:
         """What is played under a preset."""
         return self.preset or PRESETS[preset]
+
+    def units(self, preset: PresetName) -> int:
+        """Tasks of each level, of all families."""
+        p = self.plan(preset)
+        return p.items * len(p.families)
+
+    def sized(self, preset: PresetName, items: int) -> LostInConversation:
+        """The same with another number of tasks, as many of each family."""
+        p = self.plan(preset)
+        return replace(self, preset=replace(p, items=math.ceil(max(FEW, items) / len(p.families))))
 
     def cells(self, *, preset: PresetName, seed: int, hold: str) -> list[Cell]:
         """Every condition of every task, run by run; the same for every hold.

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -18,7 +18,7 @@ import numpy as np
 
 from homing.conversation import Conversation
 from homing.instruments import presupposition_figures as figures
-from homing.instruments.base import Answer, Ask, Cell, Edit, PresetName, Scored
+from homing.instruments.base import Answer, Ask, Cell, Edit, PresetName, Scored, scaled
 from homing.instruments.presupposition_facts import (
     CLASSES,
     LEVELS,
@@ -37,6 +37,8 @@ from homing.stats.seeds import stable_seed
 
 __all__ = ["INSTRUMENTS", "PRESETS", "Presupposition", "PresuppositionPreset", "presupposition"]
 
+LEAST_FACTS = 12
+"""Three of each family; with fewer, what is known is hardly told from a guess."""
 FLOOR = -50.0
 """Least log-probability of a reply among its options: what lies below is said to lie there."""
 Logs = list[float] | None
@@ -89,10 +91,22 @@ class Presupposition:
     name = "presupposition"
     claim = "8: false presuppositions accepted to save face"
     holds = ("ground", "check_premises", "wait_a_minute")
+    planning_sd = math.sqrt(0.5)  # KR - FA: a difference of two rates on the same facts
 
     def plan(self, preset: PresetName) -> PresuppositionPreset:
         """What is played under a preset."""
         return self.preset or PRESETS[preset]
+
+    def units(self, preset: PresetName) -> int:
+        """Facts. The figures are of those that are known, which only the run can tell."""
+        return len(self.facts(preset=preset, seed=0))
+
+    def sized(self, preset: PresetName, items: int) -> Presupposition:
+        """The same with another number of facts, as far as there are any, and of those gone into further in proportion."""
+        p = self.plan(preset)
+        n = len(deal(max(LEAST_FACTS, items), 0))
+        parts = {x: scaled(getattr(p, x), n / p.facts) for x in ("issue", "pressure")}
+        return replace(self, preset=replace(p, facts=n, **parts))
 
     def facts(self, *, preset: PresetName, seed: int) -> list[Fact]:
         """The facts that are asked about."""

@@ -9,8 +9,9 @@ through alone, which end at its first mistake.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -19,7 +20,7 @@ from homing.conversation import Conversation
 from homing.engine.base import Sampling
 from homing.hold.verify import RunningSum, read_running_sum, shown_under, total_of
 from homing.instruments import self_conditioning_figures as figures
-from homing.instruments.base import Ask, Cell, Edit, PresetName, Scored
+from homing.instruments.base import FEW, Ask, Cell, Edit, PresetName, Scored, scaled
 from homing.stats.estimate import Finding
 from homing.stats.seeds import stable_seed
 
@@ -240,10 +241,21 @@ class SelfConditioning:
     name = "self_conditioning"
     claim = "5: errors in context breed errors"
     holds = ("heal_verified", "reinject", "window", "restart")
+    planning_sd = math.sqrt(0.5)  # the loss: a difference of two rates on the same items
 
     def plan(self, preset: PresetName) -> SelfConditioningPreset:
         """What is played under a preset."""
         return self.preset or PRESETS[preset]
+
+    def units(self, preset: PresetName) -> int:
+        """Dictionaries with their words, of each level."""
+        return self.plan(preset).items
+
+    def sized(self, preset: PresetName, items: int) -> SelfConditioning:
+        """The same with another number of items, and of talks in proportion."""
+        p = self.plan(preset)
+        n = max(FEW, items)
+        return replace(self, preset=replace(p, items=n, runs=min(n, scaled(p.runs, n / p.items))))
 
     def cells(self, *, preset: PresetName, seed: int, hold: str) -> list[Cell]:
         """Every condition of every item, and the talks without a script; the same for every hold."""

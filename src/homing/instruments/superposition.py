@@ -8,7 +8,7 @@ Beside it: the number game (after arXiv 2505.10571), talks in which the secret m
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import pairwise
 from typing import Any
@@ -18,7 +18,7 @@ import numpy as np
 from homing.conversation import Conversation, Message
 from homing.engine.base import Sampling
 from homing.instruments import superposition_figures as figures
-from homing.instruments.base import Answer, Ask, Cell, Edit, PresetName, Scored
+from homing.instruments.base import FEW, Answer, Ask, Cell, Edit, PresetName, Scored, scaled
 from homing.instruments.superposition_worlds import (
     CHATS,
     ON,
@@ -106,10 +106,22 @@ class Superposition:
     name = "superposition"
     claim = "1: superposition of characters"
     holds = ("commit", "private_memory")
+    planning_sd = 0.5
 
     def plan(self, preset: PresetName) -> SuperpositionPreset:
         """What is played under a preset."""
         return self.preset or PRESETS[preset]
+
+    def units(self, preset: PresetName) -> int:
+        """Games."""
+        return self.plan(preset).games
+
+    def sized(self, preset: PresetName, items: int) -> Superposition:
+        """The same with another number of games, and of all else in proportion."""
+        p = self.plan(preset)
+        k = max(FEW, items) / p.games
+        parts = {x: scaled(getattr(p, x), k) for x in ("games", "cold", "chats", "numbers", "regenerations")}
+        return replace(self, preset=replace(p, **parts))
 
     def cells(self, *, preset: PresetName, seed: int, hold: str) -> list[Cell]:
         """Games at two temperatures, talks, number games and regenerations; the same for every hold."""

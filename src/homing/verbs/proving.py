@@ -15,6 +15,7 @@ from homing.hold.cap import Cap
 from homing.hold.chain import build
 from homing.hold.commit import seeded
 from homing.identity import Identity
+from homing.identity.container import canonical
 from homing.identity.work import Unit, WorkDir
 from homing.instruments.base import Cell, Instrument, PresetName, Scored
 from homing.instruments.playing import play_cells
@@ -22,11 +23,14 @@ from homing.instruments.registry import available, get
 from homing.models.base import ChatModel
 from homing.models.sources import EngineName, open_model
 from homing.stats.estimate import Cost, Finding
+from homing.stats.seeds import stable_seed
 from homing.verbs.home import opening_of
 from homing.verbs.map import facts
 from homing.verbs.plan import shipped_digest
+from homing.verbs.planning import Budget, Price, planned, price_of, sizes_of, within
 from homing.verbs.progress import Progress, Silent
 from homing.verbs.providers import is_provider, through_inspect
+from homing.verbs.rehearsal import Load, Rehearsal
 from homing.verbs.watch import cap_of
 
 __all__ = ["TestPlan", "run_test", "test_model"]
@@ -42,7 +46,8 @@ class TestPlan:
 
     Args:
         model: as the user named it. ``only``: instruments by name; empty: all. ``holds``: chains by name.
-        preset: how much. ``out``: where work is kept. ``identity``: whose cap and opening holds are given; None: neither.
+        preset: how much; ``precision``, a wanted half width, or ``budget``, as ``2000``, ``30min`` or ``200ktok``, chooses how
+            many items instead. ``out``: where work is kept. ``identity``: whose cap and opening holds are given; None: neither.
     """
 
     __test__ = False  # no test of pytest's, whatever its name begins with
@@ -57,6 +62,8 @@ class TestPlan:
         preset: str = "smoke",
         identity: Identity | None = None,
         seed: int = 0,
+        precision: float | None = None,
+        budget: str | None = None,
     ) -> None:
         if preset not in get_args(PresetName):
             raise InputError(f"preset {preset!r} is unknown; use one of {', '.join(get_args(PresetName))}")
@@ -69,6 +76,39 @@ class TestPlan:
         self.holds = ("none", *(("sham", *(h for h in asked if h != "sham")) if asked else ()))
         for h in self.holds:
             self.chain(h)
+        self.rehearsal = Rehearsal(preset=self.preset, seed=seed, holds=self.holds, chain=self.chain)
+        self.sized = precision is not None or budget is not None
+        if precision is not None and budget is not None:
+            raise InputError(
+                "both a precision and a budget are given, and each says how many items there are; give one"
+            )
+        if precision is not None:
+            self.instruments = planned(self.instruments, self.preset, self.holds, precision=precision)
+        if budget is not None:
+            self.instruments = within(
+                self.instruments,
+                self.preset,
+                self.holds,
+                budget=Budget.of(budget),
+                rehearsal=self.rehearsal,
+                price=self._price,
+            )
+
+    def _price(self, load: Load) -> Price:
+        return price_of(load, provider=self.model.partition("/")[0] if is_provider(self.model) else None)
+
+    @property
+    def sizes(self) -> dict[str, int | None]:
+        """Items of each instrument where they were planned; empty where the preset says them."""
+        return (
+            {n: s.items for n, s in sizes_of(self.instruments, self.preset, self.holds).items()} if self.sized else {}
+        )
+
+    @property
+    def logs(self) -> Path:
+        """Where Inspect keeps its logs. It tells tasks apart by name and model alone, so other sizes lie elsewhere."""
+        tag = stable_seed(canonical(self.sizes)) if self.sizes else 0
+        return self.out / "logs" / (f"{self.preset}-{self.seed}" + (f"-{tag:08x}" if tag else ""))
 
     def chain(self, name: str) -> tuple[Stabiliser, ...]:
         """The holds of a chain by name.
@@ -89,11 +129,19 @@ class TestPlan:
 
     def describe(self) -> list[str]:
         """The plan in lines for a person."""
-        counts = {n: sum(len(c) for _, i, _, c in self.units() if i is x) for n, x in self.instruments.items()}
-        said = ", ".join(f"{k} {v}" for k, v in counts.items())
-        return [
+        loads = {n: self.rehearsal.load_of(n, i) for n, i in self.instruments.items()}
+        said = ", ".join(f"{n} {load.cells:.0f}" for n, load in loads.items())
+        sizes = sizes_of(self.instruments, self.preset, self.holds)
+        items = ", ".join(f"{n} {s.items} ({s.half_width:.2f})" for n, s in sizes.items() if s.items)
+        kept = ", ".join(n for n, s in sizes.items() if not s.items)
+        lines = [
             f"{self.model}, preset {self.preset}, seed {self.seed}, holds {', '.join(self.holds)}: {said} conversations"
         ]
+        if items:
+            lines.append(f"items, and the half width of a 95% interval that they allow for at worst: {items}")
+        if self.sized and kept:
+            lines.append(f"of the preset's size, since it cannot be planned: {kept}")
+        return [*lines, self._price(sum(loads.values(), Load())).describe()]
 
 
 def run_test(
@@ -114,9 +162,9 @@ def run_test(
     """
     if is_provider(plan.model):
         told = progress or Silent()
-        told.stage(f"asking {plan.model} through Inspect; its log is in {plan.out / 'logs'}")
+        told.stage(f"asking {plan.model} through Inspect; its log is in {plan.logs}")
         scored = through_inspect(
-            plan.model, plan.instruments, holds=plan.holds, preset=plan.preset, seed=plan.seed, logs=plan.out / "logs"
+            plan.model, plan.instruments, holds=plan.holds, preset=plan.preset, seed=plan.seed, logs=plan.logs
         )
         return _result(plan, scored)
 
@@ -144,6 +192,7 @@ async def test_model(model: ChatModel, plan: TestPlan, *, progress: Progress | N
         "preset": plan.preset,
         "model": facts(model.info, plan.model),
         "identity": plan.identity.digest if plan.identity is not None else None,
+        **({"sizes": plan.sizes} if plan.sizes else {}),
     }
     scored: dict[str, list[Scored]] = {name: [] for name in plan.instruments}
     with WorkDir(plan.out / "work-test", described) as work:
