@@ -8,7 +8,7 @@ PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3.13 python
 BIN    := .venv/bin
 PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 INPUTS := pyproject.toml constraints.txt Makefile
-ROOMS  := src tests benchmarks docs
+ROOMS  := src tests benchmarks docs examples
 PATHS   = $(wildcard $(ROOMS))
 
 TORCH  := torch==2.13.0

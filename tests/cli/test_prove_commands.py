@@ -63,8 +63,8 @@ def test_test_prints_findings(
     assert code == 0, err
     (found,) = objects(out)
     validate("test", found)
-    assert "20 conversations" in err
-    code, out, _ = run(capsys, "test", mapped.model, "--out", tmp_path / "t", "--preset", "smoke")
+    assert "holds none, sham: tiny 40 conversations" in err
+    code, out, _ = run(capsys, "test", mapped.model, "--out", tmp_path / "n", "--preset", "smoke", "--hold", "none")
     assert code == 0 and "tiny.rate" in out
 
 

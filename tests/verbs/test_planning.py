@@ -24,7 +24,7 @@ FOUR = ("superposition", "self_conditioning", "lost_in_conversation", "presuppos
 
 
 def plan(out: Path, *only: str, **more: object) -> TestPlan:
-    return TestPlan("m", out=out, only=only, **more)
+    return TestPlan("m", out=out, only=only, **{"holds": ["none"], **more})
 
 
 # The rule
@@ -134,7 +134,9 @@ def test_larger_sizes_are_multiples(tmp_path: Path) -> None:
     test = plan(tmp_path, "self_conditioning", precision=0.1)
     (i,) = test.instruments.values()
     cells = i.cells(preset="smoke", seed=0, hold="none")
-    load = Rehearsal(preset="smoke", seed=0, holds=("none",), chain=build).load_of("self_conditioning", i)
+    load = Rehearsal(preset="smoke", seed=0, holds={"self_conditioning": ("none",)}, chain=build).load_of(
+        "self_conditioning", i
+    )
     assert load.cells == pytest.approx(len(cells), rel=0.01)
 
 
@@ -143,7 +145,8 @@ def test_what_is_expected_is_said_before_anything_runs(tmp_path: Path, monkeypat
     assert "self_conditioning 10 (0.44)" in lines[1] and lines[-1].startswith("expected: at most 433 calls")
     assert "minutes on two cores with the embedded model" in lines[-1]
     given, drawn = (
-        TestPlan(f"{who}/m", out=tmp_path, only=["presupposition"]).describe()[-1] for who in ("openai", "anthropic")
+        TestPlan(f"{who}/m", out=tmp_path, only=["presupposition"], holds=["none"]).describe()[-1]
+        for who in ("openai", "anthropic")
     )
     assert "at most 490 calls" in given and "8,085 calls if it gives no probabilities" in given
     assert "at most 8,085 calls" in drawn and "minutes" not in drawn
@@ -235,7 +238,7 @@ def test_logs_of_another_size_are_not_taken_for_ours(tmp_path: Path, monkeypatch
     monkeypatch.setattr(MockLLM, "generate", generate)
     monkeypatch.setattr(registry, "_registry", lambda: {"tiny": Planned})
     for precision, n, so_far in ((0.4, 7, 7), (0.3, 11, 18), (0.4, 7, 18)):
-        found = run_test(TestPlan("mockllm/model", out=tmp_path, precision=precision))
+        found = run_test(TestPlan("mockllm/model", out=tmp_path, precision=precision, holds=["none"]))
         assert found["findings"][0]["figure"]["n"] == n and len(asked) == so_far
 
 

@@ -58,7 +58,7 @@ async def test_broken_off_it_asks_nothing_twice(tmp_path: Path):
 
 
 async def test_replies_out_of_form_are_a_state_with_a_reason(tmp_path: Path):
-    found = await test_model(ScriptedModel(lambda c: "I could not say."), TestPlan("m", out=tmp_path))
+    found = await test_model(ScriptedModel(lambda c: "I could not say."), TestPlan("m", out=tmp_path, holds=["none"]))
     validate("test", found)
     (row,) = found["findings"]
     assert row["figure"] is None and row["regime"] == "not_measurable" and "0 of 20 replies" in row["reason"]

@@ -25,7 +25,11 @@ def _text(row: dict[str, Any]) -> str:
 @click.argument("model", required=False)
 @click.option("--only", multiple=True, metavar="NAME", help="An instrument to run; may be repeated. Without: all.")
 @click.option(
-    "--hold", "holds", multiple=True, metavar="NAME", help="A hold to try on the same cells; may be repeated."
+    "--hold",
+    "holds",
+    multiple=True,
+    metavar="NAME",
+    help="A hold to try on the same cells; may be repeated. Without: the one that answers each claim. none: no hold.",
 )
 @click.option("--preset", type=click.Choice(["smoke", "standard", "full"]), help="How much to play.")
 @click.option("--precision", type=float, metavar="W", help="Wanted half width of the figures: says how many items.")

@@ -27,7 +27,7 @@ RESERVE = 0.05
 """Share of a budget that is kept back, since what cells take varies."""
 
 # Seconds on two cores for the embedded model on llama.cpp, fitted on 2026-11-26 to runs of all four instruments: processor time
-# of one thread over 1.6, which is what a second thread was seen to give. Only the estimate before the start uses them.
+# of one thread over 1.6, about what a second thread gives. Only the estimate before the start uses them.
 SECONDS_PER_FRESH_TOKEN = 0.0028
 SECONDS_PER_CHOICE = 0.125
 SECONDS_PER_OPTION_TOKEN = 0.004

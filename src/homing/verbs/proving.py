@@ -45,7 +45,8 @@ class TestPlan:
     """What ``homing test`` will do.
 
     Args:
-        model: as the user named it. ``only``: instruments by name; empty: all. ``holds``: chains by name.
+        model: as the user named it. ``only``: instruments by name; empty: all. ``holds``: chains by name; empty: for each
+            instrument the one that answers it, and ``none`` alone for no hold.
         preset: how much; ``precision``, a wanted half width, or ``budget``, as ``2000``, ``30min`` or ``200ktok``, chooses how
             many items instead. ``out``: where work is kept. ``identity``: whose cap and opening holds are given; None: neither.
     """
@@ -72,11 +73,11 @@ class TestPlan:
         self.instruments: dict[str, Instrument] = {n: get(n) for n in (dict.fromkeys(only) or available())}
         self.opening: tuple[Message, ...] = opening_of(identity, None)
         self.cap: Cap | None = None if identity is None else cap_of(identity)
-        asked = tuple(dict.fromkeys(h for h in holds if h != "none"))
-        self.holds = ("none", *(("sham", *(h for h in asked if h != "sham")) if asked else ()))
+        self.holds_of = {n: _holds(holds or i.holds[:1]) for n, i in self.instruments.items()}
+        self.holds = tuple(dict.fromkeys(h for mine in self.holds_of.values() for h in mine))
         for h in self.holds:
             self.chain(h)
-        self.rehearsal = Rehearsal(preset=self.preset, seed=seed, holds=self.holds, chain=self.chain)
+        self.rehearsal = Rehearsal(preset=self.preset, seed=seed, holds=self.holds_of, chain=self.chain)
         self.sized = precision is not None or budget is not None
         if precision is not None and budget is not None:
             raise InputError(
@@ -122,7 +123,7 @@ class TestPlan:
     def units(self) -> Iterator[tuple[str, Instrument, str, list[Cell]]]:
         """Name, instrument, hold and cells of every unit of work, in their order."""
         for name, instrument in self.instruments.items():
-            for hold in self.holds:
+            for hold in self.holds_of[name]:
                 cells = instrument.cells(preset=self.preset, seed=self.seed, hold=hold)
                 for k in range(0, len(cells), UNIT):
                     yield f"{name}-{hold}-{k // UNIT}", instrument, hold, cells[k : k + UNIT]
@@ -142,6 +143,12 @@ class TestPlan:
         if self.sized and kept:
             lines.append(f"of the preset's size, since it cannot be planned: {kept}")
         return [*lines, self._price(sum(loads.values(), Load())).describe()]
+
+
+def _holds(asked: Sequence[str]) -> tuple[str, ...]:
+    """Nothing done first, then a sham, then what was asked for; nothing done alone where no hold was."""
+    real = dict.fromkeys(h for h in asked if h not in ("none", "sham"))
+    return ("none", "sham", *real) if real or "sham" in asked else ("none",)
 
 
 def run_test(
