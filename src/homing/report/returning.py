@@ -22,8 +22,10 @@ __all__ = ["render_return"]
 SCHEMA = "homing.return/1"
 NAMES = {
     "roleplay": "role-play", "emotional": "emotional talk", "own_errors": "its own errors",
-    "false_premises": "false premises", "drip_fed": "drip-fed intent",
+    "false_premises": "false premises", "drip_fed": "drip-fed intent", "all": "all pushes",
 }  # fmt: skip
+BESIDE = ("alarm", "inside_alarm", "elsewhere", "behaviour", "self_knowledge", "faces")
+"""Findings of a push that are told in words, in this order."""
 
 
 def _figure(raw: Mapping[str, Any] | None) -> Estimate | None:
@@ -45,6 +47,8 @@ class _Push:
         self.restoring = found["restoring"].get(name)
         self.tether = found["tether"].get(name)
         self.qualifies = found["qualifies"].get(name)
+        by_name = {f["name"]: f for f in found["findings"]}
+        self.beside = [f for what in BESIDE if (f := by_name.get(f"return.{what}.{name}")) is not None]
         self.nudged = self.tether is not None and self.tether["regime"] == "measured"
         arms = [a for a in found["arms"] if a["push"] == name]
         self.arms = [a for a in arms if a["facet"] == "all"]
