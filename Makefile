@@ -82,6 +82,7 @@ prove: setup browser
 bench: setup
 	@$(BIN)/python benchmarks/engine.py
 	@$(BIN)/python benchmarks/llamacpp.py
+	@$(BIN)/python benchmarks/forks.py
 
 check: setup
 	@$(BIN)/ruff format --check $(PATHS)

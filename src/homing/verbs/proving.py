@@ -252,4 +252,6 @@ def _rows(
         yield {**head, "measure": measure, "figure": None, "p_value": None, **rest}
     for name, e in finding.estimates.items():
         figure = {k: e.to_json()[k] for k in ("value", "low", "high", "level", "n")}
-        yield {**head, "measure": f"{measure}.{name}", "figure": figure, "p_value": finding.p_values.get(name), **rest}
+        # what a sham seems to do is the error of the measurement, and no hypothesis to be adjusted for
+        p_value = None if hold == "sham" else finding.p_values.get(name)
+        yield {**head, "measure": f"{measure}.{name}", "figure": figure, "p_value": p_value, **rest}
