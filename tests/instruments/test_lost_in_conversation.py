@@ -24,6 +24,7 @@ from homing.hold.mediate import distil_rules
 from homing.instruments import lost_figures, registry
 from homing.instruments.base import Cell, Scored
 from homing.instruments.lost_figures import Rows, findings, pass_all, randomness, spread
+from homing.instruments.lost_formula import Formula
 from homing.instruments.lost_in_conversation import (
     ALL_BUT_PARTS,
     CONDITIONS,
@@ -31,20 +32,9 @@ from homing.instruments.lost_in_conversation import (
     LostPreset,
     failed_pairs,
 )
-from homing.instruments.lost_tasks import (
-    FAMILIES,
-    LEVELS,
-    Formula,
-    Task,
-    attempt,
-    distractors,
-    found_in,
-    heard,
-    make_task,
-    marks,
-    revised,
-    revision,
-)
+from homing.instruments.lost_making import distractors, make_task, revised
+from homing.instruments.lost_marks import found_in, marks
+from homing.instruments.lost_tasks import FAMILIES, LEVELS, Task, attempt, heard, revision
 from homing.instruments.playing import play_cells
 from homing.instruments.self_conditioning_figures import of_items
 from homing.stats.bootstrap import two_way_bootstrap_many
