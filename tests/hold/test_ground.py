@@ -7,7 +7,8 @@ from homing.engine.base import Sampling
 from homing.errors import InputError
 from homing.hold.base import HISTORY, Turn, collect
 from homing.hold.chain import build, held
-from homing.hold.ground import ASK_PREMISE, LINE, VERDICT, WAIT, Ground, premises, stated, supplied
+from homing.hold.ground import ASK_PREMISE, LINE, VERDICT, WAIT, Ground
+from homing.hold.premises import premises, stated, supplied
 from homing.instruments.presupposition_facts import LEVELS, TRIGGERS, TRUTHS, all_facts, bare, deal
 from homing.models.base import Intervention
 from homing.testing.planted import PlantedModel

@@ -21,9 +21,11 @@ from homing.engine.base import Sampling
 from homing.errors import InputError
 from homing.hold.chain import build
 from homing.hold.mediate import distil_rules
-from homing.instruments import lost_figures, registry
+from homing.instruments import lost_reliability, registry
 from homing.instruments.base import Cell, Scored
-from homing.instruments.lost_figures import Rows, findings, pass_all, randomness, spread
+from homing.instruments.item_figures import of_items
+from homing.instruments.lost_figures import findings
+from homing.instruments.lost_formula import Formula
 from homing.instruments.lost_in_conversation import (
     ALL_BUT_PARTS,
     CONDITIONS,
@@ -31,22 +33,12 @@ from homing.instruments.lost_in_conversation import (
     LostPreset,
     failed_pairs,
 )
-from homing.instruments.lost_tasks import (
-    FAMILIES,
-    LEVELS,
-    Formula,
-    Task,
-    attempt,
-    distractors,
-    found_in,
-    heard,
-    make_task,
-    marks,
-    revised,
-    revision,
-)
+from homing.instruments.lost_making import distractors, make_task, revised
+from homing.instruments.lost_marks import found_in, marks
+from homing.instruments.lost_reliability import pass_all, randomness, spread
+from homing.instruments.lost_rows import Rows
+from homing.instruments.lost_tasks import FAMILIES, LEVELS, Task, attempt, heard, revision
 from homing.instruments.playing import play_cells
-from homing.instruments.self_conditioning_figures import of_items
 from homing.stats.bootstrap import two_way_bootstrap_many
 from homing.stats.estimate import Cost, Estimate, Finding
 from homing.stats.seeds import stable_seed
@@ -62,7 +54,7 @@ RUNS = 400
 def few_draws():
     """Intervals of shares are drawn more coarsely here; their coverage is tested by itself."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lost_figures, "DRAWS", 200)
+        patch.setattr(lost_reliability, "DRAWS", 200)
         yield
 
 

@@ -27,7 +27,8 @@ from homing.instruments.presupposition_facts import (
     bare,
     deal,
 )
-from homing.instruments.presupposition_figures import Column, dprime, estimated, findings, less, p_value
+from homing.instruments.presupposition_figures import findings
+from homing.instruments.presupposition_rows import Column, dprime, estimated, less, p_value
 from homing.models.base import Choice
 from homing.stats.estimate import Finding
 from homing.stats.seeds import stable_seed

@@ -19,6 +19,7 @@ from homing.hold.chain import build
 from homing.hold.verify import read_running_sum
 from homing.instruments import registry
 from homing.instruments.base import Cell, Scored
+from homing.instruments.item_figures import of_items
 from homing.instruments.playing import play_cells
 from homing.instruments.self_conditioning import (
     LEVELS,
@@ -26,16 +27,10 @@ from homing.instruments.self_conditioning import (
     SelfConditioningPreset,
     conversation_of,
 )
-from homing.instruments.self_conditioning_figures import (
-    Rows,
-    crossing,
-    findings,
-    horizon,
-    ideal_horizon,
-    of_items,
-    paired,
-    survival,
-)
+from homing.instruments.self_conditioning_figures import findings
+from homing.instruments.self_conditioning_held import crossing
+from homing.instruments.self_conditioning_rows import Rows, paired
+from homing.instruments.self_conditioning_talks import horizon, ideal_horizon, survival
 from homing.stats.estimate import Cost, Estimate, Finding
 from homing.stats.regression import linear_or_quadratic
 from homing.stats.seeds import stable_seed

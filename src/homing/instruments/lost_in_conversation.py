@@ -21,20 +21,9 @@ from homing.errors import InputError
 from homing.hold.mediate import Pair, joined, said_again
 from homing.instruments import lost_figures as figures
 from homing.instruments.base import FEW, Ask, Cell, Edit, PresetName, Scored
-from homing.instruments.lost_tasks import (
-    FAMILIES,
-    LEVELS,
-    FamilyName,
-    LevelName,
-    Task,
-    attempt,
-    distractors,
-    found_in,
-    make_task,
-    marks,
-    revised,
-    revision,
-)
+from homing.instruments.lost_making import distractors, make_task, revised
+from homing.instruments.lost_marks import found_in, marks
+from homing.instruments.lost_tasks import FAMILIES, LEVELS, FamilyName, LevelName, Task, attempt, revision
 from homing.stats.estimate import Finding
 from homing.stats.seeds import stable_seed
 

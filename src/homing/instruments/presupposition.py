@@ -203,7 +203,7 @@ class Presupposition:
         return {"said": said}
 
     def score(self, cell: Cell, record: Mapping[str, Any], *, hold: str) -> Scored:
-        """Which of the three classes each reply is of, and how far; see :mod:`~.presupposition_figures`."""
+        """Which of the three classes each reply is of, and how far; see :mod:`~.presupposition_measures`."""
         if cell.condition == "probe":
             return _score_probe(cell, record, hold)
         values: dict[str, Any] = {"family": cell.data["fact"]["family"]}

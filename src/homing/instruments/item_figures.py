@@ -1,0 +1,47 @@
+"""What the figures of several instruments share: means over items, and what they took."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from homing.instruments.base import Scored
+from homing.stats.bootstrap import bootstrap_mean
+from homing.stats.estimate import Cost, Estimate
+from homing.stats.intervals import wilson_bounds
+from homing.stats.seeds import stable_seed
+from homing.stats.tests import permutation_paired
+
+__all__ = ["Pairs", "cost_of", "of_items"]
+
+
+Pairs = Mapping[str, float]
+"""Item to its value."""
+SEEDED = "self_conditioning"
+"""What draws are seeded with in every instrument: the first that used these. Another name would move recorded figures."""
+
+
+def of_items(x: Pairs, tag: str, *, least: float, most: float) -> tuple[Estimate, float]:
+    """Mean over items and its p-value against 0.
+
+    Where all items are alike there is nothing to resample; then up to as many may differ as Wilson's interval allows.
+
+    Args:
+        least, most: what a value can be.
+    """
+    values, seed = np.array(list(x.values())), stable_seed(SEEDED, tag)
+    p = permutation_paired(values, seed=seed, clusters=list(x)).p_value
+    if np.ptp(values) > 0:
+        return bootstrap_mean(values, seed=seed, clusters=list(x)), p
+    value, n = float(values[0]), len(values)
+    rest = 1 - wilson_bounds(n, n, 0.95)[0]
+    low, high = value - rest * (value - least), value + rest * (most - value)
+    return Estimate(value, low, high, 0.95, n, "", "all items alike: Wilson's bound on those that may differ"), p
+
+
+def cost_of(scored: Iterable[Scored]) -> Cost:
+    """What all of these took."""
+    every = [s.cost for s in scored]
+    tokens = (sum(c.prompt_tokens for c in every), sum(c.new_tokens for c in every))
+    return Cost(sum(c.calls for c in every), *tokens, sum(c.seconds for c in every))
