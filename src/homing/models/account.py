@@ -68,7 +68,6 @@ class Account:
 
     Attributes:
         trouble: why the provider does not answer any more, in a sentence; empty while it does.
-        gives_logprobs: whether it gives log-probabilities; None where that is not known yet.
 
     Raises:
         InputError: the file cannot be read.
@@ -76,11 +75,14 @@ class Account:
 
     def __init__(self, path: Path | None = None) -> None:
         self.path, self.trouble = path, ""
-        self.gives_logprobs: bool | None = None
+        self._gives_logprobs: bool | None = None
         self._known: defaultdict[str, deque[Said]] = defaultdict(deque)
         for line in self._lines():
             try:
                 raw = cast("dict[str, Any]", json.loads(line))
+                if "gives_logprobs" in raw:
+                    self._gives_logprobs = bool(raw["gives_logprobs"])
+                    continue
                 self._known[raw["asked"]].append(Said.from_json(raw["said"]))
             except (ValueError, KeyError, TypeError):
                 continue  # broken off while it was written
@@ -110,9 +112,23 @@ class Account:
         Raises:
             InputError: it cannot be written.
         """
+        self._write({"asked": key, "said": asdict(said)})
+
+    @property
+    def gives_logprobs(self) -> bool | None:
+        """Whether the provider gives log-probabilities; None where that is not known yet."""
+        return self._gives_logprobs
+
+    @gives_logprobs.setter
+    def gives_logprobs(self, given: bool) -> None:
+        if self._gives_logprobs is not given:
+            self._gives_logprobs = given
+            self._write({"gives_logprobs": given})
+
+    def _write(self, value: Mapping[str, Any]) -> None:
         if self.path is None:
             return
-        line = json.dumps({"asked": key, "said": asdict(said)}, ensure_ascii=False) + "\n"
+        line = json.dumps(value, ensure_ascii=False) + "\n"
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("ab") as file:

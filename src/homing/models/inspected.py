@@ -261,10 +261,19 @@ def open_provider(name: str, *, account: Account | None = None, draws: int = DRA
     Raises:
         PrerequisiteError, ImportError, ValueError: Inspect's, where it cannot be opened.
     """
+    return InspectModel(get_provider(name), draws=draws, account=account, owned=True)
+
+
+def get_provider(name: str) -> Model:
+    """Inspect's model, new each time, so that its address and key are those of the environment; its waiting is bounded.
+
+    Raises:
+        PrerequisiteError, ImportError, ValueError: Inspect's, where it cannot be opened.
+    """
     from inspect_ai.model import GenerateConfig, get_model
 
     waits = GenerateConfig(max_retries=RETRIES, attempt_timeout=ATTEMPT_SECONDS, timeout=SECONDS)
-    return InspectModel(get_model(name, config=waits, memoize=False), draws=draws, account=account, owned=True)
+    return get_model(name, config=waits, memoize=False)
 
 
 async def _together(calls: Sequence[Coroutine[Any, Any, T]]) -> list[T]:

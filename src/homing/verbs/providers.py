@@ -78,8 +78,7 @@ def through_inspect(
     with _opening(model):
         # calls are tried again by Inspect; a task is not, for what broke it would break it again
         done, headers = eval_set(
-            tasks, str(logs), model=model, display="none", retry_attempts=0, retry_immediate=False,
-            max_retries=inspected.RETRIES, attempt_timeout=inspected.ATTEMPT_SECONDS, timeout=inspected.SECONDS,
+            tasks, str(logs), model=inspected.get_provider(model), display="none", retry_attempts=0, retry_immediate=False,
         )  # fmt: skip
     if account.trouble:
         raise ModelError(f"{account.trouble}; {go_on}")
