@@ -1,14 +1,16 @@
-"""A model behind a bad endpoint: each way to fail ends in a state of the finding or in one sentence, and nothing is paid twice."""
+"""A model behind a bad endpoint: every failure ends in a state of the finding or in one sentence, and nothing is paid twice."""
 
 from __future__ import annotations
 
 import gc
+import math
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -28,7 +30,7 @@ from homing.testing.upstream import ANSWER, CUT, EMPTY, HANG_UP, OVERFLOW, REFUS
 from homing.verbs.proving import TestPlan, run_test
 
 pytest.importorskip("inspect_ai")
-pytest.importorskip("openai")
+WAITED = pytest.importorskip("openai")._base_client.BaseClient._calculate_retry_timeout
 
 # Inspect leaves connections that are kept alive to the end of the process
 pytestmark = [
@@ -102,6 +104,9 @@ def refused(tmp_path: Path, only: Sequence[str] = ("tiny",)) -> str:
     return text
 
 
+ASKED = Conversation.of("Well?")
+
+
 def paid_twice(up: Upstream) -> list[str]:
     """Questions that a completion was given for more than once."""
     paid = Counter(f"{a.conversation.digest} {a.body.get('seed')}" for a in up.asked if a.paid)
@@ -142,35 +147,60 @@ def test_nobody_there(tmp_path: Path) -> None:
         (upstream.garbage(b""), "no completion"),
     ],
 )
-def test_what_persists_is_one_sentence(
-    tmp_path: Path, serve: Serve, deed: Deed, says: str
-) -> None:
+async def test_what_persists_is_one_sentence(serve: Serve, deed: Deed, says: str) -> None:
+    with serve(Upstream(rule=lambda n: deed)) as up:
+        model = inspected.open_provider(MODEL)
+        for _ in range(2):
+            with pytest.raises(ModelError) as e:
+                await model.reply(ASKED)
+            text = str(e.value)
+            assert says in text and up.url in text and "\n" not in text and "the-key" not in text
+        assert 1 <= len(up.asked) <= 6  # by the client and by Inspect, and not again when it is known to be in vain
+        await model.close()
+
+
+@pytest.mark.parametrize("deed", [upstream.fails(401), upstream.fails(500), upstream.garbage(), HANG_UP])
+def test_through_inspect_it_is_the_same_sentence(tmp_path: Path, serve: Serve, deed: Deed) -> None:
     with serve(Upstream(rule=lambda n: deed)) as up:
         text = refused(tmp_path)
-        assert says in text and "run the same command to go on" in text and up.url in text
-        assert len(up.asked) < 200
+        assert up.url in text and "run the same command to go on" in text and len(up.asked) < 200
 
 
-def test_time_outs_are_one_sentence(
-    tmp_path: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_time_outs_are_one_sentence(tmp_path: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inspected, "ATTEMPT_SECONDS", 1)
     with serve(Upstream(rule=lambda n: upstream.late(30))):
         assert "does not answer in time" in refused(tmp_path)
 
 
-@pytest.mark.parametrize(
-    "deed", [upstream.busy(0.01), upstream.fails(500), upstream.fails(503), HANG_UP, CUT], ids=lambda d: str(d.status)
-)
-def test_what_passes_is_recovered_from(tmp_path: Path, serve: Serve, deed: Deed) -> None:
-    with serve(Upstream(script=[ANSWER, ANSWER, deed, ANSWER, deed])) as up:
+@pytest.mark.parametrize("deed", [upstream.busy(0.01), upstream.fails(500), upstream.fails(503), HANG_UP, CUT])
+async def test_what_passes_is_recovered_from(serve: Serve, deed: Deed) -> None:
+    with serve(Upstream(script=[ANSWER, deed, ANSWER, deed, deed])) as up:
+        model = inspected.open_provider(MODEL)
+        for _ in range(3):
+            assert (await model.reply(ASKED)).text == "Yes."
+        assert up.paid == 3 and len(up.asked) == 6
+        await model.close()
+
+
+def test_through_inspect_what_passes_is_recovered_from(tmp_path: Path, serve: Serve) -> None:
+    with serve(Upstream(script=[ANSWER, CUT, upstream.busy(0.01), ANSWER, upstream.fails(500), HANG_UP])) as up:
         assert measured(tmp_path)["findings"][0]["figure"]["n"] == 20
-        assert up.paid == 20 and len(up.asked) == 22 and not paid_twice(up)
+        assert up.paid == 20 and len(up.asked) == 24 and not paid_twice(up)
 
 
-def test_a_late_answer_is_asked_for_again(
-    tmp_path: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_when_to_come_back_is_heeded(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    import openai
+
+    monkeypatch.setattr(openai._base_client.BaseClient, "_calculate_retry_timeout", WAITED)
+    with serve(Upstream(script=[upstream.busy(0.3)])) as up:
+        model = inspected.open_provider(MODEL)
+        started = time.monotonic()
+        assert (await model.reply(ASKED)).text == "Yes."
+        assert 0.3 <= time.monotonic() - started < 3 and len(up.asked) == 2
+        await model.close()
+
+
+def test_a_late_answer_is_asked_for_again(tmp_path: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inspected, "ATTEMPT_SECONDS", 1)
     with serve(Upstream(script=[ANSWER, upstream.late(30)])) as up:
         assert measured(tmp_path)["findings"][0]["figure"]["n"] == 20
@@ -179,29 +209,23 @@ def test_a_late_answer_is_asked_for_again(
 
 @pytest.mark.parametrize(
     ("deed", "state"),
-    [(REFUSE, "20 refused"), (Deed(finish="content_filter"), "20 refused"), (EMPTY, "20 empty"), (OVERFLOW, "20 too long")],
+    [(REFUSE, "20 refused"), (EMPTY, "20 empty"), (OVERFLOW, "20 too long")],
 )
-def test_what_is_no_answer_is_a_state_with_a_reason(
-    tmp_path: Path, serve: Serve, deed: Deed, state: str
-) -> None:
+def test_what_is_no_answer_is_a_state_with_a_reason(tmp_path: Path, serve: Serve, deed: Deed, state: str) -> None:
     with serve(Upstream(rule=lambda n: deed)):
         (row,) = measured(tmp_path)["findings"]
     assert row["figure"] is None and row["regime"] == "not_measurable"
     assert "0 of 20 replies" in row["reason"] and state in row["reason"]
 
 
-def test_a_model_that_ignores_the_format_is_a_state_with_a_reason(
-    tmp_path: Path, serve: Serve
-) -> None:
+def test_a_model_that_ignores_the_format_is_a_state_with_a_reason(tmp_path: Path, serve: Serve) -> None:
     with serve(Upstream(rule=lambda n: upstream.says("It depends on many things."))):
         (row,) = measured(tmp_path)["findings"]
     assert row["regime"] == "not_measurable" and "0 of 20 replies are in the asked format" in row["reason"]
 
 
-@pytest.mark.parametrize("breaks_at", [1, 7, 31, 59])
-def test_after_a_failure_no_call_is_paid_twice(
-    tmp_path: Path, serve: Serve, breaks_at: int
-) -> None:
+@pytest.mark.parametrize("breaks_at", [1, 31])
+def test_after_a_failure_no_call_is_paid_twice(tmp_path: Path, serve: Serve, breaks_at: int) -> None:
     down = [False]
 
     def rule(n: int) -> Deed:
@@ -218,9 +242,7 @@ def test_after_a_failure_no_call_is_paid_twice(
         assert up.paid == 60 and not paid_twice(up)
 
 
-def test_an_account_with_a_broken_line_is_read_as_far_as_it_goes(
-    tmp_path: Path, serve: Serve
-) -> None:
+def test_an_account_with_a_broken_line_is_read_as_far_as_it_goes(tmp_path: Path, serve: Serve) -> None:
     with serve(Upstream(rule=lambda n: upstream.fails(401) if n > 30 else ANSWER)) as up:
         refused(tmp_path, ["talks"])
         kept = tmp_path / "paid.jsonl"
@@ -237,31 +259,50 @@ def keeper(monkeypatch: pytest.MonkeyPatch) -> TotalKeeper:
     """The instrument of claim 5, small, and a subject for it."""
     from homing.instruments.self_conditioning import SelfConditioning, SelfConditioningPreset
 
-    preset = SelfConditioningPreset(("ones",), 8, 3, (), (), (), False, 1, 0, 1)
+    preset = SelfConditioningPreset(("ones",), 6, 2, (), (), (), False, 1, 0, 1)
     monkeypatch.setattr(registry, "_registry", lambda: {"self_conditioning": lambda: SelfConditioning(preset)})
+    monkeypatch.setattr(inspected, "DRAWS", 2)
     return TotalKeeper(loss=0.5)
 
 
-@pytest.mark.parametrize("way", ["given", "omitted", "rejected"])
-def test_without_log_probabilities_choices_are_drawn_and_it_says_so(
-    tmp_path: Path, serve: Serve, keeper: TotalKeeper, way: str
-) -> None:
-    up = behind(keeper, logprobs=way == "given", mass=0.95)
-    if way == "rejected":
-        take = up.take
-        up.take = lambda body, key: (
-            take(body, key) if not body.get("logprobs") else upstream.Asked(body, upstream.fails(400, "unsupported"), key)
+def rejecting(up: Upstream) -> Upstream:
+    """It answers 400 where log-probabilities are asked for, as some services do."""
+    take = up.take
+
+    def rejects(body: Mapping[str, Any], key: str) -> upstream.Asked:
+        return (
+            upstream.Asked(body, upstream.fails(400, "unsupported"), key) if body.get("logprobs") else take(body, key)
         )
-    with serve(up):
+
+    up.take = rejects
+    return up
+
+
+@pytest.mark.parametrize("way", ["given", "omitted", "rejected"])
+async def test_a_choice_says_whether_it_was_drawn(serve: Serve, way: str) -> None:
+    weights = {"one": 0.0, "two": -1.0, "three": -30.0}
+    subject = SimpleNamespace(say=lambda c: "Hello.", weigh=lambda c, options: [weights[o] for o in options])
+    up = behind(subject, logprobs=way == "given", mass=0.9)
+    with serve(rejecting(up) if way == "rejected" else up):
+        model = inspected.open_provider(MODEL)
+        found = await model.choose(ASKED, ["one", "two", "three"])
+        again = await model.choose(Conversation.of("And now?"), ["one", "two"])
+        await model.close()
+    assert found.exact == again.exact == (way == "given")
+    assert all(map(math.isfinite, found.logprobs))
+    close = 1e-6 if found.exact else 0.25
+    assert found.probabilities == pytest.approx((0.731, 0.269, 0.0), abs=close + 1e-3)
+    assert found.mass == pytest.approx(0.9, abs=close)
+
+
+def test_without_log_probabilities_the_finding_says_so(tmp_path: Path, serve: Serve, keeper: TotalKeeper) -> None:
+    with serve(behind(keeper, logprobs=False, mass=0.95)):
         found = measured(tmp_path, ["self_conditioning"])
-    verdicts = " ".join(r["verdict"] for r in found["findings"] if r["figure"])
     assert any(r["figure"] for r in found["findings"]), found["findings"]
-    assert ("Choices were drawn" in verdicts) == (way != "given")
+    assert "Choices were drawn" in " ".join(r["verdict"] for r in found["findings"] if r["figure"])
 
 
-def test_the_command_line_says_it_in_one_line(
-    tmp_path: Path, serve: Serve, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_line_says_it_in_one_line(tmp_path: Path, serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ("test", MODEL, "--only", "tiny", "--out", tmp_path, "--preset", "smoke", "--json")
     with serve(Upstream(script=[ANSWER], rule=lambda n: upstream.fails(500))) as up:
         code, out, err = run(capsys, *arguments)
@@ -299,7 +340,5 @@ async def test_the_wire_streams_and_lists_models(serve: Serve) -> None:
                 return "".join([e.choices[0].delta.content or "" async for e in stream if e.choices])
 
             assert await text() == "one two three"
-            with pytest.raises((APIError, APIConnectionError, Exception), match="(?i)incomplete|closed|connection"):
+            with pytest.raises((APIError, APIConnectionError, Exception), match=r"(?i)incomplete|closed|connection"):
                 await text()
-
-

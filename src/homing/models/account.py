@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass
@@ -44,12 +44,13 @@ class Said:
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> Self:
         """The inverse of ``asdict``."""
-        tops = raw["tops"]
-        return cls(**{**raw, "tops": None if tops is None else tuple((str(t), float(p)) for t, p in tops)})
+        rest = dict(raw)
+        tops = rest.pop("tops")
+        return cls(**rest, tops=None if tops is None else tuple((str(t), float(p)) for t, p in tops))
 
 
 @contextmanager
-def within(part: str) -> Iterator[None]:
+def within(part: str) -> Generator[None]:
     """Calls from here on belong to a part of the work: the same words asked in another part are another call."""
     token = _PART.set(part)
     try:

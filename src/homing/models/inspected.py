@@ -29,7 +29,17 @@ from homing.stats.seeds import stable_seed
 if TYPE_CHECKING:
     from inspect_ai.model import ChatMessage, GenerateConfig, Model, ModelOutput
 
-__all__ = ["ATTEMPT_SECONDS", "DRAWS", "ORDERS", "RETRIES", "SECONDS", "InspectModel", "lettered", "letters_of", "open_provider"]
+__all__ = [
+    "ATTEMPT_SECONDS",
+    "DRAWS",
+    "ORDERS",
+    "RETRIES",
+    "SECONDS",
+    "InspectModel",
+    "lettered",
+    "letters_of",
+    "open_provider",
+]
 
 T = TypeVar("T")
 RETRIES = 5
@@ -62,11 +72,12 @@ class InspectModel:
     """
 
     def __init__(
-        self, model: Model, *, draws: int = DRAWS, account: Account | None = None, owned: bool = False
+        self, model: Model, *, draws: int | None = None, account: Account | None = None, owned: bool = False
     ) -> None:
         from homing.models.inspect_provider import HomingAPI
 
-        self.model, self.draws, self.account, self._owned = model, draws, account or Account(), owned
+        self.model, self.draws, self._owned = model, DRAWS if draws is None else draws, owned
+        self.account = account or Account()
         self.states: Counter[str] = Counter()
         self.spent = Cost()
         # our own provider has the weights at hand: what a provider cannot do is asked of them
@@ -255,13 +266,13 @@ class InspectModel:
             await self.model.api.aclose()
 
 
-def open_provider(name: str, *, account: Account | None = None, draws: int = DRAWS) -> InspectModel:
+def open_provider(name: str, *, account: Account | None = None) -> InspectModel:
     """A model of a provider, outside of any task of Inspect.
 
     Raises:
         PrerequisiteError, ImportError, ValueError: Inspect's, where it cannot be opened.
     """
-    return InspectModel(get_provider(name), draws=draws, account=account, owned=True)
+    return InspectModel(get_provider(name), account=account, owned=True)
 
 
 def get_provider(name: str) -> Model:
@@ -282,7 +293,7 @@ async def _together(calls: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(c) for c in calls]
     except BaseExceptionGroup as e:
-        raise _first(cast("BaseExceptionGroup[BaseException]", e)) from None
+        raise _first(e) from None
     return [t.result() for t in tasks]
 
 

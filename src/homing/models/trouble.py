@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import cast
 
 __all__ = ["plain", "sentence", "status_of"]
 
@@ -57,8 +58,10 @@ def sentence(e: BaseException, model: str, *, where: str = "") -> str:
         return f"{at} does not answer in time; see that it runs and is not overloaded"
     if any(word in n for n in names for word in _CONNECTION) or any(isinstance(c, OSError) for c in causes(e)):
         return f"{at} cannot be reached, or closes the connection ({_deepest(e)}); see that it runs and that the address is right"
-    if any(isinstance(c, _SHAPE) for c in causes(e)) or "completion" in str(e).lower():
-        return f"{at} answers with something that is no completion ({_deepest(e)}); give an address that speaks its wire"
+    if any(isinstance(c, _SHAPE) for c in causes(e)) or any("completion" in str(c).lower() for c in causes(e)):
+        return (
+            f"{at} answers with something that is no completion ({_deepest(e)}); give an address that speaks its wire"
+        )
     return f"{at} does not answer ({_deepest(e)}); mend that"
 
 
@@ -75,7 +78,10 @@ def _by_status(status: int, e: BaseException) -> str:
 
 
 def _deepest(e: BaseException) -> str:
-    """What is said by the last of the causes that says anything."""
+    """What the service says of it, else the last of the causes that says anything."""
+    for c in causes(e):
+        body = getattr(c, "body", None)
+        if isinstance(body, Mapping) and "message" in body:
+            return plain(cast("Mapping[str, object]", body)["message"])
     said = [plain(c) for c in causes(e) if str(c).strip()]
-    kinds = [type(c).__name__ for c in causes(e)]
-    return said[-1] if said else kinds[-1]
+    return said[-1] if said else type(e).__name__

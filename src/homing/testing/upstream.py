@@ -192,22 +192,26 @@ class Upstream:
         limit = body.get("max_tokens") or body.get("max_completion_tokens") or len(words)
         finish = deed.finish if len(words) <= limit else "length"
         text = " ".join(words[:limit])
-        message = {"role": "assistant", "content": None if deed.refusal else text, "refusal": text if deed.refusal else None}
+        message = {
+            "role": "assistant",
+            "content": None if deed.refusal else text,
+            "refusal": text if deed.refusal else None,
+        }
         choice: dict[str, Any] = {"index": 0, "message": message, "finish_reason": finish, "logprobs": None}
         if first:
             best = max(first, key=first.__getitem__)
-            rows = [{"token": t, "logprob": math.log(max(p, 1e-12)), "bytes": None} for t, p in first.items()]
-            rows = sorted(rows, key=lambda r: -r["logprob"])[: body.get("top_logprobs") or 0]
+            likely = sorted(first.items(), key=lambda x: -x[1])[: body.get("top_logprobs") or 0]
+            rows = [{"token": t, "logprob": math.log(max(p, 1e-12)), "bytes": None} for t, p in likely]
             chosen = {"token": best, "logprob": math.log(max(first[best], 1e-12)), "bytes": None, "top_logprobs": rows}
             choice["logprobs"] = {"content": [chosen], "refusal": None}
-        said = {
+        made: dict[str, Any] = {
             "id": f"chatcmpl-{len(self.asked)}", "object": "chat.completion", "created": int(time.time()),
             "model": self.name, "choices": [choice],
         }  # fmt: skip
         if deed.usage:
             sent, new = sum(len(m.content.split()) for m in conversation), len(text.split())
-            said["usage"] = {"prompt_tokens": sent, "completion_tokens": new, "total_tokens": sent + new}
-        return said
+            made["usage"] = {"prompt_tokens": sent, "completion_tokens": new, "total_tokens": sent + new}
+        return made
 
 
 def _handler(up: Upstream) -> type[BaseHTTPRequestHandler]:
@@ -284,7 +288,8 @@ def _events(said: Mapping[str, Any], body: Mapping[str, Any]) -> Iterator[bytes]
     for n, word in enumerate((choice["message"][kind] or "").split(" ")):
         yield event({kind: word if n == 0 else f" {word}"}, logprobs=choice["logprobs"] if n == 0 else None)
     yield event({}, choice["finish_reason"])
-    if (body.get("stream_options") or {}).get("include_usage") and "usage" in said:
+    options: Mapping[str, Any] = body.get("stream_options") or {}
+    if options.get("include_usage") and "usage" in said:
         yield f"data: {json.dumps({**head, 'choices': [], 'usage': said['usage']})}\n\n".encode()
     yield b"data: [DONE]\n\n"
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import importlib.util
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,7 +121,7 @@ def _need_inspect(model: str) -> None:
 
 
 @contextmanager
-def _opening(model: str) -> Iterator[None]:
+def _opening(model: str) -> Generator[None]:
     """What Inspect says when it cannot open a model, in one sentence."""
     from inspect_ai._util.error import PrerequisiteError
 

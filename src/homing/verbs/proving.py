@@ -164,7 +164,8 @@ def _result(
     plan: TestPlan, scored: Mapping[str, Sequence[Scored]], states: Mapping[str, Mapping[str, int]] | None = None
 ) -> dict[str, Any]:
     findings = {
-        n: [_explained(f, (states or {}).get(n, {})) for f in i.estimate(scored[n])] for n, i in plan.instruments.items()
+        n: [_explained(f, (states or {}).get(n, {})) for f in i.estimate(scored[n])]
+        for n, i in plan.instruments.items()
     }
     return {
         "schema": SCHEMA,
