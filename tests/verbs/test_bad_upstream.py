@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 import math
 import time
-import warnings
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +13,7 @@ import pytest
 from tests.cli.running import objects, run
 from tests.cli.schemas import validate
 from tests.instruments.tiny_instrument import Tiny
+from tests.verbs.upstream import KEY, MODEL, Serve, make_quick, paid_twice, server
 
 from homing.conversation import Conversation
 from homing.engine.base import Sampling
@@ -32,13 +29,7 @@ from homing.verbs.proving import TestPlan, run_test
 pytest.importorskip("inspect_ai")
 WAITED = pytest.importorskip("openai")._base_client.BaseClient._calculate_retry_timeout
 
-# Inspect leaves connections that are kept alive to the end of the process
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
-MODEL = "openai-api/fake/x"
-Serve = Callable[[Upstream], AbstractContextManager[Upstream]]
+ASKED = Conversation.of("Well?")
 
 
 class Talks(Tiny):
@@ -57,34 +48,14 @@ class Talks(Tiny):
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Nothing is waited for between attempts, and there are few."""
-    import openai
-    from inspect_ai.model._providers.openai_compatible import OpenAICompatibleAPI
-    from tenacity import wait_none
-
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_quick(monkeypatch)
     monkeypatch.setattr(registry, "_registry", lambda: {"tiny": Tiny, "talks": Talks})
-    monkeypatch.setattr(openai._base_client.BaseClient, "_calculate_retry_timeout", lambda *a, **k: 0.0)
-    monkeypatch.setattr(OpenAICompatibleAPI, "retry_wait", lambda self: wait_none())
-    monkeypatch.setattr(inspected, "RETRIES", 1)
-    monkeypatch.setenv("FAKE_API_KEY", "the-key")
-    monkeypatch.setenv("FAKE_BASE_URL", "http://127.0.0.1:9/v1")
-    yield
-    with warnings.catch_warnings(action="ignore", category=ResourceWarning):
-        gc.collect()  # here, and not in another test
 
 
 @pytest.fixture
 def serve(monkeypatch: pytest.MonkeyPatch) -> Serve:
-    """Point the service named fake at an upstream."""
-
-    @contextmanager
-    def at(up: Upstream) -> Iterator[Upstream]:
-        with up:
-            monkeypatch.setenv("FAKE_BASE_URL", up.url)
-            yield up
-
-    return at
+    return server(monkeypatch)
 
 
 def measured(tmp_path: Path, only: Sequence[str] = ("tiny",)) -> dict[str, Any]:
@@ -100,17 +71,8 @@ def refused(tmp_path: Path, only: Sequence[str] = ("tiny",)) -> str:
         run_test(TestPlan(MODEL, out=tmp_path, only=only))
     assert e.value.exit_code == 2 and time.monotonic() - started < 20
     text = str(e.value)
-    assert "\n" not in text and "Traceback" not in text and "the-key" not in text, text
+    assert "\n" not in text and "Traceback" not in text and KEY not in text, text
     return text
-
-
-ASKED = Conversation.of("Well?")
-
-
-def paid_twice(up: Upstream) -> list[str]:
-    """Questions that a completion was given for more than once."""
-    paid = Counter(f"{a.conversation.digest} {a.body.get('seed')}" for a in up.asked if a.paid)
-    return [k for k, n in paid.items() if n > 1]
 
 
 def test_a_good_one_is_measured(tmp_path: Path, serve: Serve) -> None:
@@ -119,7 +81,7 @@ def test_a_good_one_is_measured(tmp_path: Path, serve: Serve) -> None:
         row = found["findings"][0]
         assert row["figure"]["value"] == 1.0 and row["figure"]["n"] == 20
         assert row["cost"]["calls"] == 20 and row["cost"]["new_tokens"] == 20
-        assert up.paid == 20 and {a.key for a in up.asked} == {"the-key"}
+        assert up.paid == 20 and {a.key for a in up.asked} == {KEY}
         assert measured(tmp_path) == found and up.paid == 20
         assert not (tmp_path / "paid.jsonl").exists()
 
@@ -154,7 +116,7 @@ async def test_what_persists_is_one_sentence(serve: Serve, deed: Deed, says: str
             with pytest.raises(ModelError) as e:
                 await model.reply(ASKED)
             text = str(e.value)
-            assert says in text and up.url in text and "\n" not in text and "the-key" not in text
+            assert says in text and up.url in text and "\n" not in text and KEY not in text
         assert 1 <= len(up.asked) <= 6  # by the client and by Inspect, and not again when it is known to be in vain
         await model.close()
 

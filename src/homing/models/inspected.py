@@ -7,12 +7,11 @@ probabilities of the first token where the provider gives them, else from seeded
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
-import asyncio
 import math
 import zlib
 from collections import Counter
-from collections.abc import AsyncGenerator, Coroutine, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from collections.abc import AsyncGenerator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +21,7 @@ from homing.engine.base import Act, Direction, EngineInfo, Finish, MeanRead, Rea
 from homing.errors import InputError, ModelError, Unsupported
 from homing.models.account import Account, Said
 from homing.models.base import Capability, Choice, Done, Event, Reply, ReplyRequest, TurnRead
+from homing.models.lockstep import together
 from homing.models.trouble import sentence, status_of
 from homing.stats.estimate import Cost
 from homing.stats.seeds import stable_seed
@@ -41,7 +41,6 @@ __all__ = [
     "open_provider",
 ]
 
-T = TypeVar("T")
 RETRIES = 5
 """How often a call that failed is made again, with growing waits of some 100 seconds together."""
 ATTEMPT_SECONDS = 180
@@ -127,7 +126,7 @@ class InspectModel:
             return await self.local.replies(requests)
         for r in requests:
             self._check(r.acts, r.reads, r.means)
-        made = await _together([self._said(r.conversation, _config(r.sampling)) for r in requests])
+        made = await together([self._said(r.conversation, _config(r.sampling)) for r in requests])
         for said in made:
             self.states.update([said.state] if said.state else [])
             so_far, tokens = self.spent, (said.prompt_tokens, said.new_tokens)
@@ -233,7 +232,7 @@ class InspectModel:
         seed = stable_seed("choose", asked.digest)
         config = [_config(Sampling(4, temperature=1.0, seed=seed + k)) for k in range(self.draws)]
         counts = np.zeros(len(options))
-        for said in await _together([self._said(asked, c) for c in config]):
+        for said in await together([self._said(asked, c) for c in config]):
             k = letters_of(said.text, len(options))
             if k is not None:
                 counts[k] += 1
@@ -285,21 +284,6 @@ def get_provider(name: str) -> Model:
 
     waits = GenerateConfig(max_retries=RETRIES, attempt_timeout=ATTEMPT_SECONDS, timeout=SECONDS)
     return get_model(name, config=waits, memoize=False)
-
-
-async def _together(calls: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
-    """All of them side by side; the first failure ends the others and is raised alone."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(c) for c in calls]
-    except BaseExceptionGroup as e:
-        raise _first(e) from None
-    return [t.result() for t in tasks]
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    first = group.exceptions[0]
-    return _first(cast("BaseExceptionGroup[BaseException]", first)) if isinstance(first, BaseExceptionGroup) else first
 
 
 def _passing() -> tuple[type[BaseException], ...]:

@@ -261,12 +261,14 @@ def _handler(up: Upstream) -> type[BaseHTTPRequestHandler]:
             self, status: int, kind: str, raw: bytes, headers: Sequence[tuple[str, str]] = (), *, cut: bool = False
         ) -> None:
             self.send_response(status)
-            for name, value in (("Content-Type", kind), ("Content-Length", str(len(raw))), *headers):
+            # a connection that is kept alive would outlive the event loop of who asked, and be found unclosed by anyone
+            fixed = (("Content-Type", kind), ("Content-Length", str(len(raw))), ("Connection", "close"))
+            for name, value in (*fixed, *headers):
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(raw[: len(raw) // 2] if cut else raw)
             self.wfile.flush()
-            self.close_connection = self.close_connection or cut
+            self.close_connection = True
 
         def log_message(self, format: str, *args: Any) -> None:
             """Nothing: what was asked is remembered, not printed."""
