@@ -20,7 +20,18 @@ from homing.conversation import Conversation, Message
 from homing.errors import InputError
 from homing.models.base import ChatModel
 from homing.persona.marked import each_item
-from homing.persona.outside import FACETS, FLOOR, OPTIONS, Answers, OutsideItem, answers, distances, root, squared
+from homing.persona.outside import (
+    FACETS,
+    FLOOR,
+    OPTIONS,
+    Answers,
+    OutsideItem,
+    answers,
+    distances,
+    readout_of,
+    root,
+    squared,
+)
 from homing.stats.bootstrap import bootstrap_mean
 from homing.stats.estimate import Finding
 from homing.stats.intervals import wilson
@@ -129,11 +140,13 @@ class OutsideHome:
             InputError: a field is missing, or the section was read out otherwise.
         """
         try:
-            if data["floor"] != FLOOR or data["readout"] != "cloze":
+            if data["floor"] != FLOOR or data["readout"] not in ("cloze", "letters"):
                 raise InputError(
                     "section outside was asked in another way than this version asks; run `homing home` again"
                 )
-            home = Answers(tuple(data["items"]), tuple(data["facets"]), arrays["outside_a"], arrays["outside_b"])
+            home = Answers(
+                tuple(data["items"]), tuple(data["facets"]), arrays["outside_a"], arrays["outside_b"], data["readout"]
+            )
             return cls(
                 home, np.array(data["p"], np.float64), tuple(data["short"]),
                 tuple(Message(r, t) for r, t in data["opening"]),
@@ -197,7 +210,7 @@ async def measure_outside(
 
     asked = ask or here
     base = Conversation(tuple(opening))
-    home: Answers = await asked("home", base)
+    home: Answers = replace(await asked("home", base), readout=readout_of(model))
     again: Answers = await asked("again", base.then(GREETING[0], "user").then(GREETING[1], "assistant"))
     rest = tuple(m for m in opening if m.role != "system")
     found: dict[Use, list[tuple[Planted, Answers]]] = {"qualify": [], "validate": [], "plant": []}
