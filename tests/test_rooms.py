@@ -100,6 +100,9 @@ PUBLIC = {
     "homing.testing.tiny": """
         MARKER Planted TEMPLATE planted_model tiny_llama tiny_tokenizer
     """,
+    "homing.testing.upstream": """
+        ANSWER Asked CUT Deed EMPTY HANG_UP OVERFLOW REFUSE Subject Upstream behind busy fails garbage late says
+    """,
     "homing.verbs": """
         ChatSession Identity MapPlan Model Progress ReturnPlan TestPlan card_text compare_identities export_gguf
         import_foreign make_progress map_model open plan_map report_data return_model run_demo run_home run_map

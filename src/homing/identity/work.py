@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from homing.errors import IdentityError, InputError
 from homing.identity.container import canonical, write_atomically
+from homing.models.account import within
 
 __all__ = ["Unit", "WorkDir"]
 
@@ -134,5 +135,6 @@ class WorkDir:
         return found
 
     async def do(self, name: str, compute: Callable[[], Awaitable[Unit]]) -> Unit:
-        """The finished unit, or the result of computing and keeping it."""
-        return self.find(name) or self.keep(name, await compute())
+        """The finished unit, or the result of computing and keeping it; what is paid for meanwhile is paid for this unit."""
+        with within(name):
+            return self.find(name) or self.keep(name, await compute())

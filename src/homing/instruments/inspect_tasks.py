@@ -6,6 +6,7 @@ given, which names that are imported in a function have only where they are eval
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # pyright: reportUnknownParameterType=false, reportMissingTypeArgument=false
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, cast
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 from homing.hold.chain import build
 from homing.instruments.base import Cell, Instrument, PresetName, Scored
 from homing.instruments.playing import play
+from homing.models.account import Account, within
 from homing.models.base import ChatModel
 from homing.models.inspected import InspectModel
 from homing.stats.estimate import Cost
@@ -21,16 +23,22 @@ if TYPE_CHECKING:
     from inspect_ai import Task
     from inspect_ai.log import EvalLog
 
-__all__ = ["instrument_task", "scored_of"]
+__all__ = ["instrument_task", "scored_of", "states_of"]
 
 
 def instrument_task(
-    instrument: Instrument, *, preset: PresetName = "smoke", seed: int = 0, hold: str = "none"
+    instrument: Instrument,
+    *,
+    preset: PresetName = "smoke",
+    seed: int = 0,
+    hold: str = "none",
+    account: Account | None = None,
 ) -> "Task":
     """One instrument under one hold as an Inspect task.
 
     Args:
         hold: a chain by name, such as ``heal``; of holds that work on text alone, since a provider has no weights.
+        account: where calls are kept, so that a cell that breaks off pays for none of them again; Inspect keeps whole cells.
     """
     from inspect_ai import Task
     from inspect_ai.dataset import MemoryDataset, Sample
@@ -40,7 +48,7 @@ def instrument_task(
     samples = [Sample(input=c.id, id=c.id, metadata={"cell": _plain(c), "hold": hold}) for c in cells]
     return Task(
         dataset=MemoryDataset(samples, name=instrument.name),
-        solver=_player(instrument, chain),
+        solver=_player(instrument, chain, account),
         scorer=_scorer(instrument),
         name=f"{instrument.name}" if hold == "none" else f"{instrument.name}_{hold.replace('+', '_')}",
         metadata={"instrument": instrument.name, "hold": hold, "preset": preset, "seed": seed},
@@ -55,16 +63,17 @@ def _cell(raw: dict[str, Any]) -> Cell:
     return Cell(raw["id"], raw["item"], raw["condition"], raw["data"], raw["seed"])
 
 
-def _player(instrument: Instrument, chain: Sequence[Any]) -> Any:
+def _player(instrument: Instrument, chain: Sequence[Any], account: Account | None) -> Any:
     from inspect_ai.model import ChatMessageAssistant, get_model
     from inspect_ai.solver import Generate, TaskState, solver
 
     @solver(name=f"homing/{instrument.name}")
     def player() -> Any:
         async def solve(state: TaskState, generate: Generate) -> TaskState:
-            model = cast("ChatModel", InspectModel(get_model()))
-            record = await play(instrument, _cell(state.metadata["cell"]), model, chain)
-            state.metadata["record"] = record
+            model, cell = InspectModel(get_model(), account=account), _cell(state.metadata["cell"])
+            with within(f"{instrument.name}/{state.metadata['hold']}/{cell.id}"):
+                record = await play(instrument, cell, cast("ChatModel", model), chain)
+            state.metadata |= {"record": record, "states": dict(model.states), "cost": asdict(model.spent)}
             state.messages.append(ChatMessageAssistant(content=str(record)[:2000]))
             return state
 
@@ -89,10 +98,9 @@ def _scorer(instrument: Instrument) -> Any:
     def score_cell() -> Any:
         async def score(state: TaskState, target: Target) -> Score:
             got = instrument.score(_cell(state.metadata["cell"]), state.metadata["record"], hold=state.metadata["hold"])
-            usage = Cost()
             kept = {
                 "cell": _plain(got.cell), "hold": got.hold, "values": dict(got.values), "unparsable": got.unparsable,
-                "replies": got.replies, "cost": asdict(usage),
+                "replies": got.replies, "cost": state.metadata["cost"], "states": state.metadata["states"],
             }  # fmt: skip
             numbers = {k: v for k, v in got.values.items() if isinstance(v, int | float)}
             return Score(value=numbers or {"played": 1.0}, metadata=kept)
@@ -110,9 +118,17 @@ def _scored(kept: dict[str, Any]) -> Scored:
 
 def scored_of(log: "EvalLog") -> list[Scored]:
     """The scores of a log, to estimate from several logs together (one a hold)."""
-    found: list[Scored] = []
-    for sample in log.samples or []:
-        for score in (sample.scores or {}).values():
-            if score.metadata and "cell" in score.metadata:
-                found.append(_scored(score.metadata))
-    return found
+    return [_scored(kept) for kept in _kept(log)]
+
+
+def states_of(log: "EvalLog") -> Counter[str]:
+    """How many answers in a log were none, by why."""
+    out: Counter[str] = Counter()
+    for kept in _kept(log):
+        out.update(kept.get("states", {}))
+    return out
+
+
+def _kept(log: "EvalLog") -> list[dict[str, Any]]:
+    scores = [score for sample in log.samples or [] for score in (sample.scores or {}).values()]
+    return [score.metadata for score in scores if score.metadata and "cell" in score.metadata]

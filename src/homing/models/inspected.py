@@ -7,9 +7,9 @@ probabilities of the first token where the provider gives them, else from seeded
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
-import asyncio
 import math
 import zlib
+from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,19 +18,42 @@ from numpy.typing import NDArray
 
 from homing.conversation import Conversation, Message
 from homing.engine.base import Act, Direction, EngineInfo, Finish, MeanRead, Read, Sampling
-from homing.errors import InputError, Unsupported
+from homing.errors import InputError, ModelError, Unsupported
+from homing.models.account import Account, Said
 from homing.models.base import Capability, Choice, Done, Event, Reply, ReplyRequest, TurnRead
+from homing.models.lockstep import together
+from homing.models.trouble import sentence, status_of
+from homing.stats.estimate import Cost
 from homing.stats.seeds import stable_seed
 
 if TYPE_CHECKING:
     from inspect_ai.model import ChatMessage, GenerateConfig, Model, ModelOutput
 
-__all__ = ["DRAWS", "ORDERS", "InspectModel", "lettered", "letters_of"]
+__all__ = [
+    "ATTEMPT_SECONDS",
+    "DRAWS",
+    "ORDERS",
+    "RETRIES",
+    "SECONDS",
+    "InspectModel",
+    "lettered",
+    "letters_of",
+    "open_provider",
+]
+
+RETRIES = 5
+"""How often a call that failed is made again, with growing waits of some 100 seconds together."""
+ATTEMPT_SECONDS = 180
+"""Longest that one attempt may take."""
+SECONDS = 600
+"""Time after which a call is not made again."""
 
 ORDERS = 2
 """Orders in which the options of a choice are lettered: as given, and reversed. The mean over both has no position in it."""
 DRAWS = 16
 """Seeded replies a choice is drawn from in each order, where no probabilities are given."""
+LEAST = 1e-9
+"""Probability of an option that is not among those given: a logarithm needs one."""
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 ASKED = "Which of these would you say? Answer with one letter."
 
@@ -40,15 +63,24 @@ class InspectModel:
 
     Args:
         model: of :func:`inspect_ai.model.get_model`. ``draws``: of a choice without probabilities.
+        account: where answers are kept that were paid for; several models may share one. None: nothing is kept.
+        owned: whether it is closed with this object.
+
+    Attributes:
+        states: how many answers were none, by why. ``spent``: what replies took, those of choices left out.
     """
 
-    def __init__(self, model: Model, *, draws: int = DRAWS) -> None:
+    def __init__(
+        self, model: Model, *, draws: int | None = None, account: Account | None = None, owned: bool = False
+    ) -> None:
         from homing.models.inspect_provider import HomingAPI
 
-        self.model, self.draws = model, draws
+        self.model, self.draws, self._owned = model, DRAWS if draws is None else draws, owned
+        self.account = account or Account()
+        self.states: Counter[str] = Counter()
+        self.spent = Cost()
         # our own provider has the weights at hand: what a provider cannot do is asked of them
         self.local = model.api.local if isinstance(model.api, HomingAPI) else None
-        self._gives_logprobs: bool | None = None
 
     @property
     def name(self) -> str:
@@ -94,12 +126,41 @@ class InspectModel:
             return await self.local.replies(requests)
         for r in requests:
             self._check(r.acts, r.reads, r.means)
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._one(r)) for r in requests]
-        return [t.result() for t in tasks]
+        made = await together([self._said(r.conversation, _config(r.sampling)) for r in requests])
+        for said in made:
+            self.states.update([said.state] if said.state else [])
+            so_far, tokens = self.spent, (said.prompt_tokens, said.new_tokens)
+            self.spent = Cost(
+                so_far.calls + 1, so_far.prompt_tokens + tokens[0], so_far.new_tokens + tokens[1], so_far.seconds
+            )
+        return [_reply(said) for said in made]
 
-    async def _one(self, r: ReplyRequest) -> Reply:
-        return _reply(await self.model.generate(messages(r.conversation), config=_config(r.sampling)))
+    async def _said(self, conversation: Conversation, config: GenerateConfig) -> Said:
+        """One answer: paid for before, or now.
+
+        Raises:
+            ModelError: there is none, and why; the same at once for every call after it.
+        """
+        asked = [[m.role, m.content] for m in conversation]
+        key = self.account.key([self.name, asked, config.model_dump(mode="json", exclude_none=True)])
+        known = self.account.take(key)
+        if known is not None:
+            return known
+        if self.account.trouble:
+            raise ModelError(self.account.trouble)
+        try:
+            output = await self.model.generate(messages(conversation), config=config)
+        except _passing():
+            raise
+        except Exception as e:  # a provider is a plug-in of Inspect: what it raises is its own
+            told = sentence(e, self.name, where=str(self.model.api.base_url or ""))
+            if config.logprobs and status_of(e) in (400, 422):
+                raise Unsupported(told) from e  # it may only be the log-probabilities that it does not give
+            self.account.trouble = told
+            raise ModelError(told) from e
+        said = _said(output)
+        self.account.keep(key, said)
+        return said
 
     async def reply(
         self,
@@ -149,28 +210,34 @@ class InspectModel:
             by_option[order] += p / len(orders)
         mass = float(by_option.sum())
         whole = mass if mass > 0 else 1.0
-        logs = [math.log(p) if p > 0 else -math.inf for p in by_option]
+        # what was never drawn is given half a draw where its logarithm is taken
+        least = LEAST if exact else 0.5 / (self.draws * len(orders))
+        logs = [math.log(max(float(p), least)) for p in by_option]
         return Choice(tuple(options), tuple(logs), tuple(float(p / whole) for p in by_option), min(1.0, mass), exact)
 
     async def _order(self, conversation: Conversation, options: Sequence[str]) -> tuple[NDArray[np.float64], bool]:
         """Probability of each letter in one order, un-normalised, and whether it is exact."""
         asked = lettered(conversation, options)
-        if self._gives_logprobs is not False:
+        if self.account.gives_logprobs is not False:
             config = _config(Sampling(1, temperature=0.0), logprobs=True, top_logprobs=20)
-            output = await self.model.generate(messages(asked), config=config)
-            found = _letters(output, len(options))
-            self._gives_logprobs = found is not None
-            if found is not None:
-                return found, True
+            try:
+                said = await self._said(asked, config)
+            except Unsupported:
+                said = Said("")
+            if said.tops is not None:
+                self.account.gives_logprobs = True
+                return _letters(said.tops, len(options)), True
+            if not said.state:
+                self.account.gives_logprobs = False
         seed = stable_seed("choose", asked.digest)
-        drawn = await self.replies(
-            [ReplyRequest(asked, Sampling(4, temperature=1.0, seed=seed + k)) for k in range(self.draws)]
-        )
+        config = [_config(Sampling(4, temperature=1.0, seed=seed + k)) for k in range(self.draws)]
         counts = np.zeros(len(options))
-        for r in drawn:
-            k = letters_of(r.text, len(options))
+        for said in await together([self._said(asked, c) for c in config]):
+            k = letters_of(said.text, len(options))
             if k is not None:
                 counts[k] += 1
+            elif said.state:
+                self.states[said.state] += 1
         return counts / self.draws, False
 
     async def score_replies(
@@ -193,7 +260,37 @@ class InspectModel:
         raise self._unsupported("a reading")
 
     async def close(self) -> None:
-        """Inspect closes it."""
+        """Close what is owned; Inspect closes what it opened."""
+        if self._owned:
+            await self.model.api.aclose()
+
+
+def open_provider(name: str, *, account: Account | None = None) -> InspectModel:
+    """A model of a provider, outside of any task of Inspect.
+
+    Raises:
+        PrerequisiteError, ImportError, ValueError: Inspect's, where it cannot be opened.
+    """
+    return InspectModel(get_provider(name), account=account, owned=True)
+
+
+def get_provider(name: str) -> Model:
+    """Inspect's model, new each time, so that its address and key are those of the environment; its waiting is bounded.
+
+    Raises:
+        PrerequisiteError, ImportError, ValueError: Inspect's, where it cannot be opened.
+    """
+    from inspect_ai.model import GenerateConfig, get_model
+
+    waits = GenerateConfig(max_retries=RETRIES, attempt_timeout=ATTEMPT_SECONDS, timeout=SECONDS)
+    return get_model(name, config=waits, memoize=False)
+
+
+def _passing() -> tuple[type[BaseException], ...]:
+    """What is no trouble of the provider's: limits that the user gave Inspect, and our own refusals."""
+    from inspect_ai.util import LimitExceededError
+
+    return (LimitExceededError, InputError)
 
 
 def lettered(conversation: Conversation, options: Sequence[str]) -> Conversation:
@@ -244,28 +341,44 @@ def _config(s: Sampling, **more: Any) -> GenerateConfig:
 _FINISH: dict[str, Finish] = {"stop": "stop", "max_tokens": "length", "model_length": "length"}
 
 
-def _reply(output: ModelOutput) -> Reply:
-    text = output.completion
-    usage = output.usage
+def _said(output: ModelOutput) -> Said:
+    """What an output says; where it says nothing, why."""
+    usage, stop = output.usage, str(output.stop_reason)
+    choice = output.choices[0] if output.choices else None
+    parts = choice.message.content if choice is not None and not isinstance(choice.message.content, str) else []
+    refused = stop == "content_filter" or any(getattr(p, "refusal", None) for p in parts)
+    # Inspect gives the text of an error as that of a reply, without any usage
+    too_long = stop == "model_length" and usage is None
+    text = "" if refused or too_long else output.completion
+    state = "refused" if refused else "too long" if too_long else "" if text.strip() else "empty"
+    content = choice.logprobs.content if choice is not None and choice.logprobs is not None else None
+    tops = None
+    if content:
+        tops = tuple((t.token, float(t.logprob)) for t in content[0].top_logprobs or [content[0]])
+    return Said(
+        text, stop, state,
+        usage.input_tokens if usage is not None else 0,
+        usage.output_tokens if usage is not None else len(text.split()),
+        tops, output.time or 0.0,
+    )  # fmt: skip
+
+
+def _reply(said: Said) -> Reply:
     return Reply(
-        text=text,
-        tokens=tuple(zlib.crc32(w.encode()) for w in text.split()),
-        finish=_FINISH.get(output.stop_reason, "stop"),
-        prompt_tokens=usage.input_tokens if usage is not None else 0,
-        new_tokens=usage.output_tokens if usage is not None else len(text.split()),
-        seconds=output.time or 0.0,
+        text=said.text,
+        tokens=tuple(zlib.crc32(w.encode()) for w in said.text.split()),
+        finish=_FINISH.get(said.finish, "stop"),
+        prompt_tokens=said.prompt_tokens,
+        new_tokens=said.new_tokens,
+        seconds=said.seconds,
     )
 
 
-def _letters(output: ModelOutput, n: int) -> NDArray[np.float64] | None:
-    """Probability of each letter as the first token; None where the provider gives no probabilities."""
-    logprobs = output.choices[0].logprobs if output.choices else None
-    if logprobs is None or not logprobs.content:
-        return None
-    first = logprobs.content[0]
+def _letters(tops: Sequence[tuple[str, float]], n: int) -> NDArray[np.float64]:
+    """Probability of each letter as the first token."""
     out = np.zeros(n)
-    for top in first.top_logprobs or [first]:
-        k = letters_of(top.token, n)
+    for token, logprob in tops:
+        k = letters_of(token, n)
         if k is not None:
-            out[k] += math.exp(top.logprob)
+            out[k] += math.exp(logprob)
     return out

@@ -22,7 +22,7 @@ from homing.engine.base import Act, Direction, EngineInfo, MeanRead, Read, Sampl
 from homing.models.base import Capability, ChatModel, Choice, Done, Event, Reply, ReplyRequest, TurnRead
 from homing.stats.estimate import Cost
 
-__all__ = ["Lockstep"]
+__all__ = ["Lockstep", "together"]
 
 T = TypeVar("T")
 F32 = NDArray[np.float32]
@@ -229,6 +229,16 @@ class Lockstep:
 
     async def close(self) -> None:
         """The model below is its owner's to close."""
+
+
+async def together(calls: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """What calls return that run side by side, in their order; the first failure ends the others and is raised alone."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(c) for c in calls]
+    except BaseExceptionGroup as e:
+        raise _first(e) from None
+    return [t.result() for t in tasks]
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

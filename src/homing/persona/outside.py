@@ -1,8 +1,9 @@
 """The outside face of home: what a model says it is when asked, and how far that is from what it says at home.
 
 Forced choice without letters: a question, and whole replies scored as continuations. Nothing is drawn and nothing parsed, and
-no option has a place. Each item is asked in two wordings, and a distance multiplies what the one moved with what the other
-moved, so that its expectation is zero where nothing did: no floor is taken off, and nothing is cut at zero.
+no option has a place. A model that scores no given text, as behind a provider, is asked with letters, in both orders. Each item
+is asked in two wordings, and a distance multiplies what the one moved with what the other moved, so that its expectation is zero
+where nothing did: no floor is taken off, and nothing is cut at zero.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from homing.conversation import Conversation
 from homing.engine.base import Act
 from homing.errors import InputError
 from homing.models.base import ChatModel
+from homing.models.lockstep import together
 from homing.persona.marked import MarkedYaml, each_item
 from homing.stats.bootstrap import bootstrap_mean
 from homing.stats.estimate import Estimate
@@ -37,11 +39,13 @@ __all__ = [
     "distances",
     "entropy",
     "load_outside",
+    "readout_of",
     "root",
     "squared",
 ]
 
 F64 = NDArray[np.float64]
+Readout = Literal["cloze", "letters"]
 FACETS = ("self", "values", "conduct", "knowledge", "style", "skill")
 FLOOR = 1e-6
 """Least probability of an option among its item's: what lies below is said to lie there, or one odd option would be all."""
@@ -108,21 +112,24 @@ class Answers:
     Attributes:
         ids, facets: of the items. ``a``, ``b``: ``(items, options)`` centred log-odds of each wording: the log of the option's
             share among its item's, less the mean over options.
+        readout: ``cloze`` where whole replies were scored, ``letters`` where letters were asked for.
     """
 
     ids: tuple[str, ...]
     facets: tuple[str, ...]
     a: F64
     b: F64
+    readout: Readout = "cloze"
 
     def pick(self, where: NDArray[np.bool_]) -> Answers:
         """The answers to some of the items, ``(items,)`` true where they are kept."""
         at = np.flatnonzero(where)
-        return Answers(tuple(self.ids[i] for i in at), tuple(self.facets[i] for i in at), self.a[at], self.b[at])
+        ids, facets = (tuple(x[i] for i in at) for x in (self.ids, self.facets))
+        return Answers(ids, facets, self.a[at], self.b[at], self.readout)
 
     def to_json(self) -> dict[str, Any]:
         """Ids and facets; the log-odds go beside it as arrays ``outside_a`` and ``outside_b``."""
-        return {"items": list(self.ids), "facets": list(self.facets), "floor": FLOOR, "readout": "cloze"}
+        return {"items": list(self.ids), "facets": list(self.facets), "floor": FLOOR, "readout": self.readout}
 
 
 async def answers(
@@ -143,10 +150,20 @@ async def answers(
         raise InputError("the conversation ends with a user message; ask after the assistant has replied")
     wordings = [w for item in items for w in (item.a, item.b)]
     prompts = [conversation.then(w.question, "user") for w in wordings]
-    scored = await model.score_replies(prompts, [list(w.options) for w in wordings], acts=acts)
-    total = np.array([[float(np.sum(s, dtype=np.float64)) for s in options] for options in scored])
+    texts, readout = [list(w.options) for w in wordings], readout_of(model)
+    if readout == "cloze":
+        scored = await model.score_replies(prompts, texts, acts=acts)
+        total = np.array([[float(np.sum(s, dtype=np.float64)) for s in options] for options in scored])
+    else:
+        chosen = await together([model.choose(p, t, acts=acts) for p, t in zip(prompts, texts, strict=True)])
+        total = np.array([c.logprobs for c in chosen])
     odds = centred(total)
-    return Answers(tuple(i.id for i in items), tuple(i.facet for i in items), odds[0::2], odds[1::2])
+    return Answers(tuple(i.id for i in items), tuple(i.facet for i in items), odds[0::2], odds[1::2], readout)
+
+
+def readout_of(model: ChatModel) -> Readout:
+    """How a model is asked."""
+    return "cloze" if "score" in model.capabilities else "letters"
 
 
 def centred(total: F64) -> F64:

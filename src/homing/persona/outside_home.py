@@ -20,7 +20,18 @@ from homing.conversation import Conversation, Message
 from homing.errors import InputError
 from homing.models.base import ChatModel
 from homing.persona.marked import each_item
-from homing.persona.outside import FACETS, FLOOR, OPTIONS, Answers, OutsideItem, answers, distances, root, squared
+from homing.persona.outside import (
+    FACETS,
+    FLOOR,
+    OPTIONS,
+    Answers,
+    OutsideItem,
+    answers,
+    distances,
+    readout_of,
+    root,
+    squared,
+)
 from homing.stats.bootstrap import bootstrap_mean
 from homing.stats.estimate import Finding
 from homing.stats.intervals import wilson
@@ -133,11 +144,13 @@ class OutsideHome:
             InputError: a field is missing, or the section was read out otherwise.
         """
         try:
-            if data["floor"] != FLOOR or data["readout"] != "cloze":
+            if data["floor"] != FLOOR or data["readout"] not in ("cloze", "letters"):
                 raise InputError(
                     "section outside was asked in another way than this version asks; run `homing home` again"
                 )
-            home = Answers(tuple(data["items"]), tuple(data["facets"]), arrays["outside_a"], arrays["outside_b"])
+            home = Answers(
+                tuple(data["items"]), tuple(data["facets"]), arrays["outside_a"], arrays["outside_b"], data["readout"]
+            )
             return cls(
                 home, np.array(data["p"], np.float64), tuple(data["short"]),
                 tuple(Message(r, t) for r, t in data["opening"]),
@@ -209,7 +222,7 @@ async def measure_outside(
     async def as_persona(p: Planted, some: Sequence[OutsideItem]) -> Answers:
         return await asked(p.id, Conversation((Message("system", p.prompt), *rest)), some)
 
-    home = await asked("home", base, items)
+    home = replace(await asked("home", base, items), readout=readout_of(model))
     personas = load_planted("qualify")
     first = [await as_persona(p, items) for p in personas[:FIRST]]
     alive = qualify(home, first, seed=seed) <= HOPELESS

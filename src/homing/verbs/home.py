@@ -14,13 +14,14 @@ from homing.errors import InputError, Interrupted
 from homing.identity import Identity, Section
 from homing.identity.work import Unit, WorkDir
 from homing.models.base import ChatModel
-from homing.models.sources import EngineName, open_model
+from homing.models.sources import EngineName
 from homing.persona.outside import Answers, OutsideItem, answers, load_outside
 from homing.persona.outside_home import VERSION, OutsideHome, load_planted, measure_outside
 from homing.persona.roles import load_home
 from homing.verbs.map import facts
 from homing.verbs.plan import shipped_digest
 from homing.verbs.progress import Progress, Silent
+from homing.verbs.providers import open_any
 
 __all__ = ["SECTION", "home_model", "opening_of", "outside_of", "run_home"]
 
@@ -113,7 +114,7 @@ def run_home(
     opening = opening_of(identity, home)
 
     async def run() -> dict[str, Any]:
-        model = open_model(name, engine=engine, threads=threads, slots=slots or SLOTS)
+        model = open_any(name, out=out / "work-home", engine=engine, threads=threads, slots=slots or SLOTS)
         try:
             mine = facts(model.info, name)
             if identity is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -170,10 +170,10 @@ def run_test(
     if is_provider(plan.model):
         told = progress or Silent()
         told.stage(f"asking {plan.model} through Inspect; its log is in {plan.logs}")
-        scored = through_inspect(
+        found = through_inspect(
             plan.model, plan.instruments, holds=plan.holds, preset=plan.preset, seed=plan.seed, logs=plan.logs
         )
-        return _result(plan, scored)
+        return _result(plan, found.scored, found.states)
 
     async def run() -> dict[str, Any]:
         model = open_model(plan.model, engine=engine, threads=threads, slots=slots or SLOTS)
@@ -216,8 +216,13 @@ async def test_model(model: ChatModel, plan: TestPlan, *, progress: Progress | N
     return _result(plan, scored)
 
 
-def _result(plan: TestPlan, scored: Mapping[str, Sequence[Scored]]) -> dict[str, Any]:
-    findings = {n: i.estimate(scored[n]) for n, i in plan.instruments.items()}
+def _result(
+    plan: TestPlan, scored: Mapping[str, Sequence[Scored]], states: Mapping[str, Mapping[str, int]] | None = None
+) -> dict[str, Any]:
+    findings = {
+        n: [_explained(f, (states or {}).get(n, {})) for f in i.estimate(scored[n])]
+        for n, i in plan.instruments.items()
+    }
     return {
         "schema": SCHEMA,
         "model": plan.model,
@@ -225,6 +230,14 @@ def _result(plan: TestPlan, scored: Mapping[str, Sequence[Scored]]) -> dict[str,
         "holds": list(plan.holds),
         "findings": [row for n, found in findings.items() for f in found for row in _rows(n, f, plan.holds, scored[n])],
     }
+
+
+def _explained(finding: Finding, states: Mapping[str, int]) -> Finding:
+    """The finding, and where it is none, which answers of the model were none."""
+    if finding.regime != "not_measurable" or not states:
+        return finding
+    said = ", ".join(f"{n} {state}" for state, n in sorted(states.items()))
+    return replace(finding, reason=f"{finding.reason}; answers of the model that were none: {said}")
 
 
 test_model.__test__ = False  # pyright: ignore[reportFunctionMemberAccess]

@@ -24,13 +24,14 @@ from homing.instruments.return_faces import Inside, agreement, inside_alarms
 from homing.instruments.return_figures import findings, qualifies
 from homing.instruments.return_shares import shares
 from homing.models.base import ChatModel
-from homing.models.sources import EngineName, open_model
+from homing.models.sources import EngineName
 from homing.persona.outside import load_outside
 from homing.stats.estimate import Cost, Finding
 from homing.verbs.home import SECTION, home_model, opening_of, outside_of
 from homing.verbs.map import facts
 from homing.verbs.plan import shipped_digest
 from homing.verbs.progress import Progress, Silent
+from homing.verbs.providers import open_any
 from homing.verbs.return_faces import has_inside, inside_of, read_inside
 from homing.verbs.watch import Home, cap_of
 
@@ -110,7 +111,7 @@ def run_return(
     """
 
     async def run() -> dict[str, Any]:
-        model = open_model(plan.model, engine=engine, threads=threads, slots=slots or SLOTS)
+        model = open_any(plan.model, out=plan.out / "work-return", engine=engine, threads=threads, slots=slots or SLOTS)
         try:
             return await return_model(model, plan, progress=progress)
         finally:
