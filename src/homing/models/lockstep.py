@@ -232,13 +232,15 @@ class Lockstep:
 
 
 async def together(calls: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
-    """What calls return that run side by side, in their order; the first failure ends the others and is raised alone."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(c) for c in calls]
-    except BaseExceptionGroup as e:
-        raise _first(e) from None
-    return [t.result() for t in tasks]
+    """What calls return that run side by side, in their order.
+
+    Where one fails the others are waited for, since what is on its way may be paid for; then the first failure is raised.
+    """
+    made = await asyncio.gather(*calls, return_exceptions=True)
+    for found in made:
+        if isinstance(found, BaseException):
+            raise found
+    return cast("list[T]", made)
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
