@@ -283,11 +283,10 @@ def mixed(plan: Trial, base: Sequence[dict[str, Any]], dose: float, loss: float)
 @pytest.mark.model
 @pytest.mark.timeout(600)
 async def test_superposition_finds_games_with_a_secret(real: Remembering) -> None:
-    """Reveals of this model have too little mass to be read; where more than half of the games are dosed they are read."""
+    """Where more than half of the games are dosed, commitment is what they give and what is left of the model's own."""
     plan, dose = trial(Superposition(preset=SuperpositionPreset(10, 0, 3, 0, 0, 0, 0, 0, 10, 0, 0))), 0.7
     base = await plan.scored(real)
-    undosed = plan.found(base)["commitment"]
-    assert undosed.regime == "not_measurable" and "median probability" in undosed.reason
+    assert plan.found(base)["commitment"].regime == "measured"
     model = Dosed(real, secret_games(), dose)
     dosed = await plan.scored(model)
     found = plan.found(dosed)

@@ -54,12 +54,15 @@ def through_inspect(
     model: str,
     instruments: Mapping[str, Instrument],
     *,
-    holds: Sequence[str],
+    holds: Mapping[str, Sequence[str]],
     preset: PresetName,
     seed: int,
     logs: Path,
 ) -> Answered:
     """Scores by instrument, from one Inspect task an instrument and hold; what is answered is not asked again.
+
+    Args:
+        holds: by the names under which ``instruments`` are given.
 
     Raises:
         MissingExtra: Inspect is not installed. ModelError: the model cannot be opened, or does not answer.
@@ -72,7 +75,7 @@ def through_inspect(
     from homing.instruments.inspect_tasks import instrument_task, scored_of, states_of
 
     account = Account(logs.parent / "paid.jsonl")
-    pairs = [(i, h) for i in instruments.values() for h in holds]
+    pairs = [(i, h) for n, i in instruments.items() for h in holds[n]]
     tasks = [instrument_task(i, preset=preset, seed=seed, hold=h, account=account) for i, h in pairs]
     go_on = f"what is answered is kept in {logs.parent}: run the same command to go on"
     with _opening(model):

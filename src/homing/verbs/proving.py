@@ -171,7 +171,7 @@ def run_test(
         told = progress or Silent()
         told.stage(f"asking {plan.model} through Inspect; its log is in {plan.logs}")
         found = through_inspect(
-            plan.model, plan.instruments, holds=plan.holds, preset=plan.preset, seed=plan.seed, logs=plan.logs
+            plan.model, plan.instruments, holds=plan.holds_of, preset=plan.preset, seed=plan.seed, logs=plan.logs
         )
         return _result(plan, found.scored, found.states)
 
