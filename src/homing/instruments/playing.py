@@ -16,7 +16,7 @@ from homing.models.base import ChatModel, Choice, Done, Event, Intervention, Rep
 from homing.models.lockstep import Lockstep
 from homing.stats.estimate import Cost
 
-__all__ = ["Played", "play", "play_cells"]
+__all__ = ["Played", "play", "play_cells", "side_by_side"]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -149,6 +149,17 @@ async def play(
             asks = edit.send(answers)
         except StopIteration as e:
             return e.value
+
+
+def side_by_side(model: ChatModel, most: int, *, long: bool = False) -> int:
+    """How many conversations to play at once.
+
+    On llama.cpp every token is weighed against the cells of all conversations that are kept, so a few go quicker than many.
+
+    Args:
+        most: where company costs nothing. ``long``: whether they grow to hundreds of tokens and are asked much.
+    """
+    return min(most, 2 if long else 4) if model.info.engine == "llamacpp" else most
 
 
 async def play_cells(

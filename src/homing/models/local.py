@@ -196,12 +196,29 @@ class LocalModel:
         self, prompts: Sequence[Conversation], replies: Sequence[Sequence[str]], *, acts: Sequence[Act] = ()
     ) -> list[list[F32]]:
         """For each prompt, log-probabilities of the tokens of each text as the next reply; an empty text gives none."""
+        return await self.score_kept(prompts, replies, acts=acts)
+
+    async def score_kept(
+        self,
+        prompts: Sequence[Conversation],
+        replies: Sequence[Sequence[str]],
+        *,
+        acts: Sequence[Act] = (),
+        keep: Sequence[str] = (),
+    ) -> list[list[F32]]:
+        """The same, going on from what replies under the same name have kept of a prompt.
+
+        Args:
+            keep: one name a prompt, as in :class:`~homing.models.base.ReplyRequest`; empty: nothing is kept.
+        """
         if len(prompts) != len(replies):
             raise InputError(f"{len(prompts)} prompts and {len(replies)} lists of replies; give one list a prompt")
         jobs: list[ScoreJob] = []
-        for prompt, texts in zip(prompts, replies, strict=True):
+        names = keep or [""] * len(prompts)
+        for prompt, texts, name in zip(prompts, replies, names, strict=True):
             ids = tuple(self._text_tokens(t)[0] for t in texts)
-            jobs.append(ScoreJob(self.encode(prompt).tokens, tuple(i for i in ids if i), acts=tuple(acts)))
+            tokens = self.encode(prompt).tokens
+            jobs.append(ScoreJob(tokens, tuple(i for i in ids if i), acts=tuple(acts), tenant=name))
         scored = await self._score([j for j in jobs if j.continuations])
         results = iter(scored)
         out: list[list[F32]] = []

@@ -8,7 +8,7 @@ other, the engine decodes them together, and the same work has the same company 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from itertools import count
@@ -140,7 +140,8 @@ class Lockstep:
             for acts, group in groups.items():
                 prompts = [p for w in group for p in w.body[0]]
                 texts = [t for w in group for t in w.body[1]]
-                scored = iter(await self.model.score_replies(prompts, texts, acts=acts))
+                keep = [f"{self._keep}/{w.talk}" for w in group for _ in w.body[0]] if self._keep else []
+                scored = iter(await self._scored(prompts, texts, acts, keep))
                 for w in group:
                     w.answer.set_result([next(scored) for _ in w.body[0]])
             for w in wishes:
@@ -155,6 +156,19 @@ class Lockstep:
                 raise
         finally:
             self._flush = None
+
+    async def _scored(
+        self,
+        prompts: Sequence[Conversation],
+        texts: Sequence[Sequence[str]],
+        acts: tuple[Act, ...],
+        keep: Sequence[str],
+    ) -> list[list[F32]]:
+        """Scores, going on from what each conversation has kept, where the model can."""
+        kept = getattr(self.model, "score_kept", None)
+        if kept is None or not keep:
+            return await self.model.score_replies(prompts, texts, acts=acts)
+        return await cast("Awaitable[list[list[F32]]]", kept(prompts, texts, acts=acts, keep=keep))
 
     def _count(self, talk: int, reply: Reply) -> None:
         so_far = self.spent.get(talk, Cost())

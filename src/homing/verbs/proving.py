@@ -18,7 +18,7 @@ from homing.identity import Identity
 from homing.identity.container import canonical
 from homing.identity.work import Unit, WorkDir
 from homing.instruments.base import Cell, Instrument, PresetName, Scored
-from homing.instruments.playing import play_cells
+from homing.instruments.playing import play_cells, side_by_side
 from homing.instruments.registry import available, get
 from homing.models.base import ChatModel
 from homing.models.sources import EngineName, open_model
@@ -246,7 +246,12 @@ test_model.__test__ = False  # pyright: ignore[reportFunctionMemberAccess]
 async def _played(
     model: ChatModel, plan: TestPlan, name: str, instrument: Instrument, hold: str, cells: Sequence[Cell]
 ) -> Unit:
-    played = await play_cells(instrument, cells, model, plan.chain(hold), keep=name)
+    step = side_by_side(model, UNIT)
+    played = [
+        p
+        for k in range(0, len(cells), step)
+        for p in await play_cells(instrument, cells[k : k + step], model, plan.chain(hold), keep=name)
+    ]
     return Unit([[p.record, {k: v for k, v in asdict(p.cost).items() if k != "seconds"}] for p in played])
 
 

@@ -17,7 +17,7 @@ from homing.identity.work import Unit, WorkDir
 from homing.instruments.base import Cell, PresetName, Scored
 from homing.instruments.home_return import HomeReturn
 from homing.instruments.overlap import overlapping, own_words
-from homing.instruments.playing import play_cells
+from homing.instruments.playing import play_cells, side_by_side
 from homing.instruments.pushes import PushName, load_pushes
 from homing.instruments.return_arms import Arms
 from homing.instruments.return_faces import Inside, agreement, inside_alarms
@@ -162,6 +162,7 @@ async def return_model(model: ChatModel, plan: ReturnPlan, *, progress: Progress
         barred = {h: overlapping(own_words(plan.chain(h)), items) for h in plan.holds}
         experiment = HomeReturn(home, items, scores="score" in model.capabilities, barred=barred)
         scored, faces = list[Scored](), dict[tuple[str, str], Inside]()
+        step = side_by_side(model, SLOTS, long=True)
         parts = [
             (
                 hold,
@@ -176,22 +177,24 @@ async def return_model(model: ChatModel, plan: ReturnPlan, *, progress: Progress
         told.start(total=total, unit="conversations", title=f"pushing {plan.model} and seeing whether it comes back")
         for hold, push, cells in parts:
             told.stage(f"{push}, {'nothing done' if hold == 'none' else hold}")
-            unit = await work.do(f"{push}-{hold}", lambda h=hold, c=cells: _played(experiment, model, plan, h, c))
-            told.advance(len(cells))
-            for cell, (record, cost) in zip(cells, unit.data, strict=True):
-                got = experiment.score(cell, record, hold=hold)
-                scored.append(Scored(cell, hold, got.values, cost=Cost(**cost)))
+            played: list[tuple[Cell, dict[str, Any]]] = []
+            for k in range(0, len(cells), step):
+                few = cells[k : k + step]
+                unit = await work.do(f"{push}-{hold}-{k}", lambda h=hold, c=few: _played(experiment, model, plan, h, c))
+                told.advance(len(few))
+                for cell, (record, cost) in zip(few, unit.data, strict=True):
+                    got = experiment.score(cell, record, hold=hold)
+                    scored.append(Scored(cell, hold, got.values, cost=Cost(**cost)))
+                    played.append((cell, record))
             if hold == "none" and identity is not None and has_inside(identity):
                 told.stage(f"{push}, the inside face")
-                played = [(cell, record) for cell, (record, _) in zip(cells, unit.data, strict=True)]
                 seen = await work.do(f"{push}-inside", lambda p=played, i=identity: read_inside(model, i, p))
                 faces |= inside_of(seen.data)
     return _result(plan, scored, [], faces)
 
 
 async def _played(experiment: HomeReturn, model: ChatModel, plan: ReturnPlan, hold: str, cells: Sequence[Cell]) -> Unit:
-    # no prefixes are kept: what every conversation holds is in the way of the battery, which is most of the work
-    played = await play_cells(experiment, cells, model, plan.chain(hold))
+    played = await play_cells(experiment, cells, model, plan.chain(hold), keep=hold)
     costs = [
         {"calls": p.cost.calls, "prompt_tokens": p.cost.prompt_tokens, "new_tokens": p.cost.new_tokens} for p in played
     ]

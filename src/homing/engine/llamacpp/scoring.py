@@ -20,6 +20,8 @@ from homing.errors import Busy
 __all__ = ["Scoring", "stretches"]
 
 F32 = NDArray[np.float32]
+SPARE = 2
+"""Sequences that jobs which run together leave free."""
 
 
 class Scoring:
@@ -36,31 +38,112 @@ class Scoring:
         """The scores of jobs in order; None after each slice. What jobs after each other begin with is run once for them."""
         out: list[list[Score]] = []
         for start, stop, shared in stretches(jobs):
-            trunk = self._trunk(jobs[start], shared) if shared else None
+            trunk = (
+                self._trunk(jobs[start], shared or len(jobs[start].prompt) - 1)
+                if _has_trunk(jobs[start], shared)
+                else None
+            )
             try:
-                for job in jobs[start:stop]:
-                    scores: list[Score] = []
+                at = start
+                while at < stop:
+                    together = self._together(jobs[at:stop], trunk) if trunk is not None else []
+                    if together:
+                        out += together
+                        at += len(together)
+                        yield None
+                        continue
+                    job, scores = jobs[at], list[Score]()
                     while len(scores) < len(job.continuations):
                         scores += self._some(job, list(enumerate(job.continuations))[len(scores) :], trunk)
                         yield None
                     out.append(scores)
+                    at += 1
             finally:
                 if trunk is not None:
                     self.sequences.release(trunk.sequence, len(trunk.tokens))
         yield out
 
     def _trunk(self, job: ScoreJob, tokens: int) -> Feed | None:
-        """The first tokens of a prompt in a sequence of their own, or None where there is no room."""
-        sequence = self.sequences.room(tokens, self.used())
+        """The first tokens of a prompt in a sequence of their own, or None where there is no room.
+
+        What the job's tenant has kept of them is not run again.
+        """
+        wants, codes = Wants(job.acts), codes_of((), tokens)
+        hit = self.sequences.store.find(job.tenant, job.prompt[:tokens], codes, wants) if job.tenant else None
+        sequence = self.sequences.room(tokens, self.used(), spare=hit)
         if sequence is None:
             return None
         trunk = _unread(sequence, job, tokens)
+        if hit is not None:
+            trunk.known = len(hit.tokens)
+            trunk.wanted = trunk.wanted[trunk.known :]
+            self.passes.context.copy(hit.kv, sequence, trunk.known)
         try:
             self.passes.run([trunk], lambda i, token, logits: None)
         except BaseException:
             self.sequences.release(sequence, tokens)
             raise
         return trunk
+
+    def _together(self, jobs: Sequence[ScoreJob], trunk: Feed) -> list[list[Score]]:
+        """Scores of the first few jobs that start from a trunk: all their prompts in one run, all continuations in another.
+
+        As many as fit without letting go of what is kept; none where that is fewer than two.
+        """
+        used, free, rows, chosen = self.used(), self.sequences.free, 0, list[ScoreJob]()
+        for job in jobs:
+            tails = sum(len(t) + 1 for t in job.continuations)
+            free -= 1 + len(job.continuations)
+            if not job.continuations or free < SPARE or rows + tails > self.passes.context.rows:
+                break
+            rows += tails
+            chosen.append(job)
+        if len(chosen) < 2:
+            return []
+        given: list[tuple[int, int]] = []
+
+        def room(tokens: int) -> int | None:
+            sequence = self.sequences.room(tokens, used)
+            if sequence is not None:
+                given.append((sequence, tokens))
+            return sequence
+
+        try:
+            bases: list[Feed] = []
+            for job in chosen:
+                sequence = room(len(job.prompt) - 1)
+                if sequence is None:
+                    return []
+                bases.append(_unread(sequence, job, len(job.prompt) - 1))
+                self._begin(bases[-1], trunk)
+            self.passes.run([b for b in bases if b.known < len(b.tokens)], lambda i, token, logits: None)
+            feeds: list[Feed] = []
+            of: list[int] = []
+            for k, job in enumerate(chosen):
+                for n in range(len(job.continuations)):
+                    sequence = room(len(job.continuations[n]) + 1)
+                    if sequence is None:
+                        return []
+                    feeds.append(_continued(sequence, job, n))
+                    self._begin(feeds[-1], bases[k])
+                    of.append(k)
+            values = [
+                np.full(len(f.tokens) - len(chosen[k].prompt), np.nan, np.float32)
+                for f, k in zip(feeds, of, strict=True)
+            ]
+
+            def take(i: int, token: int, logits: F32) -> None:
+                target = feeds[i].tokens[token + 1]
+                values[i][token + 1 - len(chosen[of[i]].prompt)] = float(logits[target]) - log_normaliser(logits)
+
+            self.passes.run(feeds, take)
+        finally:
+            for sequence, tokens in given:
+                self.sequences.release(sequence, tokens)
+        hidden, scores = self.passes.context.weights.hidden, [list[Score]() for _ in chosen]
+        for f, v, k in zip(feeds, values, of, strict=True):
+            scores[k].append(score_of(f.log, f.wants, f.codes, len(chosen[k].prompt), v, hidden=hidden))
+        return scores
 
     def _begin(self, feed: Feed, from_: Feed | None) -> None:
         """Give a feed the cells that another holds of its first tokens, as many as leave one to run."""
@@ -71,9 +154,7 @@ class Scoring:
 
     def _some(self, job: ScoreJob, todo: Sequence[tuple[int, tuple[int, ...]]], trunk: Feed | None) -> list[Score]:
         """Score as many continuations as forks and cells allow, at least one; the prompt is computed once for them."""
-        wants = Wants(job.acts, job.reads, job.means)
         used, lead = self.used(), len(job.prompt)
-        prompt = codes_of((), lead)
         room = self.sequences.room(lead, used) if len(todo) > 1 and lead > 1 else None
         base = None if room is None else _unread(room, job, lead - 1)
         feeds: list[Feed] = []
@@ -90,14 +171,7 @@ class Scoring:
                 sequence = self.sequences.room(size, used)
                 if sequence is None:
                     break
-                said = codes_of(job.spans[k] if job.spans else (), len(tail), default="reply")
-                read = np.concatenate([np.full(lead, -1, np.int8), said])
-                at = np.arange(n)
-                wanted = (at >= max(lead - 1, 0)) & (at < n - 1) & job.logprobs
-                feed = Feed(
-                    sequence, (*job.prompt, *tail), np.concatenate([prompt, said]), read, wants, Log(n), wanted=wanted,
-                    lead=max(lead - 1, 0),
-                )  # fmt: skip
+                feed = _continued(sequence, job, k)
                 self._begin(feed, base or trunk)
                 feeds.append(feed)
                 sizes.append(size)
@@ -122,6 +196,25 @@ class Scoring:
         ]
 
 
+def _continued(sequence: int, job: ScoreJob, k: int) -> Feed:
+    """A prompt with its continuation ``k``, of which that alone is read and gives logits."""
+    tail, lead = job.continuations[k], len(job.prompt)
+    n = lead + len(tail)
+    said = codes_of(job.spans[k] if job.spans else (), len(tail), default="reply")
+    read = np.concatenate([np.full(lead, -1, np.int8), said])
+    at = np.arange(n)
+    wanted = (at >= max(lead - 1, 0)) & (at < n - 1) & job.logprobs
+    return Feed(
+        sequence, (*job.prompt, *tail), np.concatenate([codes_of((), lead), said]), read,
+        Wants(job.acts, job.reads, job.means), Log(n), wanted=wanted, lead=max(lead - 1, 0),
+    )  # fmt: skip
+
+
+def _has_trunk(job: ScoreJob, shared: int) -> bool:
+    """Whether jobs share a beginning, or the tenant of one alone may have kept it."""
+    return shared > 0 or (job.tenant != "" and len(job.prompt) > LEAST)
+
+
 def _unread(sequence: int, job: ScoreJob, tokens: int) -> Feed:
     """The first tokens of a prompt, acted on and not read."""
     unread = np.full(tokens, -1, np.int8)
@@ -141,7 +234,11 @@ def stretches(jobs: Sequence[ScoreJob]) -> list[tuple[int, int, int]]:
     while start < len(jobs):
         stop, shared = start + 1, len(jobs[start].prompt) - 1
         touching = effective(jobs[start].acts, codes_of((), 1))
-        while stop < len(jobs) and effective(jobs[stop].acts, codes_of((), 1)) == touching:
+        while (
+            stop < len(jobs)
+            and jobs[stop].tenant == jobs[start].tenant
+            and effective(jobs[stop].acts, codes_of((), 1)) == touching
+        ):
             both = common(jobs[start].prompt[:shared], jobs[stop].prompt[:-1])
             if both < LEAST or (stop > start + 1 and both < 0.75 * shared):
                 break

@@ -42,6 +42,11 @@ class Sequences:
         self._cells += tokens
         return self._free.pop()
 
+    @property
+    def free(self) -> int:
+        """Sequences that can be had without letting go of anything."""
+        return len(self._free)
+
     def shrink(self, used: int) -> None:
         """Let go of old prefixes until running rows that fill so many cells have them."""
         while len(self.store) and used + self._cells > self.context.cells:
