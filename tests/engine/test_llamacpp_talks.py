@@ -294,3 +294,49 @@ def test_a_token_whose_logits_are_wanted_runs_by_itself() -> None:
     assert alike([_feed(a), _feed(a, wanted=(5, 15))]) == []
     assert alike([_feed(a), _feed(a, known=15)]) == []  # most of it is there already
     assert alike([_feed(a), _feed(a, tenant="other")]) == []
+
+
+def _forks(talk: tuple[int, ...], tenant: str, acts: tuple[Act, ...] = ()) -> list[ScoreJob]:
+    """Twelve questions to a talk, three answers each."""
+    return [
+        ScoreJob((*talk, 100 + k, 11), ((1, 2, k), (3, k + 1), (4, 5, 6)), acts=acts, tenant=tenant) for k in range(12)
+    ]
+
+
+@pytest.mark.parametrize("acts", [False, True])
+async def test_scores_go_on_from_what_a_talk_has_kept(
+    engine: LlamaEngine, acts: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fewer tokens are run, the scores are those of a fresh start, and the talk goes on from what it had."""
+    a, _ = directions(engine)
+    floor = (Act("floor", a.id, LAYERS, (2.0, 2.0)),) if acts else ()
+    ran: list[int] = []
+    real = engine._pool.decode
+    monkeypatch.setattr(engine._pool, "decode", lambda t, *more: (ran.append(len(t)), real(t, *more))[1])
+    fresh = await engine.score_many(_forks(HEAD, "", floor))
+    without = sum(ran)
+    job = Job(
+        HEAD, sampling=Sampling(4, temperature=1.0, seed=1, stop_tokens=()), prefix=len(HEAD), tenant="talk", acts=floor
+    )
+    ((_, said),) = await _run(engine, [job])
+    ran.clear()
+    kept = await engine.score_many(_forks(HEAD, "talk", floor))
+    assert (sum(ran) <= without - len(HEAD) + 2) or acts  # what acts touch is kept by the spans that it was made with
+    exact = engine.info.dtype == "F32"
+    for one, other in zip(fresh, kept, strict=True):
+        for x, y in zip(one, other, strict=True):
+            assert np.allclose(x.logprobs, y.logprobs, atol=1e-4 if exact else 0.5)
+    ((_, after),) = await _run(engine, [replace(job, tokens=(*HEAD, *said.tokens, 9, 8))])
+    assert after.reused_tokens >= len(HEAD) - 1
+
+
+async def test_kept_scores_repeat_to_the_byte(engine: LlamaEngine) -> None:
+    async def work(tenant: str) -> list[bytes]:
+        job = Job(HEAD, sampling=Sampling(4, temperature=1.0, seed=1, stop_tokens=()), prefix=len(HEAD), tenant=tenant)
+        await _run(engine, [job])
+        scored = await engine.score_many(_forks(HEAD, tenant))
+        return [s.logprobs.tobytes() for scores in scored for s in scores]
+
+    first = await work("one")
+    await engine.score_many(_forks(TAILS[0] * 5, "other"))
+    assert await work("two") == first

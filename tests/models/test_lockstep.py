@@ -103,3 +103,26 @@ async def test_a_failure_below_reaches_those_that_asked():
 
 async def test_nobody_is_company_enough():
     assert await Lockstep(Counting()).together([]) == []
+
+
+async def test_a_choice_goes_on_from_what_its_own_conversation_has_kept():
+    class Keeps(Counting):
+        names: list[list[str]]
+
+        async def score_kept(self, prompts, replies, *, acts=(), keep=()):
+            self.names = [*getattr(self, "names", []), list(keep)]
+            return await super().score_replies(prompts, replies, acts=acts)
+
+    model = Keeps()
+    step = Lockstep(model, keep="unit")
+
+    async def talk(i: int) -> None:
+        await step.reply(Conversation.of(f"{i}"))
+        await step.score_replies([Conversation.of("a"), Conversation.of("b")], [["x", "y"], ["x", "y"]])
+
+    await step.together([lambda i=i: talk(i) for i in range(2)])
+    assert model.names == [[model.kept[0]] * 2 + [model.kept[1]] * 2]
+    plain = Keeps()
+    unkept = Lockstep(plain)
+    await unkept.together([lambda: unkept.score_replies([Conversation.of("a")], [["x", "y"]])])
+    assert not hasattr(plain, "names")
