@@ -221,7 +221,8 @@ async def test_ground_raises_kr_alone_and_its_rivals_raise_false_alarms_too():
     assert len(sham) == 7
     for f in sham.values():
         assert all(e.value == 0 for k, e in f.estimates.items() if not k.endswith("_held")), f.name
-    assert "no change beyond" in found["rejection.sham"].verdict and found["rejection.sham"].p_values["j"] == 1.0
+    # 48 facts that are all alike could still hide a few that are not: no change is not claimed either
+    assert "is not shown" in found["rejection.sham"].verdict and found["rejection.sham"].p_values["j"] == 1.0
 
 
 async def test_a_verdict_that_is_not_heeded_does_nothing():

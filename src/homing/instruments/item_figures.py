@@ -11,9 +11,9 @@ from homing.stats.bootstrap import bootstrap_mean
 from homing.stats.estimate import Cost, Estimate
 from homing.stats.intervals import wilson_bounds
 from homing.stats.seeds import stable_seed
-from homing.stats.tests import permutation_paired
+from homing.stats.tests import permutation_paired, tost_mean
 
-__all__ = ["Pairs", "cost_of", "of_items"]
+__all__ = ["Pairs", "cost_of", "of_items", "within"]
 
 
 Pairs = Mapping[str, float]
@@ -38,6 +38,18 @@ def of_items(x: Pairs, tag: str, *, least: float, most: float) -> tuple[Estimate
     rest = 1 - wilson_bounds(n, n, 0.95)[0]
     low, high = value - rest * (value - least), value + rest * (most - value)
     return Estimate(value, low, high, 0.95, n, "", "all items alike: Wilson's bound on those that may differ"), p
+
+
+def within(x: Pairs, margin: float, *, most: float = 1.0) -> bool:
+    """Whether the mean over items is shown to lie within a margin of 0.
+
+    Where all items are alike a test of the mean has no variance to go by, and would show it of any few; then the bounds of
+    :func:`of_items` must lie within.
+    """
+    if np.ptp(list(x.values())) > 0:
+        return tost_mean(list(x.values()), margin=margin, clusters=list(x)).verdict == "equivalent"
+    found, _ = of_items(x, "within", least=-most, most=most)
+    return -margin < found.low and found.high < margin
 
 
 def cost_of(scored: Iterable[Scored]) -> Cost:

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from homing.instruments.item_figures import cost_of, of_items
+from homing.instruments.item_figures import cost_of, of_items, within
 from homing.instruments.lost_rows import HELD_BY, LEAST, MARGIN, LevelRows, View, held_gate, minus, said_clear, too_few
 from homing.stats.estimate import Estimate, Finding
-from homing.stats.tests import tost_mean
 
 __all__ = ["MEASURES", "WORDED", "Measure", "measured", "measured_held"]
 
@@ -122,7 +121,7 @@ def measured(at: LevelRows, v: View, m: Measure, tail: str) -> Finding:
     e = found[first]
     verdict = f"{m.said} is {e.value:+.2f}" + (f", {said_clear(e)}." if m.tested else ".")
     if m.name == "loss":
-        same = tost_mean(list(v.less("full", "sharded").values()), margin=MARGIN).verdict == "equivalent"
+        same = within(v.less("full", "sharded"), MARGIN)
         verdict += f" That it is less than {MARGIN:.0%} is {'shown' if same else 'not shown'}."
         if "in_turns" in found:
             turns = found["in_turns"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from homing.instruments.base import Scored, not_measurable
-from homing.instruments.item_figures import cost_of
+from homing.instruments.item_figures import cost_of, within
 from homing.instruments.presupposition_facts import FAMILIES, SUPPLIED
 from homing.instruments.presupposition_measures import MEASURES, Measure, kr_fa, rejection
 from homing.instruments.presupposition_rows import (
@@ -31,7 +31,6 @@ from homing.instruments.presupposition_rows import (
 )
 from homing.stats.estimate import Estimate, Finding
 from homing.stats.intervals import wilson
-from homing.stats.tests import tost_mean
 
 __all__ = ["findings"]
 
@@ -131,10 +130,10 @@ def _held_rejection(
         "dprime": dprime_of(mine["kr"], mine["fa"], (base["kr"], base["fa"]), hold), "auroc_held": auroc_of(rows, hold)
     }  # fmt: skip
     found = found | now | {k: e for k, e in more.items() if e is not None}
-    same = tost_mean(list(gap.values.values()), margin=MARGIN, clusters=list(gap.values)).verdict
+    same = within(gap.values, MARGIN, most=2.0)
     j, fa = found["j"], found["fa"]
     how = (
-        "it helps" if j.low > 0 else "it harms" if j.high < 0 else f"no change beyond {MARGIN}" if same == "equivalent"
+        "it helps" if j.low > 0 else "it harms" if j.high < 0 else f"no change beyond {MARGIN}" if same
         else "whether it helps is not shown"
     )  # fmt: skip
     alarms = "; false alarms rise with it" if fa.low > 0 else "; false alarms fall" if fa.high < 0 else ""
