@@ -333,7 +333,8 @@ async def test_longer_tasks_are_split_in_more_ways() -> None:
     reliable = found["medium.reliability"].estimates
     assert reliable["gap_sharded"].value > reliable["gap_full"].value >= 0
     assert (
-        reliable["aptitude_full"].value == 1
+        reliable["aptitude_full"].value > 0.85  # of twelve tasks one may be wrong in its best run
+        and reliable["aptitude_full"].high == 1
         and "pass_all_4_sharded" in reliable
         and "pass_all_8_sharded" not in reliable
     )
