@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -227,8 +228,9 @@ def self_knowledge(arms: Arms, push: str) -> Finding:
         squares = arms.squares(push, "none", "left", moment, facet="all")
         known = [k for k in both if k in squares]
         if len(known) >= 4:
-            values = [left[k].values[key] for k in known]
-            estimates[f"with_distance_{moment}"] = correlation(values, [squares[k] for k in known], seed=seed)
+            together = correlation([left[k].values[key] for k in known], [squares[k] for k in known], seed=seed)
+            if math.isfinite(together.value):  # one who always answers alike has none
+                estimates[f"with_distance_{moment}"] = together
     first = next((e for k, e in estimates.items() if k.startswith("auroc_")), None)
     if first is None:
         return not_measurable(name, f"{len(left)} scripts were asked, and {LEAST_SCRIPTS} are needed")

@@ -120,7 +120,7 @@ class DriftingSubject:
     def weigh(self, conversation: Conversation, options: Sequence[str]) -> list[float]:
         """Log-probabilities of options: fixed at home, moved along the question's direction, and noisy."""
         question = conversation[-1].content
-        if len(options) == 2 and options in [(x.changed, x.same) for x in SELF_CHECKS]:
+        if tuple(options) in [(x.changed, x.same) for x in SELF_CHECKS]:
             yes = [float(o.startswith("Yes")) for o in options]
             changed = self.knows * self.displacement(Conversation(conversation.messages[:-1]))
             return [changed + self.leans * yes[0] - 20.0, self.leans * yes[1] - 20.0]
