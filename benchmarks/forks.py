@@ -1,6 +1,6 @@
 """What sharing the beginnings of forks is worth: instruments with many forks, played with it and without.
 
-Without it the same questions are asked in the same batches, but each conversation begins with a number of its own, so that nothing
+Without it the same questions are asked in the same batches, but each conversation begins with a number of its own, and nothing
 that was computed for one fork fits another. Rounds alternate; the ratio is of the two arms of one round.
 
     python benchmarks/forks.py [--rounds 5] [--threads 2]
