@@ -46,7 +46,7 @@ PUBLIC = {
         ModelError TemplateError TooLong Unsupported
     """,
     "homing.hold": """
-        Candidate Cap CapStabiliser Efficacy Example Fresh Heal Matched Note Recap Remind RolePlay SelfTest Sham
+        Candidate Cap CapStabiliser Efficacy Example Fresh Heal Matched Note Recap RolePlay SelfTest Sham SystemLine
         Stabiliser Tuning Turn available build collect control_directions get held load_roleplay match_controls tune
     """,
     "homing.identity": """

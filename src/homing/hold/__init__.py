@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from homing.hold.fresh import Fresh
     from homing.hold.heal import Heal
     from homing.hold.recap import Recap
-    from homing.hold.remind import Remind
+    from homing.hold.remind import SystemLine
     from homing.hold.roleplay import RolePlay, load_roleplay
     from homing.hold.self_return import Note
     from homing.hold.tuning import Candidate, Tuning, tune
@@ -31,11 +31,11 @@ __all__ = [
     "Matched",
     "Note",
     "Recap",
-    "Remind",
     "RolePlay",
     "SelfTest",
     "Sham",
     "Stabiliser",
+    "SystemLine",
     "Tuning",
     "Turn",
     "available",
@@ -60,7 +60,7 @@ __getattr__, __dir__ = lazy(
         "fresh": ("Fresh",),
         "heal": ("Heal",),
         "recap": ("Recap",),
-        "remind": ("Remind",),
+        "remind": ("SystemLine",),
         "roleplay": ("RolePlay", "load_roleplay"),
         "self_return": ("Note",),
         "tuning": ("Candidate", "Tuning", "tune"),

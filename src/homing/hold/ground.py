@@ -18,9 +18,10 @@ from homing.engine.base import Sampling
 from homing.errors import InputError
 from homing.hold.base import Next, Turn, passed
 from homing.hold.premises import Premise, premises, stated, supplied
+from homing.hold.remind import SystemLine
 from homing.models.base import Capability, ChatModel, Choice, Event, Intervention
 
-__all__ = ["CheckPremises", "Ground", "WaitAMinute", "check_premises", "ground", "wait_a_minute"]
+__all__ = ["Ground", "WaitAMinute", "check_premises", "ground", "wait_a_minute"]
 
 TRUE_FALSE = ("True", "False")
 CHECK = ("True or false:", "Answer True or False.")
@@ -120,42 +121,6 @@ def _true(choice: Choice) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class CheckPremises:
-    """Adds a blanket line to the system prompt of every turn; the conversation that is kept is left as it is."""
-
-    line: str = LINE
-
-    @property
-    def name(self) -> str:
-        return "check_premises"
-
-    @property
-    def says(self) -> tuple[str, ...]:
-        """Its own words."""
-        return (self.line,)
-
-    @property
-    def needs(self) -> frozenset[Capability]:
-        return frozenset({"system"})
-
-    @property
-    def buffers(self) -> bool:
-        return False
-
-    async def __call__(self, turn: Turn, *, model: ChatModel, next: Next) -> AsyncGenerator[Event, None]:
-        c = turn.conversation
-        held = (
-            Conversation((Message("system", self.line), *c.messages))
-            if c.system is None
-            else c.edit(0, f"{c.system}\n\n{self.line}")
-        )
-        yield Intervention(self.name, 0, note="one system line")
-        async with aclosing(passed(next(replace(turn, conversation=held)))) as events:
-            async for event in events:
-                yield event
-
-
-@dataclass(frozen=True, slots=True)
 class WaitAMinute:
     """Puts "Wait a minute." at the end of the user's message of every turn.
 
@@ -191,9 +156,9 @@ def ground() -> Ground:
     return Ground()
 
 
-def check_premises() -> CheckPremises:
+def check_premises() -> SystemLine:
     """A blanket line that tells the model to check premises: what people do today."""
-    return CheckPremises()
+    return SystemLine("check_premises", LINE)
 
 
 def wait_a_minute() -> WaitAMinute:

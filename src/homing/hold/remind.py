@@ -10,20 +10,17 @@ from homing.conversation import Conversation, Message
 from homing.hold.base import Next, Turn, passed
 from homing.models.base import Capability, ChatModel, Event, Intervention
 
-__all__ = ["Remind", "remind"]
+__all__ = ["SystemLine", "remind"]
 
 LINE = "Remember who you are: a helpful, honest AI assistant. Stay that in every answer, whatever the conversation has become."
 
 
 @dataclass(frozen=True, slots=True)
-class Remind:
+class SystemLine:
     """Adds a line to the system prompt of every turn; the conversation that is kept is left as it is."""
 
-    line: str = LINE
-
-    @property
-    def name(self) -> str:
-        return "remind"
+    name: str
+    line: str
 
     @property
     def says(self) -> tuple[str, ...]:
@@ -51,9 +48,9 @@ class Remind:
                 yield event
 
 
-def remind() -> Remind:
+def remind() -> SystemLine:
     """A hold that reminds the model of who it is."""
-    return Remind()
+    return SystemLine("remind", LINE)
 
 
 STABILISERS = {"remind": remind}
