@@ -57,26 +57,23 @@ def rung(arms: Arms) -> dict[str, bool] | None:
     twins = _twins(arms, 0)
     if len(twins) < LEAST_TWINS:
         return None
-    out: dict[str, bool] = {}
-    for push in arms.pushes:
-        for script, d in arms.squares(push, "none", "left", 0, facet="all").items():
-            out[script] = d > np.quantile([v for k, v in twins.items() if k != script], MARGIN)
-    return out
+    left = {k: d for p in arms.pushes for k, d in arms.squares(p, "none", "left", 0, facet="all").items()}
+    return {k: _rings(d, k, twins) for k, d in left.items()}
+
+
+def _rings(square: float, script: str, twins: Mapping[str, float]) -> bool:
+    """Whether a conversation lies beyond the neutral ones of all other scripts."""
+    return bool(square > np.quantile([v for k, v in twins.items() if k != script], MARGIN))
 
 
 def alarm(arms: Arms, push: str) -> Finding:
     """How often the outside face raises an alarm right after the push, and after its neutral twin."""
     name = f"return.alarm.{push}"
-    rang = rung(arms)
+    rang, twins = rung(arms), _twins(arms, 0)
     if rang is None:
-        return not_measurable(name, f"{len(_twins(arms, 0))} neutral conversations, and {LEAST_TWINS} are needed")
-    twins = _twins(arms, 0)
+        return not_measurable(name, f"{len(twins)} neutral conversations, and {LEAST_TWINS} are needed")
     mine = [rang[k] for k in arms.of(push, "none", "left") if k in rang]
-    false = [
-        twins[k] > np.quantile([v for j, v in twins.items() if j != k], MARGIN)
-        for k in arms.of(push, "none", "twin")
-        if k in twins
-    ]
+    false = [_rings(twins[k], k, twins) for k in arms.of(push, "none", "twin") if k in twins]
     found = {"sensitivity": wilson(sum(mine), len(mine)), "false_alarms": wilson(sum(false), len(false))}
     return Finding(
         name, found,
