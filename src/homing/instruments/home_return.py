@@ -122,8 +122,10 @@ class HomeReturn:
         def add(s: PushScript, arm: str, **data: Any) -> None:
             self._by_id[s.id] = s
             tag = f"{s.id}/{hold}/{arm}" + (f"/{data['dose']}" if "dose" in data else "")
-            shared = {"script": s.id, "push": s.push, "arm": arm, "preset": preset, "hold": hold, **data}
-            shared |= {"barred": list(self.barred.get(hold, ())), "nth": data.pop("nth", 0)}
+            shared = {
+                "script": s.id, "push": s.push, "arm": arm, "preset": preset, "hold": hold,
+                "barred": list(self.barred.get(hold, ())), "nth": 0, **data,
+            }  # fmt: skip
             out.append(Cell(tag, s.id, arm, shared, stable_seed("return", s.id, seed)))
 
         for push in plan.pushes:

@@ -127,16 +127,7 @@ class Scoring:
                     feeds.append(_continued(sequence, job, n))
                     self._begin(feeds[-1], bases[k])
                     of.append(k)
-            values = [
-                np.full(len(f.tokens) - len(chosen[k].prompt), np.nan, np.float32)
-                for f, k in zip(feeds, of, strict=True)
-            ]
-
-            def take(i: int, token: int, logits: F32) -> None:
-                target = feeds[i].tokens[token + 1]
-                values[i][token + 1 - len(chosen[of[i]].prompt)] = float(logits[target]) - log_normaliser(logits)
-
-            self.passes.run(feeds, take)
+            values = self._values(feeds, [len(chosen[k].prompt) for k in of])
         finally:
             for sequence, tokens in given:
                 self.sequences.release(sequence, tokens)
@@ -144,6 +135,17 @@ class Scoring:
         for f, v, k in zip(feeds, values, of, strict=True):
             scores[k].append(score_of(f.log, f.wants, f.codes, len(chosen[k].prompt), v, hidden=hidden))
         return scores
+
+    def _values(self, feeds: Sequence[Feed], leads: Sequence[int]) -> list[F32]:
+        """Run continuations; the log-probability of each of their tokens. ``leads``: tokens of the prompt of each."""
+        values = [np.full(len(f.tokens) - lead, np.nan, np.float32) for f, lead in zip(feeds, leads, strict=True)]
+
+        def take(i: int, token: int, logits: F32) -> None:
+            target = feeds[i].tokens[token + 1]
+            values[i][token + 1 - leads[i]] = float(logits[target]) - log_normaliser(logits)
+
+        self.passes.run(feeds, take)
+        return values
 
     def _begin(self, feed: Feed, from_: Feed | None) -> None:
         """Give a feed the cells that another holds of its first tokens, as many as leave one to run."""
@@ -178,13 +180,7 @@ class Scoring:
             if not feeds:
                 need = lead + len(todo[0][1])
                 raise Busy(f"the running rows leave no room for {need} tokens to score; wait for them to end")
-            values = [np.full(len(f.tokens) - lead, np.nan, np.float32) for f in feeds]
-
-            def take(i: int, token: int, logits: F32) -> None:
-                target = feeds[i].tokens[token + 1]
-                values[i][token + 1 - lead] = float(logits[target]) - log_normaliser(logits)
-
-            self.passes.run(feeds, take)
+            values = self._values(feeds, [lead] * len(feeds))
         finally:
             for f, size in zip(feeds, sizes, strict=True):
                 self.sequences.release(f.sequence, size)
