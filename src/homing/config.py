@@ -15,12 +15,13 @@ from homing.errors import InputError
 if TYPE_CHECKING:
     from pydantic_settings import BaseSettings
 
-__all__ = ["FILE", "LOG_LEVELS", "Settings", "default_cache_dir", "load", "log_level", "no_telemetry"]
+__all__ = ["FILE", "LOG_LEVELS", "Settings", "chosen_device", "default_cache_dir", "load", "log_level", "no_telemetry"]
 
 FILE = "homing.toml"
 PREFIX = "HOMING_"
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 EngineName = Literal["auto", "llamacpp", "torch"]
+_DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 LogLevel = Literal["debug", "info", "warning", "error"]
 LOG_LEVELS: tuple[LogLevel, ...] = get_args(LogLevel)
 
@@ -53,6 +54,18 @@ def default_cache_dir() -> Path:
     return Path(os.environ.get("HOMING_CACHE") or platformdirs.user_cache_dir("homing"))
 
 
+def chosen_device(given: str | None = None) -> str:
+    """Where torch runs a model: as given, else ``HOMING_DEVICE``, else ``auto``: an NVIDIA or AMD GPU where there is one.
+
+    Raises:
+        InputError: it names no device.
+    """
+    wanted = given or os.environ.get(_variable("device")) or "auto"
+    if not _DEVICE.fullmatch(wanted):
+        raise InputError(f"device {wanted!r} is unknown; use auto, cpu, cuda, or one of several such as cuda:1")
+    return wanted
+
+
 def no_telemetry(environ: MutableMapping[str, str] = os.environ) -> None:
     """Switch off the hub client's telemetry; call before it is imported."""
     environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
@@ -74,6 +87,7 @@ def _schema() -> type[BaseSettings]:
         model: str = "smollm2"
         engine: EngineName = "auto"
         dtype: Dtype = "auto"
+        device: str = Field(default="auto", pattern=f"^({_DEVICE.pattern})$")
         threads: int | None = Field(default=None, ge=1, le=1024)
         slots: int | None = Field(default=None, ge=1, le=4096)
         cache_dir: Path = Field(default_factory=default_cache_dir, validation_alias=AliasChoices("HOMING_CACHE"))

@@ -23,11 +23,27 @@ __all__ = [
     "threads_option",
 ]
 
-engine_option = click.option(
-    "--engine",
-    type=click.Choice(["auto", "llamacpp", "torch"]),
-    help="What runs the model; auto: llama.cpp for a GGUF file, torch for the rest.",
-)
+def _keep_device(ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
+    ctx.meta["homing.device"] = value
+
+
+def engine_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What runs the model, and where; the device goes to :func:`load_settings` by itself."""
+    command = click.option(
+        "--device",
+        metavar="NAME",
+        expose_value=False,
+        callback=_keep_device,
+        help="Where torch runs it: cpu, cuda, cuda:1; auto: a GPU where there is one. A GGUF file stays on llama.cpp and"
+        " the CPU unless a GPU is named.",
+    )(command)
+    return click.option(
+        "--engine",
+        type=click.Choice(["auto", "llamacpp", "torch"]),
+        help="What runs the model; auto: llama.cpp for a GGUF file, torch for the rest.",
+    )(command)
+
+
 dtype_option = click.option(
     "--dtype",
     type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
@@ -53,8 +69,9 @@ def load_settings(**flags: Any) -> Settings:
     """Resolve every setting for one command, the group's own flags among them, and let rooms below see the same."""
     from homing import config
 
-    level = click.get_current_context().find_root().params.get("level")
-    settings = config.load({**flags, "log_level": level})
+    ctx = click.get_current_context()
+    level = ctx.find_root().params.get("level")
+    settings = config.load({**flags, "log_level": level, "device": ctx.meta.get("homing.device")})
     settings.export()
     return settings
 

@@ -90,7 +90,7 @@ class PrefixStore:
     def __init__(self, limit: int, on_drop: Callable[[Prefix], None] = lambda p: None) -> None:
         self.limit, self.used, self._on_drop = limit, 0, on_drop
         self._entries: OrderedDict[Key, Prefix] = OrderedDict()
-        self._lengths: Counter[int] = Counter()
+        self._lengths: dict[str, Counter[int]] = {}  # by tenant: a row looks among its own alone
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -103,7 +103,7 @@ class PrefixStore:
 
     def find(self, tenant: str, tokens: tuple[int, ...], codes: NDArray[np.int8], wants: Wants) -> Prefix | None:
         """The longest stored prefix that leaves at least one token to run and holds all that the row wants."""
-        for n in sorted(self._lengths, reverse=True):
+        for n in sorted(self._lengths.get(tenant, ()), reverse=True):
             if n < len(tokens):
                 key = self.key(tenant, tokens[:n], codes[:n], wants.acts)
                 hit = self._entries.get(key)
@@ -143,7 +143,7 @@ class PrefixStore:
             self._on_drop(prefix)
             return
         self._entries[key] = prefix
-        self._lengths[len(prefix.tokens)] += 1
+        self._lengths.setdefault(tenant, Counter())[len(prefix.tokens)] += 1
         self.used += prefix.bytes
         while self.used > self.limit:
             self.drop_oldest()
@@ -165,7 +165,10 @@ class PrefixStore:
         old = self._entries.pop(key, None)
         if old is not None:
             self.used -= old.bytes
-            self._lengths[len(old.tokens)] -= 1
-            if not self._lengths[len(old.tokens)]:
-                del self._lengths[len(old.tokens)]
+            lengths = self._lengths[key[0]]
+            lengths[len(old.tokens)] -= 1
+            if not lengths[len(old.tokens)]:
+                del lengths[len(old.tokens)]
+            if not lengths:
+                del self._lengths[key[0]]
             self._on_drop(old)

@@ -16,8 +16,9 @@ from urllib.parse import urlsplit
 
 from safetensors import SafetensorError
 
+from homing.config import chosen_device
 from homing.engine.template import ChatTemplate
-from homing.errors import MissingExtra, ModelError
+from homing.errors import InputError, MissingExtra, ModelError
 from homing.models.local import LocalModel
 from homing.models.timing import step_seconds
 
@@ -98,22 +99,27 @@ def transformers_at_hand() -> tuple[Any, Any]:
     return torch, transformers
 
 
-def load_hf(source: Source, *, dtype: Dtype = "float32", threads: int | None = None) -> tuple[Any, Any]:
+def load_hf(
+    source: Source, *, dtype: Dtype = "float32", threads: int | None = None, device: str | None = None
+) -> tuple[Any, Any]:
     """Load model and tokenizer.
 
     Args:
-        source: from :func:`resolve`. threads: of torch; None: as it is.
+        source: from :func:`resolve`. threads: of torch; None: as it is. device: see :func:`homing.config.chosen_device`.
         dtype: of the weights in memory. ``auto`` times one decoding step in float32 and in bfloat16 and keeps the faster:
             for talking to a model, never for maps, tests and seeded comparisons, whose figures would follow the machine.
 
     Raises:
         ModelError: the hub cannot be reached and its cache lacks the model, the files do not fit, or weights are not finite.
+        InputError: there is no such device.
     """
-    model, tokenizer, _ = loaded(source, dtype, threads)
+    model, tokenizer, _ = loaded(source, dtype, threads, device)
     return model, tokenizer
 
 
-def loaded(source: Source, dtype: Dtype, threads: int | None) -> tuple[Any, Any, str | None]:
+def loaded(
+    source: Source, dtype: Dtype, threads: int | None, device: str | None = None
+) -> tuple[Any, Any, str | None]:
     """The same, and the fingerprint of the weights as the file holds them where the dtype takes digits from them.
 
     An identity is of the file's weights; a model turned to bfloat16 would be refused as another one.
@@ -121,7 +127,7 @@ def loaded(source: Source, dtype: Dtype, threads: int | None) -> tuple[Any, Any,
     torch, transformers = transformers_at_hand()
     if threads is not None:
         torch.set_num_threads(threads)
-    where = source.name if source.path is None else str(source.path)
+    where, place = source.name if source.path is None else str(source.path), device_of(torch, device)
     wanted = getattr(torch, "float32" if dtype == "auto" else dtype)
     mark: str | None = None
     offline = source.path is None and not _hub_answers()
@@ -132,7 +138,7 @@ def loaded(source: Source, dtype: Dtype, threads: int | None) -> tuple[Any, Any,
             raise ModelError(f"{source.name} asks to run its own code (auto_map); homing loads no foreign code")
         tokenizer = transformers.AutoTokenizer.from_pretrained(where, **safe)
         # the fingerprint is of what the file holds, and a file of halves is not made larger for it
-        model = _weights(transformers, where, wanted if dtype in ("auto", "float32") else "auto", safe)
+        model = _weights(transformers, where, wanted if dtype in ("auto", "float32") else "auto", place, safe)
         if dtype != "float32":
             mark = fingerprint(model, tokenizer)
         if dtype == "auto" and not _half_is_slower(model, torch, step_seconds(model).value):
@@ -140,7 +146,7 @@ def loaded(source: Source, dtype: Dtype, threads: int | None) -> tuple[Any, Any,
         if dtype == "auto" or model.dtype != wanted:
             del model  # never two in memory
             # read again, not turned: only the file still has the digits, and turning takes them from the buffers too
-            model = _weights(transformers, where, wanted, safe)
+            model = _weights(transformers, where, wanted, place, safe)
     except (OSError, ValueError, SafetensorError) as e:
         if offline and isinstance(e, OSError):
             raise ModelError(
@@ -155,8 +161,25 @@ def loaded(source: Source, dtype: Dtype, threads: int | None) -> tuple[Any, Any,
     return model.eval(), tokenizer, mark
 
 
-def _weights(transformers: Any, where: str, dtype: Any, safe: dict[str, bool]) -> Any:
-    return transformers.AutoModelForCausalLM.from_pretrained(where, dtype=dtype, use_safetensors=True, **safe).eval()
+def _weights(transformers: Any, where: str, dtype: Any, place: Any, safe: dict[str, bool]) -> Any:
+    model = transformers.AutoModelForCausalLM.from_pretrained(where, dtype=dtype, use_safetensors=True, **safe)
+    return model.to(place).eval()
+
+
+def device_of(torch: Any, device: str | None) -> Any:
+    """The device that is meant, as torch has it.
+
+    Raises:
+        InputError: this machine, or this build of torch, has none such.
+    """
+    wanted, count = chosen_device(device), int(torch.cuda.device_count())
+    if wanted == "auto":
+        return torch.device("cuda" if count else "cpu")
+    place = torch.device(wanted)
+    if place.type == "cuda" and (place.index or 0) >= count:
+        has = f"{count} GPU{'s' * (count > 1)}" if count else "no GPU that this build of torch can use"
+        raise InputError(f"device is {wanted}, and this machine has {has}; set it to auto or cpu")
+    return place
 
 
 def _hub_answers() -> bool:

@@ -11,8 +11,8 @@ from typing import Literal
 
 import platformdirs
 
-from homing.config import EngineName
-from homing.errors import MissingExtra, ModelError
+from homing.config import EngineName, chosen_device
+from homing.errors import InputError, MissingExtra, ModelError
 from homing.models.gguf import content_digest
 from homing.models.hugging import Dtype, check_directory, fingerprint, load_hf, loaded, wrap
 from homing.models.local import LocalModel
@@ -100,11 +100,22 @@ def _nearest(name: str, path: Path) -> str:
     return f" (did you mean {names[close[0]]}?)" if close else ""
 
 
-def runs_on(source: Source, engine: EngineName = "auto") -> EngineName:
-    """The engine for a model: the one asked for, else llama.cpp for a GGUF (as the embedded model is), torch for the rest."""
+def runs_on(source: Source, engine: EngineName = "auto", device: str | None = None) -> EngineName:
+    """The engine for a model: the one asked for, else llama.cpp for a GGUF (as the embedded model is), torch for the rest.
+
+    Args:
+        device: see :func:`homing.config.chosen_device`; llama.cpp's prebuilt library runs on the CPU, so a GPU means torch.
+
+    Raises:
+        InputError: llama.cpp was asked for, and a GPU.
+    """
+    place = chosen_device(device)
+    gpu = place not in ("auto", "cpu")
+    if engine == "llamacpp" and gpu:
+        raise InputError(f"device is {place}, and llama.cpp runs on the CPU here; leave --engine llamacpp or the device out")
     if engine != "auto":
         return engine
-    return "llamacpp" if source.kind == "gguf" else "torch"
+    return "llamacpp" if source.kind == "gguf" and not gpu else "torch"
 
 
 def open_model(
@@ -115,6 +126,7 @@ def open_model(
     threads: int | None = None,
     slots: int = 32,
     layers: str | None = None,
+    device: str | None = None,
 ) -> LocalModel:
     """Open a model by name; see :func:`locate`.
 
@@ -123,16 +135,17 @@ def open_model(
         engine: ``auto``: see :func:`runs_on`. On llama.cpp a GGUF is as it is quantised; on torch it is dequantised.
         dtype: of the weights on torch; on llama.cpp they are as the file holds them.
         layers: dotted name of the decoder layers on torch, where needed.
+        device: where torch runs it; see :func:`homing.config.chosen_device`.
 
     Raises:
         ModelError: there is no such model, or it cannot be used. MissingExtra: what runs it is not installed.
-        InputError: the cache cannot be written, or the engine cannot do what is asked.
+        InputError: the cache cannot be written, or the engine or the machine cannot do what is asked.
     """
     source = locate(name)
-    if runs_on(source, engine) == "llamacpp":
+    if runs_on(source, engine, device) == "llamacpp":
         from homing.models.gguf import open_gguf
 
         return open_gguf(source, dtype=dtype, threads=threads, slots=slots, layers=layers)
-    model, tokenizer, mark = loaded(resolve(name), dtype, threads)
+    model, tokenizer, mark = loaded(resolve(name), dtype, threads, device)
     origin = content_digest(source.path) if source.kind == "gguf" and source.path is not None else ""
     return wrap(model, tokenizer, name=name, slots=slots, layers=layers, mark=mark, origin=origin)

@@ -44,11 +44,16 @@ class Model:
         threads: int | None = None,
         slots: int = 32,
         layers: str | None = None,
+        device: str | None = None,
     ) -> Self:
         """Open by name; see :func:`homing.open`."""
         from homing.models.sources import open_model
 
-        return cls(open_model(name, engine=engine, dtype=dtype, threads=threads, slots=slots, layers=layers))
+        return cls(
+            open_model(
+                name, engine=engine, dtype=dtype, threads=threads, slots=slots, layers=layers, device=device
+            )
+        )
 
     @classmethod
     def wrap(cls, hf_model: Any, tokenizer: Any, *, slots: int = 32, layers: str | None = None) -> Self:

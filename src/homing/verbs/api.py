@@ -67,17 +67,20 @@ def open(
     threads: int | None = None,
     slots: int = 32,
     layers: str | None = None,
+    device: str | None = None,
 ) -> Model:
     """Open a model by name: ``smollm2`` (embedded), a local directory, a GGUF file, or a hub id.
 
-    ``engine`` and ``dtype``: see :func:`homing.models.sources.open_model`.
+    ``engine``, ``dtype`` and ``device`` (such as ``cuda``): see :func:`homing.models.sources.open_model`.
 
     Use it as a context manager, or call ``close``; its ``aio`` is the same with coroutines.
 
     Raises:
         ModelError: it cannot be found, read or trusted; the message says what to do.
     """
-    return Model.open(name, engine=engine, dtype=dtype, threads=threads, slots=slots, layers=layers)
+    return Model.open(
+        name, engine=engine, dtype=dtype, threads=threads, slots=slots, layers=layers, device=device
+    )
 
 
 def wrap(hf_model: Any, tokenizer: Any, *, slots: int = 32, layers: str | None = None) -> Model:

@@ -38,7 +38,8 @@ class TorchEngine(Front):
             memory at most.
         dtype_note: shown by doctor. fingerprint: of model and weights. origin: of the GGUF file behind them.
         layers: dotted name of the decoder layers, where structure is not enough.
-        queue: most rows that may wait for a slot. prefix_bytes: memory for stored prefixes.
+        queue: most rows that may wait for a slot.
+        prefix_bytes: memory for stored prefixes; None: half a gigabyte, a quarter of an accelerator's free memory.
 
     Raises:
         LayersError: the decoder layers cannot be found. Unsupported: the model keeps state that has no slots.
@@ -56,7 +57,7 @@ class TorchEngine(Front):
         origin: str = "",
         layers: str | None = None,
         queue: int = 65536,
-        prefix_bytes: int = 512 * 2**20,
+        prefix_bytes: int | None = None,
     ) -> None:
         self.model, self.tokenizer = model, tokenizer
         devices = {p.device for p in model.parameters()}
@@ -106,9 +107,12 @@ class TorchEngine(Front):
                 "hook_neutral": proof.neutral,
                 "shift_arrives": proof.arrives,
                 "cache_error": proof.cache_error,
+                "trees": runner.trees,
             },
             origin=origin,
         )
+        if prefix_bytes is None:
+            prefix_bytes = 512 * 2**20 if device.type == "cpu" else _free_bytes(device) // 4
         self._prefixes = PrefixStore(prefix_bytes)
         self._loop = Loop(Batch(runner, self._prefixes, slots=slots, max_tokens=max_tokens), queue=queue)
         self._closed = False
@@ -147,4 +151,6 @@ def _stop_ids(model: nn.Module, tokenizer: Any) -> frozenset[int]:
 def _free_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
+    if device.type == "mps":
+        return int(torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory())
     return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

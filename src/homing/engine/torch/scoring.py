@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,83 +13,46 @@ from homing.engine.base import Score
 from homing.engine.rows import Log, score_of
 from homing.engine.score import ScoreJob
 from homing.engine.torch.kv import SlotCache
+from homing.engine.torch.lines import Line, lines_of
 from homing.engine.torch.probe import Plan
 from homing.engine.torch.runner import Feed, Runner, batches, note
-from homing.engine.wants import Wants, codes_of
+from homing.engine.torch.trees import alike, run_trees
+from homing.engine.wants import Wants
 
 __all__ = ["score_all"]
 
 F32 = NDArray[np.float32]
 
 
-@dataclass(eq=False)
-class _Line:
-    """One continuation: ``lead`` tokens to run (prompt or its last token), then the continuation."""
-
-    job: int
-    index: int
-    lead: tuple[int, ...]
-    tail: tuple[int, ...]
-    codes: NDArray[np.int8]
-    read: NDArray[np.int8]
-    wants: Wants
-    logprobs: bool
-    log: Log
-    values: F32
-
-    @property
-    def size(self) -> int:
-        return len(self.lead) + len(self.tail)
-
-
-def _lines(jobs: Sequence[ScoreJob]) -> list[_Line]:
-    out: list[_Line] = []
-    for j, job in enumerate(jobs):
-        for k, tail in enumerate(job.continuations):
-            codes = codes_of(job.spans[k] if job.spans else (), len(tail), default="reply")
-            lead = codes_of((), len(job.prompt))
-            out.append(
-                _Line(
-                    j,
-                    k,
-                    job.prompt,
-                    tail,
-                    np.concatenate([lead, codes]),
-                    np.concatenate([np.full(len(lead), -1, np.int8), codes]),
-                    Wants(job.acts, job.reads, job.means),
-                    job.logprobs,
-                    Log(len(job.prompt) + len(tail)),
-                    np.full(len(tail), np.nan, np.float32),
-                )
-            )
-    return out
-
-
 def score_all(runner: Runner, jobs: Sequence[ScoreJob], *, rows: int) -> Iterator[list[list[Score]] | None]:
     """Score every continuation of every job; yields None after each batch, at last the scores.
 
-    A prompt with several continuations is run once and its keys and values are copied; one with a single
+    Prompts that begin alike go as trees, see :mod:`homing.engine.torch.trees`, where only log-probabilities are wanted. Of
+    the others, a prompt with several continuations is run once and its keys and values are copied; one with a single
     continuation is run together with it. Rows of like length share a batch.
     """
-    lines = _lines(jobs)
-    forked = [j for j, job in enumerate(jobs) if len(job.continuations) > 1 and len(job.prompt) > 1]
-    fused = [x for x in lines if x.job not in set(forked)]
+    lines = lines_of(jobs)
+    of_job: dict[int, list[Line]] = {}
+    for x in lines:
+        of_job.setdefault(x.job, []).append(x)
+    plain = [j for j in of_job if runner.trees and jobs[j].logprobs and not jobs[j].reads and not jobs[j].means]
+    groups = alike([jobs[j].prompt for j in plain], [jobs[j].acts for j in plain])
+    yield from run_trees(runner, [(g.length, [of_job[plain[i]] for i in g.members]) for g in groups], rows=max(rows, 64))
+    done = {plain[i] for g in groups for i in g.members}
+    forked = [j for j in of_job if j not in done and len(of_job[j]) > 1 and len(jobs[j].prompt) > 1]
+    fused = [x for x in lines if x.job not in done and x.job not in set(forked)]
     for group in batches([x.size for x in fused], tokens=runner.chunk, rows=max(rows, 64)):
         _run(runner, [fused[i] for i in group])
         yield None
-    by_job: dict[int, list[_Line]] = {j: [] for j in forked}
-    for x in lines:
-        if x.job in by_job:
-            by_job[x.job].append(x)
     for group in batches([len(jobs[j].prompt) for j in forked], tokens=runner.chunk, rows=max(rows, 64)):
-        yield from _run_forked(runner, [by_job[forked[i]] for i in group], rows=max(rows, 64))
+        yield from _run_forked(runner, [of_job[forked[i]] for i in group], rows=max(rows, 64))
     scores: list[list[Score]] = [[] for _ in jobs]
     for x in lines:
         scores[x.job].append(score_of(x.log, x.wants, x.codes, len(x.lead), x.values, hidden=runner.table.hidden))
     yield scores
 
 
-def _run(runner: Runner, lines: list[_Line]) -> None:
+def _run(runner: Runner, lines: list[Line]) -> None:
     """Prompt and continuation in one left-padded batch, in chunks of columns where it is long."""
     n, width = len(lines), max(x.size for x in lines)
     starts = np.array([width - x.size for x in lines])
@@ -115,7 +77,7 @@ def _run(runner: Runner, lines: list[_Line]) -> None:
 
 def _columns(
     runner: Runner,
-    lines: list[_Line],
+    lines: list[Line],
     ids: NDArray[np.int64],
     codes: NDArray[np.int8],
     read: NDArray[np.int8],
@@ -163,7 +125,7 @@ def _columns(
 
 
 def _gather(
-    lines: list[_Line], logits: torch.Tensor, targets: torch.Tensor, starts: NDArray[np.int64], low: int
+    lines: list[Line], logits: torch.Tensor, targets: torch.Tensor, starts: NDArray[np.int64], low: int
 ) -> None:
     """Log-probabilities of the targets, put where they belong."""
     got: list[F32] = []
@@ -177,7 +139,7 @@ def _gather(
         x.values[index[ok]] = got[i][ok]
 
 
-def _run_forked(runner: Runner, groups: list[list[_Line]], *, rows: int) -> Iterator[None]:
+def _run_forked(runner: Runner, groups: list[list[Line]], *, rows: int) -> Iterator[None]:
     """Prompts (all but the last token) once, then every continuation on a copy of its prompt's keys and values."""
     feeds: list[Feed] = []
     for lines in groups:

@@ -14,9 +14,12 @@ from torch.utils.hooks import RemovableHandle
 
 from homing.engine.base import Act, Direction, MeanRead, Read, SpanKind
 from homing.engine.rows import Log
-from homing.engine.torch.layers import hidden_of
+from homing.engine.score import ScoreJob
+from homing.engine.torch.layers import hidden_of, text_config
+from homing.engine.torch.lines import lines_of
 from homing.engine.torch.probe import Plan, Readout
 from homing.engine.torch.runner import Feed, Runner
+from homing.engine.torch.trees import run_trees
 from homing.engine.wants import CODE, Wants
 from homing.errors import LayersError, Unsupported
 
@@ -101,6 +104,7 @@ def prove(runner: Runner) -> Proof:
                 f"{name} gives other logits through slots than alone (relative difference {error:.2g}); "
                 "it keeps state that this engine cannot hold"
             )
+        runner.trees = _trees(runner, ids, plain, tolerance)
         return Proof(True, True, True, True, error, size)
 
 
@@ -306,3 +310,31 @@ def _slots(runner: Runner, ids: list[int], plain: torch.Tensor) -> tuple[float, 
     spread = float(plain.float().std()) or 1.0
     error = max(float((a.float() - b.float()).abs().max()) for a, b in zip(got, want, strict=True)) / spread
     return error, cache.bytes_per_token()
+
+
+def _trees(runner: Runner, ids: list[int], plain: torch.Tensor, tolerance: float) -> bool:
+    """Whether two prompts with one beginning, and two continuations each, score in one row as they do alone.
+
+    A model whose layers see only a window makes masks of its own for them: it is not tried.
+    """
+    config = text_config(runner.model)
+    kinds = set(getattr(config, "layer_types", None) or ())
+    if not runner.takes_positions or kinds - {"full_attention"} or getattr(config, "sliding_window", None):
+        return False
+    head, rest, tails = ids[:3], (tuple(ids[3:4]), tuple(ids[4:6])), (tuple(ids[4:6]), (ids[6], ids[0]))
+    jobs = [ScoreJob((*head, *r), tails) for r in rest]
+    lines = lines_of(jobs)
+    try:
+        for _ in run_trees(runner, [(len(head), [lines[:2], lines[2:]])], rows=4):
+            pass
+    except (RuntimeError, ValueError, TypeError, IndexError):  # a model that takes masks of two dimensions alone
+        return False
+    spread = float(plain.float().std()) or 1.0
+    for x in lines:
+        whole = torch.tensor([[*x.lead, *x.tail]], device=runner.device)
+        n = len(x.tail)
+        logits = _forward(runner, whole, keep=n + 1)[0, :-1].float()
+        want = logits.log_softmax(-1)[range(n), list(x.tail)].cpu().numpy()
+        if not float(np.abs(want - x.values).max()) / spread < tolerance:
+            return False
+    return True
