@@ -13,7 +13,19 @@ def mapped(tmp_path_factory: pytest.TempPathFactory) -> Mapped:
 
 @pytest.fixture(autouse=True)
 def clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("MODEL", "ENGINE", "DTYPE", "THREADS", "SLOTS", "CACHE", "IDENTITY", "PRESET", "SEED", "LOG_LEVEL"):
+    for name in (
+        "MODEL",
+        "ENGINE",
+        "DTYPE",
+        "DEVICE",
+        "THREADS",
+        "SLOTS",
+        "CACHE",
+        "IDENTITY",
+        "PRESET",
+        "SEED",
+        "LOG_LEVEL",
+    ):
         monkeypatch.delenv(f"HOMING_{name}", raising=False)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))

@@ -23,6 +23,7 @@ __all__ = [
     "threads_option",
 ]
 
+
 def _keep_device(ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
     ctx.meta["homing.device"] = value
 

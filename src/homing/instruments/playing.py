@@ -16,7 +16,7 @@ from homing.models.base import ChatModel, Choice, Done, Event, Intervention, Rep
 from homing.models.lockstep import Lockstep
 from homing.stats.estimate import Cost
 
-__all__ = ["Played", "play", "play_cells", "side_by_side"]
+__all__ = ["Played", "play", "play_all", "play_cells", "side_by_side"]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -176,6 +176,17 @@ async def play_cells(
     Args:
         keep: name under which conversations keep their prefixes while these cells run. ``done``: told of each that ends.
     """
+    return await play_all([(instrument, c, holds) for c in cells], model, keep=keep, done=done)
+
+
+async def play_all(
+    parts: Sequence[tuple[Instrument, Cell, Sequence[Stabiliser]]],
+    model: ChatModel,
+    *,
+    keep: str = "",
+    done: Callable[[int], None] = lambda i: None,
+) -> list[Played]:
+    """The same for cells of several instruments, each under holds of its own."""
     step = Lockstep(model, keep=keep)
-    records = await step.together([lambda c=c: play(instrument, c, step, holds) for c in cells], done=done)
+    records = await step.together([lambda p=p: play(p[0], p[1], step, p[2]) for p in parts], done=done)
     return [Played(record, step.spent[i]) for i, record in enumerate(records)]

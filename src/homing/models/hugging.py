@@ -117,9 +117,7 @@ def load_hf(
     return model, tokenizer
 
 
-def loaded(
-    source: Source, dtype: Dtype, threads: int | None, device: str | None = None
-) -> tuple[Any, Any, str | None]:
+def loaded(source: Source, dtype: Dtype, threads: int | None, device: str | None = None) -> tuple[Any, Any, str | None]:
     """The same, and the fingerprint of the weights as the file holds them where the dtype takes digits from them.
 
     An identity is of the file's weights; a model turned to bfloat16 would be refused as another one.
@@ -245,7 +243,7 @@ def wrap(
     tokenizer: Any,
     *,
     name: str | None = None,
-    slots: int = 32,
+    slots: int | None = None,
     layers: str | None = None,
     mark: str | None = None,
     origin: str = "",
@@ -253,13 +251,22 @@ def wrap(
     """Talk to the user's own model object: not copied, and left as it was on ``close``.
 
     Args:
+        slots: see :func:`homing.models.sources.open_model`.
         mark: its fingerprint, where its weights are no longer those of its file; None: taken from the object.
         origin: digest of the GGUF file that it was converted from, where it was.
     """
     template = ChatTemplate.from_tokenizer(tokenizer)
     from homing.engine.torch import TorchEngine
 
+    many = (
+        32 if next(model.parameters()).device.type == "cpu" else 512
+    )  # where a step takes as long for one as for hundreds
     engine = TorchEngine(
-        model, tokenizer, slots=slots, layers=layers, fingerprint=mark or fingerprint(model, tokenizer), origin=origin
+        model,
+        tokenizer,
+        slots=slots or many,
+        layers=layers,
+        fingerprint=mark or fingerprint(model, tokenizer),
+        origin=origin,
     )
     return LocalModel(engine, tokenizer, template, name=name or str(model.config.name_or_path or "wrapped"))

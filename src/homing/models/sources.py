@@ -112,7 +112,9 @@ def runs_on(source: Source, engine: EngineName = "auto", device: str | None = No
     place = chosen_device(device)
     gpu = place not in ("auto", "cpu")
     if engine == "llamacpp" and gpu:
-        raise InputError(f"device is {place}, and llama.cpp runs on the CPU here; leave --engine llamacpp or the device out")
+        raise InputError(
+            f"device is {place}, and llama.cpp runs on the CPU here; leave --engine llamacpp or the device out"
+        )
     if engine != "auto":
         return engine
     return "llamacpp" if source.kind == "gguf" and not gpu else "torch"
@@ -124,14 +126,14 @@ def open_model(
     engine: EngineName = "auto",
     dtype: Dtype = "float32",
     threads: int | None = None,
-    slots: int = 32,
+    slots: int | None = None,
     layers: str | None = None,
     device: str | None = None,
 ) -> LocalModel:
     """Open a model by name; see :func:`locate`.
 
     Args:
-        name: what to open. slots: most rows decoded at once.
+        name: what to open. slots: most rows decoded at once; None: 32, and on a GPU 512.
         engine: ``auto``: see :func:`runs_on`. On llama.cpp a GGUF is as it is quantised; on torch it is dequantised.
         dtype: of the weights on torch; on llama.cpp they are as the file holds them.
         layers: dotted name of the decoder layers on torch, where needed.
@@ -145,7 +147,7 @@ def open_model(
     if runs_on(source, engine, device) == "llamacpp":
         from homing.models.gguf import open_gguf
 
-        return open_gguf(source, dtype=dtype, threads=threads, slots=slots, layers=layers)
+        return open_gguf(source, dtype=dtype, threads=threads, slots=slots or 32, layers=layers)
     model, tokenizer, mark = loaded(resolve(name), dtype, threads, device)
     origin = content_digest(source.path) if source.kind == "gguf" and source.path is not None else ""
     return wrap(model, tokenizer, name=name, slots=slots, layers=layers, mark=mark, origin=origin)

@@ -42,7 +42,7 @@ class Model:
         engine: EngineName = "auto",
         dtype: Dtype = "float32",
         threads: int | None = None,
-        slots: int = 32,
+        slots: int | None = None,
         layers: str | None = None,
         device: str | None = None,
     ) -> Self:
@@ -50,13 +50,11 @@ class Model:
         from homing.models.sources import open_model
 
         return cls(
-            open_model(
-                name, engine=engine, dtype=dtype, threads=threads, slots=slots, layers=layers, device=device
-            )
+            open_model(name, engine=engine, dtype=dtype, threads=threads, slots=slots, layers=layers, device=device)
         )
 
     @classmethod
-    def wrap(cls, hf_model: Any, tokenizer: Any, *, slots: int = 32, layers: str | None = None) -> Self:
+    def wrap(cls, hf_model: Any, tokenizer: Any, *, slots: int | None = None, layers: str | None = None) -> Self:
         """Wrap a loaded model; see :func:`homing.wrap`."""
         from homing.models.sources import wrap
 

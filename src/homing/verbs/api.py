@@ -65,7 +65,7 @@ def open(
     engine: EngineName = "auto",
     dtype: Dtype = "float32",
     threads: int | None = None,
-    slots: int = 32,
+    slots: int | None = None,
     layers: str | None = None,
     device: str | None = None,
 ) -> Model:
@@ -78,12 +78,10 @@ def open(
     Raises:
         ModelError: it cannot be found, read or trusted; the message says what to do.
     """
-    return Model.open(
-        name, engine=engine, dtype=dtype, threads=threads, slots=slots, layers=layers, device=device
-    )
+    return Model.open(name, engine=engine, dtype=dtype, threads=threads, slots=slots, layers=layers, device=device)
 
 
-def wrap(hf_model: Any, tokenizer: Any, *, slots: int = 32, layers: str | None = None) -> Model:
+def wrap(hf_model: Any, tokenizer: Any, *, slots: int | None = None, layers: str | None = None) -> Model:
     """Talk to a transformers model that is already loaded: the object itself, no copy, bit-equal again after ``close``."""
     return Model.wrap(hf_model, tokenizer, slots=slots, layers=layers)
 

@@ -56,7 +56,7 @@ class ChatSession:
         engine: EngineName = "auto",
         dtype: Dtype = "float32",
         threads: int | None = None,
-        slots: int = 32,
+        slots: int | None = None,
         layers: str | None = None,
     ) -> None:
         identity = Identity.load(identity_dir)

@@ -27,7 +27,6 @@ __all__ = ["SECTION", "home_model", "opening_of", "outside_of", "run_home"]
 
 SECTION = "outside"
 SCHEMA = "homing.home/1"
-SLOTS = 32
 
 
 def opening_of(identity: Identity | None, home: Path | None) -> tuple[Message, ...]:
@@ -114,7 +113,7 @@ def run_home(
     opening = opening_of(identity, home)
 
     async def run() -> dict[str, Any]:
-        model = open_any(name, out=out / "work-home", engine=engine, threads=threads, slots=slots or SLOTS)
+        model = open_any(name, out=out / "work-home", engine=engine, threads=threads, slots=slots)
         try:
             mine = facts(model.info, name)
             if identity is not None:

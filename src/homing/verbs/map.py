@@ -26,8 +26,6 @@ from homing.verbs.progress import Progress, Silent
 
 __all__ = ["MapPlan", "facts", "map_model", "plan_map", "run_map"]
 
-SLOTS = 32
-
 
 def run_map(
     plan: MapPlan,
@@ -48,7 +46,7 @@ def run_map(
         HomingError: whatever the stages refuse.
     """
     try:
-        return asyncio.run(_run(plan, progress or Silent(), threads, slots or SLOTS, layers, engine))
+        return asyncio.run(_run(plan, progress or Silent(), threads, slots, layers, engine))
     except KeyboardInterrupt:
         raise Interrupted(f"stopped; what is finished is kept in {plan.out}: run the same command to go on") from None
 
@@ -57,7 +55,7 @@ async def _run(
     plan: MapPlan,
     progress: Progress,
     threads: int | None,
-    slots: int,
+    slots: int | None,
     layers: str | None,
     engine: EngineName,
 ) -> Identity:

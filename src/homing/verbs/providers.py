@@ -103,7 +103,7 @@ def through_inspect(
 
 
 def open_any(
-    name: str, *, out: Path, engine: EngineName = "auto", threads: int | None = None, slots: int = 32
+    name: str, *, out: Path, engine: EngineName = "auto", threads: int | None = None, slots: int | None = None
 ) -> ChatModel:
     """A local model, or one of a provider, whose answers are kept in ``out``.
 

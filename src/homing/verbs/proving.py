@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -24,6 +24,7 @@ from homing.models.base import ChatModel
 from homing.models.sources import EngineName, open_model
 from homing.stats.estimate import Cost, Finding
 from homing.stats.seeds import stable_seed
+from homing.verbs.abreast import Play, play_abreast, unit_of
 from homing.verbs.home import opening_of
 from homing.verbs.map import facts
 from homing.verbs.plan import shipped_digest
@@ -36,7 +37,6 @@ from homing.verbs.watch import cap_of
 __all__ = ["TestPlan", "run_test", "test_model"]
 
 SCHEMA = "homing.test/1"
-SLOTS = 32
 UNIT = 32
 """Cells played side by side, and kept or lost together."""
 
@@ -176,7 +176,7 @@ def run_test(
         return _result(plan, found.scored, found.states)
 
     async def run() -> dict[str, Any]:
-        model = open_model(plan.model, engine=engine, threads=threads, slots=slots or SLOTS)
+        model = open_model(plan.model, engine=engine, threads=threads, slots=slots)
         try:
             return await test_model(model, plan, progress=progress)
         finally:
@@ -204,10 +204,12 @@ async def test_model(model: ChatModel, plan: TestPlan, *, progress: Progress | N
     scored: dict[str, list[Scored]] = {name: [] for name in plan.instruments}
     with WorkDir(plan.out / "work-test", described) as work:
         told.start(total=sum(len(c) for *_, c in units), unit="conversations", title=f"testing {plan.model}")
+        plays = [Play(name, i, cells, lambda h=hold: plan.chain(h)) for name, i, hold, cells in units]
+        ahead = await play_abreast(model, work, plays, told)
         for name, instrument, hold, cells in units:
             told.stage(f"{instrument.name}, {'nothing done' if hold == 'none' else hold}")
             unit = await work.do(name, lambda n=name, i=instrument, h=hold, c=cells: _played(model, plan, n, i, h, c))
-            told.advance(len(cells))
+            told.advance(0 if name in ahead else len(cells))
             for cell, (record, cost) in zip(cells, unit.data, strict=True):
                 got = instrument.score(cell, record, hold=hold)
                 scored[instrument.name].append(
@@ -252,7 +254,7 @@ async def _played(
         for k in range(0, len(cells), step)
         for p in await play_cells(instrument, cells[k : k + step], model, plan.chain(hold), keep=name)
     ]
-    return Unit([[p.record, {k: v for k, v in asdict(p.cost).items() if k != "seconds"}] for p in played])
+    return unit_of(played)
 
 
 def _rows(

@@ -27,6 +27,7 @@ from homing.models.base import ChatModel
 from homing.models.sources import EngineName
 from homing.persona.outside import load_outside
 from homing.stats.estimate import Cost, Finding
+from homing.verbs.abreast import Play, play_abreast, unit_of
 from homing.verbs.home import SECTION, home_model, opening_of, outside_of
 from homing.verbs.map import facts
 from homing.verbs.plan import shipped_digest
@@ -38,7 +39,7 @@ from homing.verbs.watch import Home, cap_of
 __all__ = ["HOLDS", "ReturnPlan", "return_model", "run_return", "write_return"]
 
 SCHEMA = "homing.return/1"
-SLOTS = 32
+UNIT = 32
 HOLDS = (
     "sham", "fresh", "recap", "remind", "self_return", "irrelevant_note", "heal", "heal_bland", "mediate", "ground", "commit",
 )  # fmt: skip
@@ -111,7 +112,7 @@ def run_return(
     """
 
     async def run() -> dict[str, Any]:
-        model = open_any(plan.model, out=plan.out / "work-return", engine=engine, threads=threads, slots=slots or SLOTS)
+        model = open_any(plan.model, out=plan.out / "work-return", engine=engine, threads=threads, slots=slots)
         try:
             return await return_model(model, plan, progress=progress)
         finally:
@@ -162,7 +163,7 @@ async def return_model(model: ChatModel, plan: ReturnPlan, *, progress: Progress
         barred = {h: overlapping(own_words(plan.chain(h)), items) for h in plan.holds}
         experiment = HomeReturn(home, items, scores="score" in model.capabilities, barred=barred)
         scored, faces = list[Scored](), dict[tuple[str, str], Inside]()
-        step = side_by_side(model, SLOTS, long=True)
+        step = side_by_side(model, UNIT, long=True)
         parts = [
             (
                 hold,
@@ -175,13 +176,23 @@ async def return_model(model: ChatModel, plan: ReturnPlan, *, progress: Progress
         ]
         total = sum(len(cells) for _, _, cells in parts)
         told.start(total=total, unit="conversations", title=f"pushing {plan.model} and seeing whether it comes back")
+        ahead = await play_abreast(
+            model,
+            work,
+            [
+                Play(f"{push}-{hold}-{k}", experiment, cells[k : k + step], lambda h=hold: plan.chain(h))
+                for hold, push, cells in parts
+                for k in range(0, len(cells), step)
+            ],
+            told,
+        )
         for hold, push, cells in parts:
             told.stage(f"{push}, {'nothing done' if hold == 'none' else hold}")
             played: list[tuple[Cell, dict[str, Any]]] = []
             for k in range(0, len(cells), step):
-                few = cells[k : k + step]
-                unit = await work.do(f"{push}-{hold}-{k}", lambda h=hold, c=few: _played(experiment, model, plan, h, c))
-                told.advance(len(few))
+                few, name = cells[k : k + step], f"{push}-{hold}-{k}"
+                unit = await work.do(name, lambda h=hold, c=few: _played(experiment, model, plan, h, c))
+                told.advance(0 if name in ahead else len(few))
                 for cell, (record, cost) in zip(few, unit.data, strict=True):
                     got = experiment.score(cell, record, hold=hold)
                     scored.append(Scored(cell, hold, got.values, cost=Cost(**cost)))
@@ -195,10 +206,7 @@ async def return_model(model: ChatModel, plan: ReturnPlan, *, progress: Progress
 
 async def _played(experiment: HomeReturn, model: ChatModel, plan: ReturnPlan, hold: str, cells: Sequence[Cell]) -> Unit:
     played = await play_cells(experiment, cells, model, plan.chain(hold), keep=hold)
-    costs = [
-        {"calls": p.cost.calls, "prompt_tokens": p.cost.prompt_tokens, "new_tokens": p.cost.new_tokens} for p in played
-    ]
-    return Unit([[p.record, c] for p, c in zip(played, costs, strict=True)])
+    return unit_of(played)
 
 
 def _result(

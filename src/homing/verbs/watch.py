@@ -322,7 +322,7 @@ def watch_file(
     engine: EngineName = "auto",
     dtype: Dtype = "float32",
     threads: int | None = None,
-    slots: int = 32,
+    slots: int | None = None,
     layers: str | None = None,
     progress: Progress | None = None,
 ) -> Generator[dict[str, Any], None, None]:

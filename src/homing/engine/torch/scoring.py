@@ -37,7 +37,9 @@ def score_all(runner: Runner, jobs: Sequence[ScoreJob], *, rows: int) -> Iterato
         of_job.setdefault(x.job, []).append(x)
     plain = [j for j in of_job if runner.trees and jobs[j].logprobs and not jobs[j].reads and not jobs[j].means]
     groups = alike([jobs[j].prompt for j in plain], [jobs[j].acts for j in plain])
-    yield from run_trees(runner, [(g.length, [of_job[plain[i]] for i in g.members]) for g in groups], rows=max(rows, 64))
+    yield from run_trees(
+        runner, [(g.length, [of_job[plain[i]] for i in g.members]) for g in groups], rows=max(rows, 64)
+    )
     done = {plain[i] for g in groups for i in g.members}
     forked = [j for j in of_job if j not in done and len(of_job[j]) > 1 and len(jobs[j].prompt) > 1]
     fused = [x for x in lines if x.job not in done and x.job not in set(forked)]

@@ -1,0 +1,64 @@
+"""Units of play that are kept one by one and played together, on a model that has room for many conversations at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from homing.hold.base import Stabiliser
+from homing.identity.work import Unit, WorkDir
+from homing.instruments.base import Cell, Instrument
+from homing.instruments.playing import Played, play_all
+from homing.models.base import ChatModel
+from homing.verbs.progress import Progress
+
+__all__ = ["Play", "play_abreast", "unit_of"]
+
+USUAL = 32
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Play:
+    """One unit. ``name``: it is kept under. ``holds``: made anew for it, since some keep what they learn."""
+
+    name: str
+    instrument: Instrument
+    cells: Sequence[Cell]
+    holds: Callable[[], Sequence[Stabiliser]]
+
+
+def unit_of(played: Sequence[Played]) -> Unit:
+    """What is kept of cells: record and costs of each, without the time, which would differ from run to run."""
+    return Unit(
+        [
+            [
+                p.record,
+                {"calls": p.cost.calls, "prompt_tokens": p.cost.prompt_tokens, "new_tokens": p.cost.new_tokens},
+            ]
+            for p in played
+        ]
+    )
+
+
+async def play_abreast(model: ChatModel, work: WorkDir, plays: Sequence[Play], told: Progress) -> set[str]:
+    """Play what is not finished, whole units together, as many as the model has slots; nothing where it has few.
+
+    Returns:
+        Names of the units that were played here; their conversations were told to ``told``.
+    """
+    room = model.info.slots
+    if model.info.engine != "torch" or room <= USUAL:
+        return set()
+    left = [p for p in plays if work.find(p.name) is None]
+    out: set[str] = set()
+    while left:
+        some: list[Play] = []
+        while left and (not some or sum(len(p.cells) for p in (*some, left[0])) <= room):
+            some.append(left.pop(0))
+        told.stage(f"{some[0].name} to {some[-1].name}")
+        parts = [(p.instrument, c, holds) for p in some for holds in (p.holds(),) for c in p.cells]
+        played = iter(await play_all(parts, model, keep=some[0].name, done=lambda _: told.advance(1)))
+        for p in some:
+            work.keep(p.name, unit_of([next(played) for _ in p.cells]))
+            out.add(p.name)
+    return out
