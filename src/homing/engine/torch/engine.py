@@ -112,7 +112,7 @@ class TorchEngine(Front):
             origin=origin,
         )
         if prefix_bytes is None:
-            prefix_bytes = 512 * 2**20 if device.type == "cpu" else _free_bytes(device) // 4
+            prefix_bytes = 512 * 2**20 if device.type == "cpu" else _free_bytes(device) // 8
         self._prefixes = PrefixStore(prefix_bytes)
         self._loop = Loop(Batch(runner, self._prefixes, slots=slots, max_tokens=max_tokens), queue=queue)
         self._closed = False

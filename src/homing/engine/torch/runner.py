@@ -119,7 +119,7 @@ class Runner:
         self.takes_keep = "logits_to_keep" in names
         large = table.device.type != "cpu"  # an accelerator is idle over what keeps two cores busy
         self.chunk = 65536 if large else 2048
-        self.logit_bytes = (4096 if large else 256) * 2**20
+        self.logit_bytes = (1024 if large else 256) * 2**20
         self.trees = False  # until the self-test has shown that this model heeds a mask of its own for every token
 
     def forward(
