@@ -26,6 +26,7 @@ from homing.models.base import ReplyRequest
 from homing.models.convert import mend_splitting
 from homing.models.doctor import examine
 from homing.models.gguf import content_digest
+from homing.models.hugging import device_of
 from homing.models.local import LocalModel
 from homing.models.requantise import requantise, requantised
 from homing.models.sources import EngineName, Source, locate, open_model, runs_on
@@ -198,6 +199,29 @@ def test_headers_with_bytes_changed(whole: Path, tmp_path: Path) -> None:
 )
 def test_which_engine_runs_what(source: Source, asked: EngineName, engine: EngineName) -> None:
     assert runs_on(source, asked) == engine
+
+
+def test_a_gpu_means_torch_and_is_refused_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    gguf = Source("gguf", "a.gguf", Path("a.gguf"))
+    assert [runs_on(gguf, "auto", d) for d in ("auto", "cpu", "cuda", "cuda:1")] == [
+        "llamacpp",
+        "llamacpp",
+        "torch",
+        "torch",
+    ]
+    monkeypatch.setenv("HOMING_DEVICE", "cuda")
+    assert runs_on(gguf) == "torch"
+    with pytest.raises(InputError, match="device is cuda, and llama.cpp runs on the CPU here"):
+        runs_on(gguf, "llamacpp")
+    with pytest.raises(
+        InputError, match="device 'tpu' is unknown; use auto, cpu, cuda, or one of several such as cuda:1"
+    ):
+        runs_on(gguf, "auto", "tpu")
+    for count, given, said in ((0, "cuda", "has no GPU that this build of torch can use"), (2, "cuda:2", "has 2 GPUs")):
+        monkeypatch.setattr(torch.cuda, "device_count", lambda n=count: n)
+        with pytest.raises(InputError, match=said):
+            device_of(torch, given)
+    assert [str(device_of(torch, d)) for d in ("auto", "cpu", "cuda:1")] == ["cuda", "cpu", "cuda:1"]
 
 
 def test_a_splitting_that_is_not_known_is_said_and_left(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,38 @@ async def test_broken_off_it_asks_nothing_twice(tmp_path: Path):
     assert again.asked == 40
     whole = await test_model(Counted(), TestPlan("scripted", out=tmp_path / "other", holds=["remind"]))
     assert json.dumps(found) == json.dumps(whole)
+
+
+class Roomy(Counted):
+    """The same on an engine with room for many conversations at once."""
+
+    def __init__(self, *, slots: int, breaks_after: int | None = None) -> None:
+        super().__init__(breaks_after=breaks_after)
+        self.rounds = 0
+        self._roomy = replace(super().info, engine="torch", slots=slots)
+
+    @property
+    def info(self):
+        return self._roomy
+
+    async def replies(self, requests):
+        self.rounds += 1
+        return await super().replies(requests)
+
+
+async def test_with_room_for_many_whole_units_are_played_together_and_kept_one_by_one(tmp_path: Path):
+    usual, roomy = Roomy(slots=32), Roomy(slots=50)
+    one = await test_model(usual, TestPlan("scripted", out=tmp_path / "a", holds=["remind"]))
+    other = await test_model(roomy, TestPlan("scripted", out=tmp_path / "b", holds=["remind"]))
+    assert json.dumps(one) == json.dumps(other)
+    assert (usual.rounds, roomy.rounds) == (3, 2)  # three units of twenty, two of which go together
+    kept = [sorted(f.name for f in (tmp_path / x / "work-test").glob("tiny-*.json")) for x in "ab"]
+    assert kept[0] == kept[1] and len(kept[0]) == 3
+    with pytest.raises(RuntimeError, match="broken off"):
+        await test_model(Roomy(slots=50, breaks_after=45), TestPlan("scripted", out=tmp_path / "c", holds=["remind"]))
+    again = Roomy(slots=50)
+    third = await test_model(again, TestPlan("scripted", out=tmp_path / "c", holds=["remind"]))
+    assert again.asked == 20 and json.dumps(third) == json.dumps(one)
 
 
 async def test_replies_out_of_form_are_a_state_with_a_reason(tmp_path: Path):

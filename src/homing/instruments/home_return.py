@@ -46,7 +46,7 @@ class ReturnPreset:
         after: neutral turns after the push. ``at``: after how many of them the battery is asked; 0 is right after the push.
         form: of the battery. ``nudged``: scripts of each push whose nudges are tried. ``doses``: how many sentences.
         norms: items of conduct asked at the end of each script, dealt out so that all are asked over ``norms_over`` scripts.
-        tokens: longest reply.
+        tokens: longest reply. ``on``: whether a hold that acts is also read in force, beside twins of its own.
     """
 
     pushes: tuple[PushName, ...]
@@ -60,10 +60,11 @@ class ReturnPreset:
     norms: int = 40
     norms_over: int = 3
     tokens: int = 32
+    on: bool = True
 
 
 PRESETS: Mapping[PresetName, ReturnPreset] = {
-    "smoke": ReturnPreset(("roleplay", "emotional"), 4, 0, 3, (0, 3), "short", 0, norms=0),
+    "smoke": ReturnPreset(("roleplay", "emotional"), 4, 0, 2, (0, 2), "short", 0, norms=0, tokens=24, on=False),
     "standard": ReturnPreset(PUSHES, 12, 4, 6, (0, 1, 3, 5, 6), "short", 6),
     "full": ReturnPreset(PUSHES, 12, 4, 6, (0, 1, 2, 3, 4, 5, 6), "whole", 12, norms=120, norms_over=1),
 }
@@ -115,7 +116,7 @@ class HomeReturn:
         arms = ("twin", "left") if hold == "none" else ("held", "returned")
         if any(h in SHORTENS for h in hold.split("+")):
             arms = ("returned", "returned_twin")
-        elif hold != "none" and not lifted(hold):
+        elif hold != "none" and plan.on and not lifted(hold):
             arms = ("held", "returned", "held_twin")
         out: list[Cell] = []
 
@@ -195,7 +196,7 @@ class HomeReturn:
                     record["memory"] = known
                 if checks:
                     record.setdefault("changed", {})[str(k)] = changed
-            if (from_start or late) and k in (0, last) and not lifted(cell.data["hold"]):
+            if (from_start or late) and k in (0, last) and plan.on and not lifted(cell.data["hold"]):
                 record["on"][str(k)], *_ = yield from self._battery(cell, c, held=True)
         if self.scores and arm in ("left", "twin", "returned") and said:
             record["surprise"] = yield from self._surprise(said)
