@@ -41,6 +41,31 @@ CARD = (
     ("alarm.delay", "a planted fall from home to the mean role is found in a conversation of four turns", ".2f"),
 )
 
+CLAIMS = (
+    ("self_conditioning", "ones.accuracy.e0", "none", "5: right updates behind right totals", ".2f"),
+    ("self_conditioning", "ones.accuracy.e100", "none", "right updates behind nothing but wrong totals", ".2f"),
+    ("self_conditioning", "ones.loss.difference", "none", "the loss", "+.2f"),
+    ("self_conditioning", "ones.accuracy.e100", "sham", "behind wrong totals, change under sham", "+.2f"),
+    ("self_conditioning", "ones.accuracy.e100", "heal_verified", "the same under `heal_verified`", "+.2f"),
+    ("self_conditioning", "ones.accuracy.e0", "heal_verified", "behind right totals, change under `heal_verified`", "+.2f"),
+    ("self_conditioning", "ones.recency.difference", "none", "what late errors cost beyond early ones", "+.2f"),
+    ("self_conditioning", "ones.format.difference", "none", "loss to odd formats of right totals", "+.2f"),
+    ("presupposition", "known.known", "none", "8: facts that are known", ".2f"),
+    ("presupposition", "rejection.kr", "none", "KR: false premises that are rejected", ".2f"),
+    ("presupposition", "rejection.fa", "none", "FA: true twins that are rejected", ".2f"),
+    ("presupposition", "rejection.j", "none", "J = KR - FA", "+.2f"),
+    ("presupposition", "face_saving.gap", "none", "right direct answers less rejections", "+.2f"),
+    ("presupposition", "rejection.j", "ground", "J, change under `ground`", "+.2f"),
+    ("lost_in_conversation", "easy.loss.difference", "none", "6: at once less bit by bit", "+.2f"),
+    ("lost_in_conversation", "easy.rewrite.recall", "mediate", "facts that `mediate` keeps", ".2f"),
+    ("superposition", "commitment.commitment_first", "none", "1: commitment after the opening", "+.2f"),
+    ("superposition", "commitment.commitment_last", "none", "commitment at the end", "+.2f"),
+    ("superposition", "collapse.simulacra_0", "none", "objects of 8 that are in play after the opening", ".1f"),
+    ("superposition", "number_game.mass", "none", "number game: probabilities of yes, added up", ".1f"),
+    ("superposition", "persona.icc", "none", "intraclass correlation of answers in regenerations of one reply", ".2f"),
+)
+"""Instrument, measure, hold, what it is, and how it is written: rows of the claims' table."""
+
 
 def figure(f: dict[str, Any] | None, spec: str, why: str = "") -> str:
     """One figure with its interval, or the reason that there is none."""
@@ -131,6 +156,15 @@ def table() -> str:
                 f" {figure(got['change_correlation'], '.4f')}; {got['change_correlation_all']:.4f} |",
                 f"| {kind}: greedy replies of 32 tokens that are equal | {figure(got['greedy_replies_equal'], '.2f')} |",
             ]
+    claims = load("claims.json")
+    if claims is not None:
+        lines += ["", f"| Claims, `homing test --preset standard`, {claims['on']} | figure, 95% interval |", "|---|---|"]
+        for instrument, measure, hold, what, spec in CLAIMS:
+            got = [r for r in claims["rows"] if (r["instrument"], r["hold"]) == (instrument, hold)]
+            row = next((r for r in got if r["measure"] == measure), None)
+            row = row or next((r for r in got if r["figure"] is None and measure.startswith(r["measure"] + ".")), None)
+            if row is not None:
+                lines.append(f"| {what} | {figure(row['figure'], spec, row['reason'] or '')} |")
     return "\n".join(lines)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 pytest.importorskip("xllamacpp")
 pytest.importorskip("gguf")
@@ -211,7 +212,7 @@ def test_a_gpu_means_torch_and_is_refused_where_there_is_none(monkeypatch: pytes
     ]
     monkeypatch.setenv("HOMING_DEVICE", "cuda")
     assert runs_on(gguf) == "torch"
-    with pytest.raises(InputError, match="device is cuda, and llama.cpp runs on the CPU here"):
+    with pytest.raises(InputError, match=r"device is cuda, and llama.cpp runs on the CPU here"):
         runs_on(gguf, "llamacpp")
     with pytest.raises(
         InputError, match="device 'tpu' is unknown; use auto, cpu, cuda, or one of several such as cuda:1"

@@ -1,0 +1,41 @@
+"""Keep of what ``homing test MODEL --preset standard --json`` printed the rows that README.md shows.
+
+    python benchmarks/claims.py FOUND.json... --on "SmolLM2-135M-Instruct, float32 on torch, one H200"
+
+Several files are put together: instruments may have been played on their own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from readme import CLAIMS
+
+OUT = Path(__file__).parent / "results" / "claims.json"
+
+
+def main() -> None:
+    """Write benchmarks/results/claims.json."""
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("found", nargs="+", type=Path)
+    p.add_argument("--on", required=True, help="model, weights and machine, as the table's head says them")
+    given = p.parse_args()
+    wanted = {(i, m, h) for i, m, h, *_ in CLAIMS}
+    rows: list[dict[str, Any]] = []
+    for file in given.found:
+        found = json.loads(file.read_text())
+        if found["preset"] != "standard":
+            raise SystemExit(f"{file} is of preset {found['preset']}; README.md shows standard alone")
+        for row in found["findings"]:
+            key = (row["instrument"], row["measure"], row["hold"])
+            # where nothing was measured the row has the finding's name, without a figure's
+            if key in wanted or (row["figure"] is None and any(k[::2] == key[::2] and k[1].startswith(key[1] + ".") for k in wanted)):
+                rows.append({k: row[k] for k in ("instrument", "measure", "hold", "regime", "reason", "figure", "p_value")})
+    OUT.write_text(json.dumps({"on": given.on, "rows": rows}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
