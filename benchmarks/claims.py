@@ -12,8 +12,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from readme import CLAIMS
+from readme import CLAIMS, shows
 
+KEPT = ("instrument", "measure", "hold", "regime", "reason", "figure", "p_value")
 OUT = Path(__file__).parent / "results" / "claims.json"
 
 
@@ -23,17 +24,14 @@ def main() -> None:
     p.add_argument("found", nargs="+", type=Path)
     p.add_argument("--on", required=True, help="model, weights and machine, as the table's head says them")
     given = p.parse_args()
-    wanted = {(i, m, h) for i, m, h, *_ in CLAIMS}
     rows: list[dict[str, Any]] = []
     for file in given.found:
         found = json.loads(file.read_text())
         if found["preset"] != "standard":
             raise SystemExit(f"{file} is of preset {found['preset']}; README.md shows standard alone")
         for row in found["findings"]:
-            key = (row["instrument"], row["measure"], row["hold"])
-            # where nothing was measured the row has the finding's name, without a figure's
-            if key in wanted or (row["figure"] is None and any(k[::2] == key[::2] and k[1].startswith(key[1] + ".") for k in wanted)):
-                rows.append({k: row[k] for k in ("instrument", "measure", "hold", "regime", "reason", "figure", "p_value")})
+            if any(shows(c, row) for c in CLAIMS):
+                rows.append({k: row[k] for k in KEPT})
     OUT.write_text(json.dumps({"on": given.on, "rows": rows}, indent=1) + "\n")
 
 

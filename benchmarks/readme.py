@@ -47,7 +47,13 @@ CLAIMS = (
     ("self_conditioning", "ones.loss.difference", "none", "the loss", "+.2f"),
     ("self_conditioning", "ones.accuracy.e100", "sham", "behind wrong totals, change under sham", "+.2f"),
     ("self_conditioning", "ones.accuracy.e100", "heal_verified", "the same under `heal_verified`", "+.2f"),
-    ("self_conditioning", "ones.accuracy.e0", "heal_verified", "behind right totals, change under `heal_verified`", "+.2f"),
+    (
+        "self_conditioning",
+        "ones.accuracy.e0",
+        "heal_verified",
+        "behind right totals, change under `heal_verified`",
+        "+.2f",
+    ),
     ("self_conditioning", "ones.recency.difference", "none", "what late errors cost beyond early ones", "+.2f"),
     ("self_conditioning", "ones.format.difference", "none", "loss to odd formats of right totals", "+.2f"),
     ("presupposition", "known.known", "none", "8: facts that are known", ".2f"),
@@ -73,6 +79,14 @@ def figure(f: dict[str, Any] | None, spec: str, why: str = "") -> str:
         return f"not measurable{': ' + why if why else ''}"
     ends = ["?" if f[k] is None else format(f[k], spec) for k in ("low", "high")]
     return f"{f['value']:{spec}} [{ends[0]}, {ends[1]}], n={f['n']}"
+
+
+def shows(claim: tuple[str, ...], row: dict[str, Any]) -> bool:
+    """Whether a row of findings is what a line of the claims' table shows; without a figure it has the finding's name alone."""
+    instrument, measure, hold, *_ = claim
+    if (row["instrument"], row["hold"]) != (instrument, hold):
+        return False
+    return row["measure"] == measure or (row["figure"] is None and measure.startswith(row["measure"] + "."))
 
 
 def load(name: str) -> dict[str, Any] | None:
@@ -158,13 +172,15 @@ def table() -> str:
             ]
     claims = load("claims.json")
     if claims is not None:
-        lines += ["", f"| Claims, `homing test --preset standard`, {claims['on']} | figure, 95% interval |", "|---|---|"]
-        for instrument, measure, hold, what, spec in CLAIMS:
-            got = [r for r in claims["rows"] if (r["instrument"], r["hold"]) == (instrument, hold)]
-            row = next((r for r in got if r["measure"] == measure), None)
-            row = row or next((r for r in got if r["figure"] is None and measure.startswith(r["measure"] + ".")), None)
+        lines += [
+            "",
+            f"| Claims, `homing test --preset standard`, {claims['on']} | figure, 95% interval |",
+            "|---|---|",
+        ]
+        for claim in CLAIMS:
+            row = next((r for r in claims["rows"] if shows(claim, r)), None)
             if row is not None:
-                lines.append(f"| {what} | {figure(row['figure'], spec, row['reason'] or '')} |")
+                lines.append(f"| {claim[3]} | {figure(row['figure'], claim[4], row['reason'] or '')} |")
     return "\n".join(lines)
 
 

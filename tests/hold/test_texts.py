@@ -87,6 +87,13 @@ async def test_what_is_said_later_is_healed_too_unless_once_was_asked_for():
     assert history is None
 
 
+async def test_the_default_way_back_heals():
+    _, history, left = await run("return", opening=OPENING)
+    _, healed, _ = await run("heal", opening=OPENING)
+    assert history is not None and healed is not None
+    assert history.messages == healed.messages and set(left) == {"return"}
+
+
 async def test_heal_onward_goes_on_from_what_is_healed():
     _, history, _ = await run("heal_onward", opening=OPENING)
     assert history is not None and "Redbeard" not in str(history)

@@ -11,7 +11,7 @@ from homing.instruments.home_return import HomeReturn
 from homing.instruments.playing import play_cells
 from homing.instruments.return_arms import Arms, half_life, share
 from homing.instruments.return_figures import findings, qualifies, restoring, tether
-from homing.instruments.return_shares import shares
+from homing.instruments.return_shares import Share, share_finding, shares
 from homing.persona.outside import FACETS
 from homing.stats.estimate import Estimate
 
@@ -23,6 +23,15 @@ async def played(model, plan: HomeReturn, *holds: str) -> list[Scored]:
         got = await play_cells(plan, cells, model, build(hold))
         out += [plan.score(c, p.record, hold=hold) for c, p in zip(cells, got, strict=True)]
     return out
+
+
+def test_more_than_all_of_the_way_is_said_to_be_nearer_home_than_the_twin():
+    def of(value: float, low: float, high: float) -> str:
+        back = Estimate(value, low, high, 0.95, 4, "planted")
+        return share_finding(Share("roleplay", "heal", "all", "off", back, None)).verdict
+
+    assert of(1.8, 1.4, 2.2).endswith("nearer home than its neutral twin, which drifts too.")
+    assert of(1.1, 0.9, 1.3).endswith("110% [90%, 130%] of the way back.")
 
 
 async def test_a_planted_decay_is_found():

@@ -132,4 +132,17 @@ def heal_bland(opening: Sequence[Message] = ()) -> Heal:
     return Heal("bland", None, tuple(opening), name="heal_bland")
 
 
-STABILISERS = {"heal": heal, "heal_once": heal_once, "heal_onward": heal_onward, "heal_bland": heal_bland}
+def come_back(cap: Cap | None = None, opening: Sequence[Message] = ()) -> Heal:
+    """The default way back: of the holds tried on a conversation that was pushed already, the one that brought most of it back
+    and forgot nothing, which is :func:`heal`; docs/return.md has the figures.
+    """
+    return Heal("alone", cap, tuple(opening), name="return")
+
+
+STABILISERS = {
+    "return": come_back,
+    "heal": heal,
+    "heal_once": heal_once,
+    "heal_onward": heal_onward,
+    "heal_bland": heal_bland,
+}

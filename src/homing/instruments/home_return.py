@@ -31,7 +31,16 @@ OTHER = "I do not know."
 
 SHORTENS = frozenset({"fresh", "recap", "mediate", "mediate_plain", "user_concat", "clarify_first"})
 """Holds that shorten the conversation: their twin is shortened by them too."""
-_LASTING = SHORTENS | {"sham", "self_return", "irrelevant_note", "heal", "heal_once", "heal_bland", "heal_onward"}
+_LASTING = SHORTENS | {
+    "sham",
+    "self_return",
+    "irrelevant_note",
+    "return",
+    "heal",
+    "heal_once",
+    "heal_bland",
+    "heal_onward",
+}
 """Holds whose whole effect stays in the text: in force they are asked nothing else than lifted, so they are asked once."""
 LIFTED = _LASTING | {"ground", "commit", "private_memory", "snowball"}
 """Holds that are read lifted alone: the above, and those that would meet each question of the battery with calls of their own."""

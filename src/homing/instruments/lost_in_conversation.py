@@ -43,7 +43,7 @@ LostCondition = Literal[
     "distracted", "parts2", "parts3", "parts4",
 ]  # fmt: skip
 CONDITIONS: tuple[LostCondition, ...] = get_args(LostCondition)
-FEW: tuple[LostCondition, ...] = ("full", "concat", "sharded", "recap", "snowball", "concat_revised", "revised")
+LADDER: tuple[LostCondition, ...] = ("full", "concat", "sharded", "recap", "snowball", "concat_revised", "revised")
 """Of the smallest preset: the ladder and what is taken back."""
 WORDED: tuple[LostCondition, ...] = ("full", "concat", "sharded", "revised", "distracted")
 RUNGS = frozenset({"recap", "snowball"})
@@ -81,7 +81,7 @@ class LostPreset:
 
 
 PRESETS: Mapping[PresetName, LostPreset] = {
-    "smoke": LostPreset(("tiny",), FAMILIES, 2, 2, FEW, ("full", "sharded", "revised"), 1),
+    "smoke": LostPreset(("tiny",), FAMILIES, 2, 2, LADDER, ("full", "sharded", "revised"), 1),
     "standard": LostPreset(("tiny", "easy"), FAMILIES, 6, 5, CONDITIONS, WORDED, 3),
     "full": LostPreset(("easy", "medium", "hard"), FAMILIES, 25, 10, CONDITIONS, WORDED, 10),
 }

@@ -221,4 +221,6 @@ def share_finding(s: Share) -> Finding:
         for head, e, tail in said
         if e is not None
     ]
+    if s.return_share is not None and s.return_share.low > 1.0:
+        parts.insert(1, "More than all of it: it ends nearer home than its neutral twin, which drifts too.")
     return Finding(name, estimates, verdict=" ".join(parts))
