@@ -1,9 +1,11 @@
 """Questions to one conversation, scored as branches behind one beginning: the same figures as each alone."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from homing.engine import Act, ScoreJob
+from homing.engine import Act, Job, Sampling, ScoreJob
 from homing.engine.torch import TorchEngine
 from homing.engine.torch.trees import alike
 from homing.testing.conformance import directions
@@ -52,6 +54,22 @@ async def test_acts_touch_a_tree_as_they_touch_each_alone(subject):
         np.testing.assert_allclose(x.logprobs, y.logprobs, atol=5e-4)
         for p, q in zip(x.fired, y.fired, strict=True):
             np.testing.assert_allclose(p, q, atol=5e-3)
+
+
+async def test_what_a_talk_has_kept_is_not_run_again(subject, monkeypatch):
+    """The beginning is the prompt of a reply that was kept, and more that was said since."""
+    engine = subject.engine
+    await engine.submit(Job(TALK[:40], sampling=Sampling(2), prefix=40, tenant="talk")).result()
+    ran: list[int] = []
+    real = engine._loop.batch.runner.prefill
+    monkeypatch.setattr(
+        engine._loop.batch.runner, "prefill", lambda f, **how: ran.append(sum(x.new for x in f)) or real(f, **how)
+    )
+    kept = await engine.score_many([replace(j, tenant="talk") for j in asked(TALK, 6)])
+    alone = await engine.score_many(asked(TALK, 6))
+    assert ran[0] <= 21 and ran[-1] == 60
+    for x, y in zip([x for s in kept for x in s], [y for s in alone for y in s], strict=True):
+        np.testing.assert_allclose(x.logprobs, y.logprobs, atol=2e-4)
 
 
 async def test_long_trees_go_in_chunks_of_columns(subject):

@@ -233,7 +233,7 @@ class Batch:
 
     def score(self, jobs: Sequence[ScoreJob]) -> Iterator[list[list[Score]] | None]:
         """Score in slices; None after each, at last the scores."""
-        return score_all(self.runner, jobs, rows=self.slots)
+        return score_all(self.runner, jobs, rows=self.slots, store=self.store)
 
     def running(self) -> AbstractContextManager[Any]:
         """Without gradients."""

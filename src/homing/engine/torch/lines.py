@@ -23,7 +23,7 @@ class Line:
 
     Attributes:
         job, index: which job, and which of its continuations. codes: span codes of both. read: -1 where nothing is read.
-        values: log-probabilities of the continuation, filled in by what runs it.
+        values: log-probabilities of the continuation, filled in by what runs it. tenant: under whom its prompt may be kept.
     """
 
     job: int
@@ -36,6 +36,7 @@ class Line:
     logprobs: bool
     log: Log
     values: F32
+    tenant: str = ""
 
     @property
     def size(self) -> int:
@@ -63,6 +64,7 @@ def lines_of(jobs: Sequence[ScoreJob]) -> list[Line]:
                     job.logprobs,
                     Log(len(job.prompt) + len(tail)),
                     np.full(len(tail), np.nan, np.float32),
+                    job.tenant,
                 )
             )
     return out

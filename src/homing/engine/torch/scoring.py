@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from homing.engine.base import Score
+from homing.engine.prefixes import PrefixStore
 from homing.engine.rows import Log, score_of
 from homing.engine.score import ScoreJob
 from homing.engine.torch.kv import SlotCache
@@ -24,7 +25,9 @@ __all__ = ["score_all"]
 F32 = NDArray[np.float32]
 
 
-def score_all(runner: Runner, jobs: Sequence[ScoreJob], *, rows: int) -> Iterator[list[list[Score]] | None]:
+def score_all(
+    runner: Runner, jobs: Sequence[ScoreJob], *, rows: int, store: PrefixStore | None = None
+) -> Iterator[list[list[Score]] | None]:
     """Score every continuation of every job; yields None after each batch, at last the scores.
 
     Prompts that begin alike go as trees, see :mod:`homing.engine.torch.trees`, where only log-probabilities are wanted. Of
@@ -36,10 +39,9 @@ def score_all(runner: Runner, jobs: Sequence[ScoreJob], *, rows: int) -> Iterato
     for x in lines:
         of_job.setdefault(x.job, []).append(x)
     plain = [j for j in of_job if runner.trees and jobs[j].logprobs and not jobs[j].reads and not jobs[j].means]
-    groups = alike([jobs[j].prompt for j in plain], [jobs[j].acts for j in plain])
-    yield from run_trees(
-        runner, [(g.length, [of_job[plain[i]] for i in g.members]) for g in groups], rows=max(rows, 64)
-    )
+    groups = alike([jobs[j].prompt for j in plain], [(jobs[j].acts, jobs[j].tenant) for j in plain])
+    trees = [(g.length, [of_job[plain[i]] for i in g.members]) for g in groups]
+    yield from run_trees(runner, trees, rows=max(rows, 64), store=store)
     done = {plain[i] for g in groups for i in g.members}
     forked = [j for j in of_job if j not in done and len(of_job[j]) > 1 and len(jobs[j].prompt) > 1]
     fused = [x for x in lines if x.job not in done and x.job not in set(forked)]

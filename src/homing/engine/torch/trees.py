@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from homing.engine.prefixes import PrefixStore
 from homing.engine.rows import Log
 from homing.engine.torch.kv import SlotCache
 from homing.engine.torch.lines import Line
@@ -126,12 +127,14 @@ class _Packed:
             self.option += [k] * len(x.tail)
 
 
-def run_trees(runner: Runner, groups: Sequence[tuple[int, list[list[Line]]]], *, rows: int) -> Iterator[None]:
+def run_trees(
+    runner: Runner, groups: Sequence[tuple[int, list[list[Line]]]], *, rows: int, store: PrefixStore | None = None
+) -> Iterator[None]:
     """Fill in the values of lines whose prompts begin alike; yields after each pass.
 
     Args:
         groups: length of the beginning, and by prompt its lines; all of a group with the same acts, none with reads or means.
-        rows: most rows a pass.
+        rows: most rows a pass. store: what talks have kept of their beginnings, which is not run again.
     """
     for few in batches([n for n, _ in groups], tokens=runner.chunk, rows=rows):
         feeds: list[Feed] = []
@@ -139,7 +142,7 @@ def run_trees(runner: Runner, groups: Sequence[tuple[int, list[list[Line]]]], *,
         for g, i in enumerate(few):
             n, prompts = groups[i]
             head = prompts[0][0]
-            feeds.append(Feed(head.lead[:n], head.codes[:n], Wants(head.wants.acts), Log(n)))
+            feeds.append(_begun(head, n, store))
             packed += _pack([_Branch(g, lines, lines[0].lead[n:]) for lines in prompts], n)
         begun, _ = runner.prefill(feeds, logits=False)
         yield None
@@ -148,6 +151,15 @@ def run_trees(runner: Runner, groups: Sequence[tuple[int, list[list[Line]]]], *,
         for part in batches([len(p.ids) for p in packed], tokens=min(runner.chunk, max(room, 64)), rows=rows):
             _pass(runner, begun, [packed[i] for i in part], lengths, room)
             yield None
+
+
+def _begun(head: Line, n: int, store: PrefixStore | None) -> Feed:
+    """The first ``n`` tokens of a prompt, without what its tenant has kept of them; one token at least is run."""
+    feed = Feed(head.lead[:n], head.codes[:n], Wants(head.wants.acts), Log(n))
+    hit = store.find(head.tenant, head.lead[:n], feed.codes, feed.wants) if store is not None and head.tenant else None
+    if hit is not None:
+        feed.known, feed.kv = len(hit.tokens), hit.kv
+    return feed
 
 
 def _pack(branches: Sequence[_Branch], start: int) -> list[_Packed]:
