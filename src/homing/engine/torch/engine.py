@@ -39,7 +39,7 @@ class TorchEngine(Front):
         dtype_note: shown by doctor. fingerprint: of model and weights. origin: of the GGUF file behind them.
         layers: dotted name of the decoder layers, where structure is not enough.
         queue: most rows that may wait for a slot.
-        prefix_bytes: memory for stored prefixes; None: half a gigabyte, a quarter of an accelerator's free memory.
+        prefix_bytes: memory for stored prefixes; None: an eighth of what is free, at least half a gigabyte.
 
     Raises:
         LayersError: the decoder layers cannot be found. Unsupported: the model keeps state that has no slots.
@@ -112,7 +112,7 @@ class TorchEngine(Front):
             origin=origin,
         )
         if prefix_bytes is None:
-            prefix_bytes = 512 * 2**20 if device.type == "cpu" else _free_bytes(device) // 8
+            prefix_bytes = max(512 * 2**20, _free_bytes(device) // 8)
         self._prefixes = PrefixStore(prefix_bytes)
         self._loop = Loop(Batch(runner, self._prefixes, slots=slots, max_tokens=max_tokens), queue=queue)
         self._closed = False
