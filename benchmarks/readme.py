@@ -42,6 +42,11 @@ CARD = (
 )
 
 CLAIMS = (
+    ("superposition", "commitment.commitment_first", "none", "1: commitment after the opening", "+.2f"),
+    ("superposition", "commitment.commitment_last", "none", "commitment at the end", "+.2f"),
+    ("superposition", "collapse.simulacra_0", "none", "objects of 8 that are in play after the opening", ".1f"),
+    ("superposition", "number_game.mass", "none", "number game: probabilities of yes, added up", ".1f"),
+    ("superposition", "persona.icc", "none", "intraclass correlation of answers in regenerations of one reply", ".2f"),
     ("self_conditioning", "ones.accuracy.e0", "none", "5: right updates behind right totals", ".2f"),
     ("self_conditioning", "ones.accuracy.e100", "none", "right updates behind nothing but wrong totals", ".2f"),
     ("self_conditioning", "ones.loss.difference", "none", "the loss", "+.2f"),
@@ -56,19 +61,14 @@ CLAIMS = (
     ),
     ("self_conditioning", "ones.recency.difference", "none", "what late errors cost beyond early ones", "+.2f"),
     ("self_conditioning", "ones.format.difference", "none", "loss to odd formats of right totals", "+.2f"),
+    ("lost_in_conversation", "easy.loss.difference", "none", "6: at once less bit by bit", "+.2f"),
+    ("lost_in_conversation", "easy.rewrite.recall", "mediate", "facts that `mediate` keeps", ".2f"),
     ("presupposition", "known.known", "none", "8: facts that are known", ".2f"),
     ("presupposition", "rejection.kr", "none", "KR: false premises that are rejected", ".2f"),
     ("presupposition", "rejection.fa", "none", "FA: true twins that are rejected", ".2f"),
     ("presupposition", "rejection.j", "none", "J = KR - FA", "+.2f"),
     ("presupposition", "face_saving.gap", "none", "right direct answers less rejections", "+.2f"),
     ("presupposition", "rejection.j", "ground", "J, change under `ground`", "+.2f"),
-    ("lost_in_conversation", "easy.loss.difference", "none", "6: at once less bit by bit", "+.2f"),
-    ("lost_in_conversation", "easy.rewrite.recall", "mediate", "facts that `mediate` keeps", ".2f"),
-    ("superposition", "commitment.commitment_first", "none", "1: commitment after the opening", "+.2f"),
-    ("superposition", "commitment.commitment_last", "none", "commitment at the end", "+.2f"),
-    ("superposition", "collapse.simulacra_0", "none", "objects of 8 that are in play after the opening", ".1f"),
-    ("superposition", "number_game.mass", "none", "number game: probabilities of yes, added up", ".1f"),
-    ("superposition", "persona.icc", "none", "intraclass correlation of answers in regenerations of one reply", ".2f"),
 )
 """Instrument, measure, hold, what it is, and how it is written: rows of the claims' table."""
 
