@@ -102,6 +102,24 @@ async def test_model_is_bit_equal_after_close_cancel_and_exception(tiny):
         engine.submit(job)
 
 
+async def test_a_full_memory_is_one_sentence(subject, monkeypatch):
+    def full(*_a, **_k):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.75 GiB.")
+
+    runner = subject.engine._loop.batch.runner
+    with monkeypatch.context() as m:
+        m.setattr(runner, "forward", full)
+        for work in (
+            lambda: subject.engine.submit(Job((1, 2, 3), sampling=Sampling(4))).result(),
+            lambda: subject.engine.score((1, 2, 3), [(4, 5)]),
+        ):
+            with pytest.raises(
+                EngineError, match=r"memory of cpu is full with \d+ replies at once; ask for fewer \(--slots\)"
+            ):
+                await work()
+    assert (await subject.engine.submit(Job((1, 2, 3), sampling=Sampling(4))).result()).tokens
+
+
 async def test_training_mode_comes_back(tiny):
     model, tokenizer = tiny
     model.train()

@@ -64,6 +64,10 @@ class Batch(Protocol):
         """What the engine thread runs in."""
         ...
 
+    def explained(self, error: BaseException) -> BaseException:
+        """A failure of what lies beneath in our words, where it is one that the user can mend; else as it is."""
+        ...
+
 
 Event = tuple[Any, list[Step], Result | None, BaseException | None]
 
@@ -196,7 +200,7 @@ class Loop:
             except BaseException as e:
                 self.batch.rest()
                 self._scores.popleft()
-                future.set_exception(e)
+                future.set_exception(self.batch.explained(e))
                 return
             if got is None:
                 return
@@ -227,8 +231,9 @@ class Loop:
         rows = list(dict.fromkeys((*batch.rows, *self._joining)))
         self._joining = []
         batch.reset()
+        said = batch.explained(error)
         for row in rows:
-            self._events.append((row.stream, [], None, error))
+            self._events.append((row.stream, [], None, said))
 
     def _stop(self, error: EngineError) -> None:
         self.batch.rest()

@@ -195,6 +195,10 @@ class LlamaBatch:
         if not self.rows:
             self.passes.rest()
 
+    def explained(self, error: BaseException) -> BaseException:
+        """As it is: the library's failures are put into words where they are met."""
+        return error
+
     def running(self) -> AbstractContextManager[Any]:
         """Nothing is needed around the thread."""
         return nullcontext()

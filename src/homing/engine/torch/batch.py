@@ -21,6 +21,7 @@ from homing.engine.torch.runner import Feed, Runner, batches
 from homing.engine.torch.sampler import Sampler
 from homing.engine.torch.scoring import score_all
 from homing.engine.wants import CODE, Wants
+from homing.errors import EngineError
 
 __all__ = ["Batch"]
 
@@ -238,6 +239,14 @@ class Batch:
     def running(self) -> AbstractContextManager[Any]:
         """Without gradients."""
         return torch.inference_mode()
+
+    def explained(self, error: BaseException) -> BaseException:
+        """A device whose memory is full, in one sentence."""
+        if not isinstance(error, torch.OutOfMemoryError):
+            return error
+        return EngineError(
+            f"the memory of {self.runner.device} is full with {self.slots} replies at once; ask for fewer (--slots)"
+        )
 
     def _refresh(self) -> None:
         """Make the plan again where rows, acts or spans have changed."""
