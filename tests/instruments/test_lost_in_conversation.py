@@ -27,7 +27,6 @@ from homing.instruments.item_figures import of_items
 from homing.instruments.lost_figures import findings
 from homing.instruments.lost_formula import Formula
 from homing.instruments.lost_in_conversation import (
-    ALL_BUT_PARTS,
     CONDITIONS,
     LostInConversation,
     LostPreset,
@@ -44,6 +43,7 @@ from homing.stats.estimate import Cost, Estimate, Finding
 from homing.stats.seeds import stable_seed
 from homing.testing.planted_lost import BitByBit
 
+ALL_BUT_PARTS = tuple(c for c in CONDITIONS if not c.startswith("parts"))
 SMALL = LostPreset(("tiny",), FAMILIES, 8, 2, ALL_BUT_PARTS, ("full", "concat", "sharded", "revised"), 2)
 HELD = replace(SMALL, items=4, conditions=("full", "concat", "sharded", "concat_revised", "revised"), word_runs=1)
 BASE = replace(SMALL, items=3, conditions=tuple(c for c in ALL_BUT_PARTS if c not in ("recap", "snowball", "shuffled")))
