@@ -14,6 +14,7 @@ from tests.verbs.tiny_map import Mapped
 
 import homing.verbs.map as map_verb
 import homing.verbs.watch as watch_verb
+from homing.config import chosen_device
 from homing.identity import Identity
 from homing.models import sources
 
@@ -28,13 +29,15 @@ def as_it_was() -> Iterator[None]:
 
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """How each model was opened: name, dtype, threads, slots, layers, and the cache that was in force."""
+    """How each model was opened: name, dtype, threads, slots, layers, and the cache and the device that were in force."""
     seen: list[dict[str, Any]] = []
     real = sources.open_model
 
     def recorded(name: str, **how: Any) -> Any:
         model = real(name, **how)
-        seen.append({"name": name, "cache": sources.cache_directory(), "is": model.info.dtype, **how})
+        seen.append(
+            {"name": name, "cache": sources.cache_directory(), "is": model.info.dtype, **how, "device": chosen_device()}
+        )
         return model
 
     monkeypatch.setattr(sources, "open_model", recorded)
@@ -66,21 +69,22 @@ def test_what_opens_a_model_takes_the_settings(
 ) -> None:
     talks = [talk(tmp_path / "t.jsonl", {"messages": TALK})] if command == "watch" else []
     toml(
-        tmp_path, identity=mapped.home, model=mapped.model, dtype="bfloat16", threads=1, slots=3,
+        tmp_path, identity=mapped.home, model=mapped.model, dtype="bfloat16", threads=1, slots=3, device="cpu",
         cache_dir=tmp_path / "there",
     )  # fmt: skip
     code, _, err = run(capsys, command, *talks)
     assert code == 0, err
     assert opened[-1] == {
         "name": str(mapped.model), "cache": tmp_path / "there", "is": "bfloat16", "dtype": "bfloat16", "threads": 1,
-        "slots": 3, "layers": None, "engine": "torch",
+        "slots": 3, "layers": None, "engine": "torch", "device": "cpu",
     }  # fmt: skip
     assert torch.get_num_threads() == 1
     monkeypatch.setenv("HOMING_DTYPE", "float16")
     monkeypatch.setenv("HOMING_THREADS", "2")
     monkeypatch.setenv("HOMING_SLOTS", "4")
     monkeypatch.setenv("HOMING_CACHE", str(tmp_path / "elsewhere"))
-    run(capsys, command, *talks, "--dtype", "float32", "--slots", 5)
+    run(capsys, command, *talks, "--dtype", "float32", "--slots", 5, "--device", "auto")
+    assert opened[-1]["device"] == "auto"
     assert {k: opened[-1][k] for k in ("is", "threads", "slots")} == {"is": "float32", "threads": 2, "slots": 5}
     assert opened[-1]["cache"] == tmp_path / "elsewhere"
     assert torch.get_num_threads() == 2
