@@ -330,11 +330,11 @@ def _trees(runner: Runner, ids: list[int], plain: torch.Tensor, tolerance: float
     except (RuntimeError, ValueError, TypeError, IndexError):  # a model that takes masks of two dimensions alone
         return False
     spread = float(plain.float().std()) or 1.0
-    for x in lines:
-        whole = torch.tensor([[*x.lead, *x.tail]], device=runner.device)
-        n = len(x.tail)
-        logits = _forward(runner, whole, keep=n + 1)[0, :-1].float()
-        want = logits.log_softmax(-1)[range(n), list(x.tail)].cpu().numpy()
+    width = max(x.size for x in lines)  # shorter ones are padded on the right, where nothing looks back at it
+    alone = torch.tensor([[*x.lead, *x.tail, *([0] * (width - x.size))] for x in lines], device=runner.device)
+    logits = _forward(runner, alone, keep=width).float().log_softmax(-1).cpu().numpy()
+    for row, x in zip(logits, lines, strict=True):
+        want = row[np.arange(len(x.lead) - 1, x.size - 1), list(x.tail)]
         if not float(np.abs(want - x.values).max()) / spread < tolerance:
             return False
     return True
