@@ -14,7 +14,7 @@ from homing.engine.base import Act
 from homing.engine.rows import Log, Row
 from homing.engine.wants import CODE, Wants, effective
 
-__all__ = ["Prefix", "PrefixStore"]
+__all__ = ["Prefix", "PrefixStore", "common"]
 
 Key = tuple[str, tuple[int, ...], tuple[Act, ...], bytes]
 
@@ -78,6 +78,12 @@ class Prefix:
             at = index.get(self.acts[k])
             if at is not None:
                 log.fired.setdefault((at, layer), np.zeros(log.tokens, np.float32))[:p] = got
+
+
+def common(a: Sequence[int], b: Sequence[int]) -> int:
+    """How many leading tokens are equal."""
+    n = min(len(a), len(b))
+    return next((i for i in range(n) if a[i] != b[i]), n)
 
 
 class PrefixStore:

@@ -164,36 +164,27 @@ async def return_model(model: ChatModel, plan: ReturnPlan, *, progress: Progress
         experiment = HomeReturn(home, items, scores="score" in model.capabilities, barred=barred)
         scored, faces = list[Scored](), dict[tuple[str, str], Inside]()
         step = side_by_side(model, UNIT, long=True)
-        parts = [
-            (
-                hold,
-                push,
-                [c for c in experiment.cells(preset=plan.preset, seed=plan.seed, hold=hold) if c.data["push"] == push],
-            )
-            for push in experiment.plan(plan.preset).pushes
-            if not plan.pushes or push in plan.pushes
-            for hold in ("none", *plan.holds)
-        ]
-        total = sum(len(cells) for _, _, cells in parts)
+        parts: list[tuple[str, str, list[Play]]] = []
+        for push in experiment.plan(plan.preset).pushes:
+            for hold in ("none", *plan.holds) if not plan.pushes or push in plan.pushes else ():
+                cells = experiment.cells(preset=plan.preset, seed=plan.seed, hold=hold)
+                mine = [c for c in cells if c.data["push"] == push]
+                plays = [
+                    Play(f"{push}-{hold}-{k}", experiment, mine[k : k + step], lambda h=hold: plan.chain(h))
+                    for k in range(0, len(mine), step)
+                ]
+                parts.append((hold, push, plays))
+        every = [p for _, _, plays in parts for p in plays]
+        total = sum(len(p.cells) for p in every)
         told.start(total=total, unit="conversations", title=f"pushing {plan.model} and seeing whether it comes back")
-        ahead = await play_abreast(
-            model,
-            work,
-            [
-                Play(f"{push}-{hold}-{k}", experiment, cells[k : k + step], lambda h=hold: plan.chain(h))
-                for hold, push, cells in parts
-                for k in range(0, len(cells), step)
-            ],
-            told,
-        )
-        for hold, push, cells in parts:
+        ahead = await play_abreast(model, work, every, told)
+        for hold, push, plays in parts:
             told.stage(f"{push}, {'nothing done' if hold == 'none' else hold}")
             played: list[tuple[Cell, dict[str, Any]]] = []
-            for k in range(0, len(cells), step):
-                few, name = cells[k : k + step], f"{push}-{hold}-{k}"
-                unit = await work.do(name, lambda h=hold, c=few: _played(experiment, model, plan, h, c))
-                told.advance(0 if name in ahead else len(few))
-                for cell, (record, cost) in zip(few, unit.data, strict=True):
+            for p in plays:
+                unit = await work.do(p.name, lambda h=hold, c=p.cells: _played(experiment, model, plan, h, c))
+                told.advance(0 if p.name in ahead else len(p.cells))
+                for cell, (record, cost) in zip(p.cells, unit.data, strict=True):
                     got = experiment.score(cell, record, hold=hold)
                     scored.append(Scored(cell, hold, got.values, cost=Cost(**cost)))
                     played.append((cell, record))

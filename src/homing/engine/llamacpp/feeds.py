@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from homing.engine.prefixes import Prefix
+from homing.engine.prefixes import Prefix, common
 from homing.engine.rows import Log
 from homing.engine.wants import SPANS, Wants, effective
 
-__all__ = ["LEAST", "Codes", "Feed", "Shared", "alike", "common"]
+__all__ = ["LEAST", "Codes", "Feed", "Shared", "alike"]
 
 Codes = NDArray[np.int8]
 LEAST = 8
@@ -77,12 +77,6 @@ def alike(feeds: Sequence[Feed]) -> list[Shared]:
         else:
             firsts.append(i)
     return out
-
-
-def common(a: Sequence[int], b: Sequence[int]) -> int:
-    """How many leading tokens are equal."""
-    n = min(len(a), len(b))
-    return next((i for i in range(n) if a[i] != b[i]), n)
 
 
 def _common(late: Feed, first: Feed) -> int:

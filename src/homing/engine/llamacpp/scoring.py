@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from homing.engine.base import Score
-from homing.engine.llamacpp.feeds import LEAST, Feed, common
+from homing.engine.llamacpp.feeds import LEAST, Feed
 from homing.engine.llamacpp.passes import Passes
 from homing.engine.llamacpp.sampler import log_normaliser
 from homing.engine.llamacpp.sequences import Sequences
+from homing.engine.prefixes import common
 from homing.engine.rows import Log, score_of
 from homing.engine.score import ScoreJob
 from homing.engine.wants import Wants, codes_of, effective

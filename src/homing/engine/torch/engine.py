@@ -39,7 +39,7 @@ class TorchEngine(Front):
         dtype_note: shown by doctor. fingerprint: of model and weights. origin: of the GGUF file behind them.
         layers: dotted name of the decoder layers, where structure is not enough.
         queue: most rows that may wait for a slot.
-        prefix_bytes: memory for stored prefixes; None: an eighth of what is free, at least half a gigabyte.
+        prefix_bytes: memory for stored prefixes; None: an eighth of the device's, at least half a gigabyte.
 
     Raises:
         LayersError: the decoder layers cannot be found. Unsupported: the model keeps state that has no slots.
@@ -112,7 +112,8 @@ class TorchEngine(Front):
             origin=origin,
         )
         if prefix_bytes is None:
-            prefix_bytes = max(512 * 2**20, _free_bytes(device) // 8)
+            # of all memory, not of what is free now: what is kept then does not depend on what else runs
+            prefix_bytes = max(512 * 2**20, _all_bytes(device) // 8)
         self._prefixes = PrefixStore(prefix_bytes)
         self._loop = Loop(Batch(runner, self._prefixes, slots=slots, max_tokens=max_tokens), queue=queue)
         self._closed = False
@@ -151,6 +152,10 @@ def _stop_ids(model: nn.Module, tokenizer: Any) -> frozenset[int]:
 def _free_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    if device.type == "mps":
-        return int(torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory())
     return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _all_bytes(device: torch.device) -> int:
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[1])
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -48,10 +48,10 @@ def lines_of(jobs: Sequence[ScoreJob]) -> list[Line]:
     """One line a continuation, in order."""
     out: list[Line] = []
     for j, job in enumerate(jobs):
-        wants = Wants(job.acts, job.reads, job.means)
+        wants, lead = Wants(job.acts, job.reads, job.means), codes_of((), len(job.prompt))
+        unread = np.full(len(lead), -1, np.int8)
         for k, tail in enumerate(job.continuations):
             codes = codes_of(job.spans[k] if job.spans else (), len(tail), default="reply")
-            lead = codes_of((), len(job.prompt))
             out.append(
                 Line(
                     j,
@@ -59,7 +59,7 @@ def lines_of(jobs: Sequence[ScoreJob]) -> list[Line]:
                     job.prompt,
                     tail,
                     np.concatenate([lead, codes]),
-                    np.concatenate([np.full(len(lead), -1, np.int8), codes]),
+                    np.concatenate([unread, codes]),
                     wants,
                     job.logprobs,
                     Log(len(job.prompt) + len(tail)),

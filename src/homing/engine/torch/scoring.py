@@ -44,7 +44,8 @@ def score_all(
     yield from run_trees(runner, trees, rows=max(rows, 64), store=store)
     done = {plain[i] for g in groups for i in g.members}
     forked = [j for j in of_job if j not in done and len(of_job[j]) > 1 and len(jobs[j].prompt) > 1]
-    fused = [x for x in lines if x.job not in done and x.job not in set(forked)]
+    apart = done.union(forked)
+    fused = [x for x in lines if x.job not in apart]
     for group in batches([x.size for x in fused], tokens=runner.chunk, rows=max(rows, 64)):
         _run(runner, [fused[i] for i in group])
         yield None

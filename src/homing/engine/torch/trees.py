@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from homing.engine.prefixes import PrefixStore
+from homing.engine.prefixes import PrefixStore, common
 from homing.engine.rows import Log
 from homing.engine.torch.kv import SlotCache
 from homing.engine.torch.lines import Line
@@ -48,7 +48,6 @@ def alike(prompts: Sequence[Sequence[int]], keys: Sequence[object]) -> list[Shar
         keys: prompts of different keys are never put together.
     """
     out: list[Shared] = []
-    arrays = [np.asarray(p, np.int64) for p in prompts]
     members: list[int] = []
     length = 0
 
@@ -56,25 +55,19 @@ def alike(prompts: Sequence[Sequence[int]], keys: Sequence[object]) -> list[Shar
         if len(members) > 1:
             out.append(Shared(length, tuple(members)))
 
-    for i, a in enumerate(arrays):
+    for i, prompt in enumerate(prompts):
         if members and keys[i] == keys[members[0]]:
             # the last token of a prompt predicts: it is never part of the beginning
-            common = min(_common(arrays[members[0]], a), length, len(a) - 1)
-            saved = common - (len(members) - 1) * (length - common) if len(members) > 1 else common
-            if common >= _LEAST and saved > 0:
+            both = common(prompts[members[0]][:length], prompt[:-1])
+            saved = both - (len(members) - 1) * (length - both)
+            if both >= _LEAST and saved > 0:
                 members.append(i)
-                length = common
+                length = both
                 continue
         close()
-        members, length = [i], len(a) - 1
+        members, length = [i], len(prompt) - 1
     close()
     return out
-
-
-def _common(a: I64, b: I64) -> int:
-    n = min(len(a), len(b))
-    unlike = np.flatnonzero(a[:n] != b[:n])
-    return int(unlike[0]) if len(unlike) else n
 
 
 @dataclass(eq=False)
