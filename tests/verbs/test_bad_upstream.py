@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
+import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -132,6 +134,17 @@ def test_time_outs_are_one_sentence(tmp_path: Path, serve: Serve, monkeypatch: p
     monkeypatch.setattr(inspected, "ATTEMPT_SECONDS", 1)
     with serve(Upstream(rule=lambda n: upstream.late(30))):
         assert "does not answer in time" in refused(tmp_path)
+
+
+def test_a_completion_is_paid_before_it_is_read(serve: Serve) -> None:
+    """Who counts right after its answer must not meet a count that comes later: the service has threads of its own."""
+    asked = json.dumps({"model": "x", "messages": [{"role": "user", "content": "Well?"}]}).encode()
+    with serve(Upstream()) as up:
+        for n in range(200):
+            request = urllib.request.Request(f"{up.url}/chat/completions", asked, {"Content-Type": "application/json"})
+            with urllib.request.urlopen(request) as response:
+                response.read()
+            assert up.paid == n + 1
 
 
 @pytest.mark.parametrize("deed", [upstream.busy(0.01), upstream.fails(500), upstream.fails(503), HANG_UP, CUT])

@@ -11,7 +11,6 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -231,28 +230,30 @@ def _handler(up: Upstream) -> type[BaseHTTPRequestHandler]:
                 return
             asked = up.take(body, self.headers.get("Authorization", "").removeprefix("Bearer "))
             up.wait(asked.deed.delay_seconds)
-            with suppress(ConnectionError):  # who asked has gone
-                asked.paid = self._answer(asked)
+            try:
+                self._answer(asked)
+            except ConnectionError:  # who asked has gone
+                asked.paid = False
 
-        def _answer(self, asked: Asked) -> bool:
-            """Do what is to be done; whether a whole completion was sent."""
+        def _answer(self, asked: Asked) -> None:
             deed = asked.deed
             if deed.hang_up:
                 self.close_connection = True
-                return False
+                return
             if deed.status != 200:
                 kind = "invalid_request_error" if deed.status < 500 else "server_error"
                 error = {"message": f"{deed.code or 'failed'} ({deed.status})", "type": kind, "code": deed.code or None}
                 self._json(deed.status, {"error": error}, deed.headers)
-                return False
+                return
             streams = bool(asked.body.get("stream")) and deed.raw is None
             raw = deed.raw
             if raw is None:
                 said = up.completion(asked)
                 raw = b"".join(_events(said, asked.body)) if streams else json.dumps(said).encode()
             kind = "text/event-stream" if streams else "application/json"
+            # before it is sent: who has read the whole of it may count at once
+            asked.paid = not deed.cut and deed.raw is None
             self._send(200, kind, raw, cut=deed.cut)
-            return not deed.cut and deed.raw is None
 
         def _json(self, status: int, value: Any, headers: Sequence[tuple[str, str]] = ()) -> None:
             self._send(status, "application/json", json.dumps(value).encode(), headers)
