@@ -5,20 +5,22 @@ A line a call, written when the answer is there: work that breaks off between tw
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from collections import defaultdict, deque
-from collections.abc import Generator, Mapping
+from collections.abc import Coroutine, Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, Self, TypeVar, cast
 
 from homing.errors import InputError
 
-__all__ = ["Account", "Said", "within"]
+__all__ = ["Account", "Said", "settled", "within"]
 
+T = TypeVar("T")
 _PART: ContextVar[str] = ContextVar("part", default="")
 
 
@@ -150,3 +152,22 @@ def _ends(path: Path) -> bool:
     with path.open("rb") as file:
         file.seek(-1, 2)
         return file.read(1) == b"\n"
+
+
+async def settled(call: Coroutine[Any, Any, T], seconds: float) -> T:
+    """What a call returns; cancelled meanwhile, the call goes on to its end, but no longer than ``seconds`` from then.
+
+    It may be paid for, whoever has stopped waiting for it.
+    """
+    import anyio
+
+    task = asyncio.ensure_future(call)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        # a scope of anyio cancels its tasks again and again until they end
+        with anyio.move_on_after(seconds, shield=True):
+            await asyncio.wait({task})
+        if not task.cancel() and not task.cancelled():
+            task.exception()  # else it would be told at some later moment that nobody asked how it ended
+        raise

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from homing.conversation import Conversation, Message
 from homing.engine.base import Act, Direction, EngineInfo, Finish, MeanRead, Read, Sampling
 from homing.errors import InputError, ModelError, Unsupported
-from homing.models.account import Account, Said
+from homing.models.account import Account, Said, settled
 from homing.models.base import Capability, Choice, Done, Event, Reply, ReplyRequest, TurnRead
 from homing.models.lockstep import together
 from homing.models.trouble import sentence, status_of
@@ -33,6 +33,7 @@ __all__ = [
     "ATTEMPT_SECONDS",
     "DRAWS",
     "ORDERS",
+    "PATIENCE",
     "RETRIES",
     "SECONDS",
     "InspectModel",
@@ -47,6 +48,8 @@ ATTEMPT_SECONDS = 180
 """Longest that one attempt may take."""
 SECONDS = 600
 """Time after which a call is not made again."""
+PATIENCE = 30
+"""Longest, in seconds, that a call on its way is waited for once its talk has been ended."""
 
 ORDERS = 2
 """Orders in which the options of a choice are lettered: as given, and reversed. The mean over both has no position in it."""
@@ -149,7 +152,8 @@ class InspectModel:
         if self.account.trouble:
             raise ModelError(self.account.trouble)
         try:
-            output = await self.model.generate(messages(conversation), config=config)
+            # its talk may be ended because another one failed: what is on its way is then still waited for and kept
+            return await settled(self._asked(key, conversation, config), PATIENCE)
         except _passing():
             raise
         except Exception as e:  # a provider is a plug-in of Inspect: what it raises is its own
@@ -158,7 +162,10 @@ class InspectModel:
                 raise Unsupported(told) from e  # it may only be the log-probabilities that it does not give
             self.account.trouble = told
             raise ModelError(told) from e
-        said = _said(output)
+
+    async def _asked(self, key: str, conversation: Conversation, config: GenerateConfig) -> Said:
+        """One answer, paid for and kept."""
+        said = _said(await self.model.generate(messages(conversation), config=config))
         self.account.keep(key, said)
         return said
 
