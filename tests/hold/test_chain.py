@@ -8,7 +8,7 @@ from homing.conversation import Conversation
 from homing.engine.base import Sampling
 from homing.errors import InputError, ModelError
 from homing.hold import chain
-from homing.hold.base import Stabiliser, Turn, collect
+from homing.hold.base import Stabiliser, Turn, collect, trait
 from homing.hold.cap import Cap, CapStabiliser
 from homing.models.base import Token
 
@@ -75,6 +75,16 @@ def test_an_unknown_name_lists_those_there_are():
     with pytest.raises(InputError, match=r"cap, .*fresh, .*heal, .*sham"):
         chain.get("nothing")
     assert {"cap", "sham"} <= set(chain.available())
+
+
+def test_a_hold_says_by_its_name_what_it_is(monkeypatch):
+    @trait("shortens")
+    def mine(): ...
+
+    monkeypatch.setattr(chain, "_registry", lambda: {"mine": mine, "plain": lambda: None})
+    assert chain.traits("mine+plain") == [{"shortens"}, set()] and chain.traits("none") == []
+    with pytest.raises(InputError, match="unknown hold 'other'"):
+        chain.traits("mine+other")
 
 
 def test_a_model_that_cannot_act_is_refused_by_name(planted, axis):

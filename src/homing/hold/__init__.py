@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from homing.lazy import lazy
 
 if TYPE_CHECKING:
-    from homing.hold.base import Stabiliser, Turn, collect
+    from homing.hold.base import Stabiliser, Trait, Turn, collect, trait
     from homing.hold.cap import Cap, CapStabiliser, SelfTest
-    from homing.hold.chain import Sham, available, build, get, held
+    from homing.hold.chain import Sham, available, build, get, held, traits
     from homing.hold.controls import Matched, control_directions, match_controls
     from homing.hold.efficacy import Efficacy, Example
     from homing.hold.fresh import Fresh
@@ -36,6 +36,7 @@ __all__ = [
     "Sham",
     "Stabiliser",
     "SystemLine",
+    "Trait",
     "Tuning",
     "Turn",
     "available",
@@ -46,15 +47,17 @@ __all__ = [
     "held",
     "load_roleplay",
     "match_controls",
+    "trait",
+    "traits",
     "tune",
 ]
 
 __getattr__, __dir__ = lazy(
     "homing.hold",
     {
-        "base": ("Stabiliser", "Turn", "collect"),
+        "base": ("Stabiliser", "Trait", "Turn", "collect", "trait"),
         "cap": ("Cap", "CapStabiliser", "SelfTest"),
-        "chain": ("Sham", "available", "build", "get", "held"),
+        "chain": ("Sham", "available", "build", "get", "held", "traits"),
         "controls": ("Matched", "control_directions", "match_controls"),
         "efficacy": ("Efficacy", "Example"),
         "fresh": ("Fresh",),

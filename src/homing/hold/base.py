@@ -5,14 +5,32 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Any, Literal, Protocol, TypeVar, cast, runtime_checkable
 
 from homing.conversation import Conversation
 from homing.engine.base import Act, MeanRead, Read, Sampling
 from homing.errors import ModelError
 from homing.models.base import Capability, ChatModel, Done, Event, Intervention, Reply
 
-__all__ = ["HISTORY", "Next", "Stabiliser", "Turn", "collect", "last", "passed", "rewritten"]
+__all__ = ["HISTORY", "Next", "Stabiliser", "Trait", "Turn", "collect", "last", "passed", "rewritten", "trait"]
+
+
+Trait = Literal["shortens", "lasting", "asks"]
+"""What an experiment must know of a hold that it has only the name of. ``shortens``: the conversation, so that one that was not
+pushed must be shortened beside it. ``lasting``: its whole effect stays in the text; in force it is no other than lifted.
+``asks``: it would meet every question of a battery with calls of its own, so it is read lifted alone.
+"""
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def trait(*traits: Trait) -> Callable[[F], F]:
+    """Says what kind of hold a factory makes; one that says nothing has none of the traits."""
+
+    def mark(factory: F) -> F:
+        factory.traits = frozenset(traits)  # type: ignore[attr-defined]
+        return factory
+
+    return mark
 
 
 @dataclass(frozen=True, slots=True)

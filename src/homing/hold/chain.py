@@ -13,10 +13,10 @@ from pkgutil import iter_modules
 from typing import Any, cast
 
 from homing.errors import InputError
-from homing.hold.base import Next, Stabiliser, Turn, last, passed
+from homing.hold.base import Next, Stabiliser, Trait, Turn, last, passed, trait
 from homing.models.base import Capability, ChatModel, Event
 
-__all__ = ["ENTRY_POINTS", "Sham", "around", "available", "build", "get", "held"]
+__all__ = ["ENTRY_POINTS", "Sham", "around", "available", "build", "get", "held", "traits"]
 
 ENTRY_POINTS = "homing.stabilisers"
 Factory = Callable[..., Stabiliser]
@@ -44,6 +44,7 @@ class Sham:
                 yield event
 
 
+@trait("lasting")
 def sham() -> Sham:
     """The stabiliser that does nothing."""
     return Sham()
@@ -115,6 +116,15 @@ def get(name: str) -> Factory:
         return cast("Factory", found.load())
     except Exception as e:  # a plug-in's own code: whatever it raises, its name must be in the message
         raise InputError(f"hold {name!r} from {found.value} does not load: {type(e).__name__}: {e}") from e
+
+
+def traits(names: str) -> list[frozenset[Trait]]:
+    """Of a chain by name, what each of its holds said of itself with :func:`homing.hold.base.trait`.
+
+    Raises:
+        InputError: as :func:`get`.
+    """
+    return [] if names == "none" else [getattr(get(n), "traits", frozenset()) for n in names.split("+")]
 
 
 def build(names: str, **kit: Any) -> tuple[Stabiliser, ...]:

@@ -20,7 +20,7 @@ from typing import Any, cast
 from homing.conversation import Conversation
 from homing.engine.base import Sampling
 from homing.errors import InputError
-from homing.hold.base import Next, Turn, passed
+from homing.hold.base import Next, Turn, passed, trait
 from homing.models.base import Capability, ChatModel, Event, Intervention
 from homing.stats.seeds import stable_seed
 
@@ -370,11 +370,13 @@ class PrivateMemory:
         return _upto(c, before).then(words, "user")
 
 
+@trait("asks")
 def commit(entropy: Entropy | None = None) -> Commit:
     """A secret choice that is drawn once and told to the model on every call."""
     return Commit(entropy or fresh_entropy)
 
 
+@trait("asks")
 def private_memory() -> PrivateMemory:
     """A note of the model's own, rewritten every turn."""
     return PrivateMemory()

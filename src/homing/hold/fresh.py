@@ -7,7 +7,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 
 from homing.conversation import Conversation, Message
-from homing.hold.base import Next, Turn, passed, rewritten
+from homing.hold.base import Next, Turn, passed, rewritten, trait
 from homing.models.base import Capability, ChatModel, Event
 
 __all__ = ["Fresh", "fresh"]
@@ -44,6 +44,7 @@ class Fresh:
                 yield event
 
 
+@trait("shortens", "lasting")
 def fresh(opening: Sequence[Message] = ()) -> Fresh:
     """A hold that begins again."""
     return Fresh(tuple(opening))

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from homing.conversation import Conversation, Message
 from homing.engine.base import Sampling
 from homing.errors import InputError
-from homing.hold.base import Next, Turn, passed
+from homing.hold.base import Next, Turn, passed, trait
 from homing.hold.premises import Premise, premises, stated, supplied
 from homing.hold.remind import SystemLine
 from homing.models.base import Capability, ChatModel, Choice, Event, Intervention
@@ -151,6 +151,7 @@ class WaitAMinute:
                 yield event
 
 
+@trait("asks")
 def ground() -> Ground:
     """Each premise verified in a fork, and the verdict put before the user's message."""
     return Ground()

@@ -13,7 +13,7 @@ from typing import Literal, get_args
 
 from homing.conversation import Conversation, Message
 from homing.errors import InputError
-from homing.hold.base import Next, Turn, passed, rewritten
+from homing.hold.base import Next, Turn, passed, rewritten, trait
 from homing.hold.cap import Cap
 from homing.models.base import Capability, ChatModel, Event, ReplyRequest
 from homing.stats.seeds import stable_seed
@@ -112,26 +112,31 @@ def _seed(turn: Turn, i: int) -> int:
     return stable_seed("heal", turn.sampling.seed, i)
 
 
+@trait("lasting")
 def heal(cap: Cap | None = None, opening: Sequence[Message] = ()) -> Heal:
     """Past replies made again, each in a fresh context, under the cap where there is one."""
     return Heal("alone", cap, tuple(opening))
 
 
+@trait("lasting")
 def heal_once(cap: Cap | None = None, opening: Sequence[Message] = ()) -> Heal:
     """The same when it is first on, and not again."""
     return Heal("alone", cap, tuple(opening), once=True, name="heal_once")
 
 
+@trait("lasting")
 def heal_onward(cap: Cap | None = None, opening: Sequence[Message] = ()) -> Heal:
     """Past replies made again in order, each after what is healed so far, under the cap where there is one."""
     return Heal("onward", cap, tuple(opening), name="heal_onward")
 
 
+@trait("lasting")
 def heal_bland(opening: Sequence[Message] = ()) -> Heal:
     """One bland sentence in the place of every past reply."""
     return Heal("bland", None, tuple(opening), name="heal_bland")
 
 
+@trait("lasting")
 def come_back(cap: Cap | None = None, opening: Sequence[Message] = ()) -> Heal:
     """The default way back: of the holds tried on a conversation that was pushed already, the one that brought most of it back
     and forgot nothing, which is :func:`heal`; docs/return.md has the figures.

@@ -16,7 +16,7 @@ from typing import Any, Literal, cast, get_args
 from homing.conversation import Conversation, Message
 from homing.engine.base import Sampling
 from homing.errors import InputError
-from homing.hold.base import Next, Turn, passed, rewritten
+from homing.hold.base import Next, Trait, Turn, passed, rewritten, trait
 from homing.models.base import Capability, ChatModel, Event
 from homing.stats.seeds import stable_seed
 
@@ -235,12 +235,14 @@ class Mediate:
         return f"{request}\n\n{ASK}", f"{note}; found incomplete, a question is asked"
 
 
+@trait("shortens", "lasting")
 def mediate(opening: Sequence[Message] = (), rules: Sequence[str] = RULES) -> Mediate:
     """One request made of what the user said, by rules; those of :func:`distil_rules`, or the ones that ship."""
     return Mediate("mediate", tuple(rules), tuple(opening))
 
 
-def _plain(mode: MediateMode, rules: Sequence[str] = ()) -> Callable[..., Mediate]:
+def _plain(mode: MediateMode, *traits: Trait, rules: Sequence[str] = ()) -> Callable[..., Mediate]:
+    @trait(*traits)
     def make(opening: Sequence[Message] = ()) -> Mediate:
         return Mediate(mode, tuple(rules), tuple(opening))
 
@@ -249,8 +251,8 @@ def _plain(mode: MediateMode, rules: Sequence[str] = ()) -> Callable[..., Mediat
 
 STABILISERS: dict[str, Callable[..., Mediate]] = {
     "mediate": mediate,
-    "mediate_plain": _plain("mediate_plain"),
-    "user_concat": _plain("user_concat"),
-    "snowball": _plain("snowball"),
-    "clarify_first": _plain("clarify_first", RULES),
+    "mediate_plain": _plain("mediate_plain", "shortens", "lasting"),
+    "user_concat": _plain("user_concat", "shortens", "lasting"),
+    "snowball": _plain("snowball", "asks"),
+    "clarify_first": _plain("clarify_first", "shortens", "lasting", rules=RULES),
 }

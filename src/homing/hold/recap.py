@@ -7,7 +7,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 
 from homing.conversation import Conversation, Message
-from homing.hold.base import Next, Turn, passed, rewritten
+from homing.hold.base import Next, Turn, passed, rewritten, trait
 from homing.models.base import Capability, ChatModel, Event
 
 __all__ = ["Recap", "recap"]
@@ -49,6 +49,7 @@ class Recap:
                 yield event
 
 
+@trait("shortens", "lasting")
 def recap(opening: Sequence[Message] = ()) -> Recap:
     """A hold that begins again from the user's own words."""
     return Recap(tuple(opening))

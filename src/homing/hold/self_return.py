@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
-from homing.hold.base import Next, Turn, passed, rewritten
+from homing.hold.base import Next, Turn, passed, rewritten, trait
 from homing.models.base import Capability, ChatModel, Event
 
 __all__ = ["Note", "irrelevant_note", "self_return"]
@@ -51,11 +51,13 @@ class Note:
                 yield event
 
 
+@trait("lasting")
 def self_return() -> Note:
     """A hold that asks the model to come back by itself."""
     return Note("self_return", CHECK)
 
 
+@trait("lasting")
 def irrelevant_note() -> Note:
     """The control of it: as long a note about something else."""
     return Note("irrelevant_note", IRRELEVANT)

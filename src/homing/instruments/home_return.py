@@ -15,6 +15,7 @@ import numpy as np
 
 from homing.conversation import Conversation
 from homing.engine.base import Sampling
+from homing.hold.chain import traits
 from homing.instruments.base import Answer, Ask, Cell, Edit, PresetName, Scored
 from homing.instruments.pushes import PUSHES, Fact, Norm, PushName, PushScript, load_neutral, load_norms, load_pushes
 from homing.instruments.return_figures import findings
@@ -24,26 +25,10 @@ from homing.persona.outside_home import OutsideHome
 from homing.stats.estimate import Finding
 from homing.stats.seeds import stable_seed
 
-__all__ = ["PRESETS", "SHORTENS", "HomeReturn", "ReturnPreset"]
+__all__ = ["PRESETS", "HomeReturn", "ReturnPreset"]
 
 OTHER = "I do not know."
 """Stands beside a reply whose likelihood is asked for: a choice is between two."""
-
-SHORTENS = frozenset({"fresh", "recap", "mediate", "mediate_plain", "user_concat", "clarify_first"})
-"""Holds that shorten the conversation: their twin is shortened by them too."""
-_LASTING = SHORTENS | {
-    "sham",
-    "self_return",
-    "irrelevant_note",
-    "return",
-    "heal",
-    "heal_once",
-    "heal_bland",
-    "heal_onward",
-}
-"""Holds whose whole effect stays in the text: in force they are asked nothing else than lifted, so they are asked once."""
-LIFTED = _LASTING | {"ground", "commit", "private_memory", "snowball"}
-"""Holds that are read lifted alone: the above, and those that would meet each question of the battery with calls of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +108,7 @@ class HomeReturn:
         """
         plan = self.plan(preset)
         arms = ("twin", "left") if hold == "none" else ("held", "returned")
-        if any(h in SHORTENS for h in hold.split("+")):
+        if any("shortens" in t for t in traits(hold)):
             arms = ("returned", "returned_twin")
         elif hold != "none" and plan.on and not lifted(hold):
             arms = ("held", "returned", "held_twin")
@@ -303,8 +288,8 @@ class HomeReturn:
 
 
 def lifted(hold: str) -> bool:
-    """Whether a chain is read lifted alone."""
-    return set(hold.split("+")) <= LIFTED
+    """Whether a chain is read lifted alone: in force it would be asked the same, or ask in its turn."""
+    return all(t & {"lasting", "asks"} for t in traits(hold))
 
 
 def spread(items: Sequence[Norm], n: int) -> list[Norm]:
