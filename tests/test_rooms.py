@@ -47,7 +47,8 @@ PUBLIC = {
     """,
     "homing.hold": """
         Candidate Cap CapStabiliser Efficacy Example Fresh Heal Matched Note Recap RolePlay SelfTest Sham SystemLine
-        Stabiliser Trait Tuning Turn available build collect control_directions get held load_roleplay match_controls trait traits tune
+        Stabiliser Trait Tuning Turn available build collect control_directions get held load_roleplay match_controls
+        trait traits tune
     """,
     "homing.identity": """
         Identity Section

@@ -28,7 +28,7 @@ from homing.instruments.presupposition_facts import (
     deal,
 )
 from homing.instruments.presupposition_figures import findings
-from homing.instruments.presupposition_rows import Column, dprime, estimated, less, p_value
+from homing.instruments.presupposition_rows import Column, estimated, less, p_value
 from homing.models.base import Choice
 from homing.stats.estimate import Finding
 from homing.stats.seeds import stable_seed
@@ -363,8 +363,3 @@ def test_an_interval_has_a_width_where_all_facts_are_alike():
     mid = estimated(Column({str(k): 2.0 for k in range(12)}, 4.0), "d")
     assert 0 < mid.low < 2 < mid.high < 4
     assert estimated(column([1, 0]), "e") is None
-
-
-def test_dprime_is_finite_and_signed():
-    ones, nils = np.ones(10), np.zeros(10)
-    assert 3 < dprime(ones, nils) < 4 and dprime(nils, ones) == -dprime(ones, nils) and dprime(ones, ones) == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from statistics import NormalDist, median
+from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from homing.instruments.base import LEAST_MASS, Scored, validity
 from homing.stats.bootstrap import bootstrap_mean, two_way_bootstrap
 from homing.stats.estimate import Estimate
 from homing.stats.intervals import wilson
-from homing.stats.ranking import auroc, auroc_clustered
+from homing.stats.ranking import auroc, auroc_clustered, dprime_value
 from homing.stats.seeds import stable_seed
 from homing.stats.tests import exact_binomial, permutation_paired
 
@@ -29,7 +29,6 @@ __all__ = [
     "Rows",
     "auroc_of",
     "barred",
-    "dprime",
     "dprime_of",
     "estimated",
     "less",
@@ -47,9 +46,6 @@ LEAST_KNOWN = 5
 """Fewer known facts: nothing but what is known is measured."""
 MARGIN = 0.1
 """A change of KR - FA that would still count as none."""
-
-
-_NORMAL = NormalDist()
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -160,17 +156,6 @@ def less(mine: Column, base: Column) -> Column:
     return Column({k: mine.values[k] - base.values[k] for k in both}, span, True)
 
 
-def dprime(kr: F64, fa: F64) -> float:
-    """Distance of two rates in standard normal deviates; half a fact is added to either side, so that it is finite (log-linear).
-
-    Args:
-        kr, fa: ``(facts,)`` share of rejections of each.
-    """
-    n = len(kr)
-    hit, alarm = ((float(x.sum()) + 0.5) / (n + 1) for x in (kr, fa))
-    return _NORMAL.inv_cdf(hit) - _NORMAL.inv_cdf(alarm)
-
-
 def dprime_of(kr: Column, fa: Column, base: tuple[Column, Column] | None, tag: str) -> Estimate | None:
     """d', or its change against that of ``base``, facts resampled."""
     sides = [c.values for c in (kr, fa, *(base if base is not None else ()))]
@@ -181,7 +166,8 @@ def dprime_of(kr: Column, fa: Column, base: tuple[Column, Column] | None, tag: s
 
     def statistic(facts: I64, one: I64) -> float:
         x = table[:, facts]
-        return dprime(x[0], x[1]) - (dprime(x[2], x[3]) if base else 0.0)
+        n, sums = len(facts), [float(side.sum()) for side in x]
+        return dprime_value(sums[0], sums[1], n) - (dprime_value(sums[2], sums[3], n) if base else 0.0)
 
     found = two_way_bootstrap(statistic, len(both), 1, seed=stable_seed(NAME, "dprime", tag))
     return found if found.half_width > 0 else None  # all facts are alike, and resampling them tells nothing

@@ -15,7 +15,7 @@ from homing.stats._special import F64, I64, normal_quantile
 from homing.stats.bootstrap import Labels, two_way_bootstrap
 from homing.stats.estimate import Estimate
 
-__all__ = ["auroc", "auroc_clustered", "auroc_value", "dprime_paired", "midranks"]
+__all__ = ["auroc", "auroc_clustered", "auroc_value", "dprime_paired", "dprime_value", "midranks"]
 
 
 def midranks(x: F64) -> F64:
@@ -151,11 +151,21 @@ def _weighted(x: F64, positive: npt.NDArray[np.bool_], weights: F64) -> F64:
     return out
 
 
+def dprime_value(hits: float, alarms: float, n: int) -> float:
+    """Distance of two rates in standard normal deviates, finite by half a case on either side (log-linear, Hautus 1995).
+
+    Args:
+        hits, alarms: how often out of ``n`` the signal was said to be there: where it was, and where it was not.
+    """
+    normal = NormalDist()
+    return normal.inv_cdf((hits + 0.5) / (n + 1)) - normal.inv_cdf((alarms + 0.5) / (n + 1))
+
+
 def dprime_paired(hits: npt.ArrayLike, alarms: npt.ArrayLike, *, seed: int, level: float = 0.95) -> Estimate:
     """Distance of two paired rates in standard normal deviates, pairs resampled.
 
-    Half a case is added to either side, so that it is finite (log-linear, Hautus 1995). Where every pair is alike, resampling
-    tells nothing, and the ends are those that one more pair of either kind would give.
+    By :func:`dprime_value`. Where every pair is alike, resampling tells nothing, and the ends are those that one more pair of
+    either kind would give.
 
     Args:
         hits, alarms: ``(n,)`` true where the signal was said to be there: with it, and in its twin without.
@@ -167,20 +177,18 @@ def dprime_paired(hits: npt.ArrayLike, alarms: npt.ArrayLike, *, seed: int, leve
     x, y = finite(np.asarray(hits, np.float64), "hits", 2), finite(np.asarray(alarms, np.float64), "alarms", 2)
     if x.size != y.size:
         raise InputError(f"hits have {x.size} values and alarms {y.size}; they are paired and must agree")
-    n, normal = int(x.size), NormalDist()
-
-    def distance(hit: float, alarm: float) -> float:
-        return normal.inv_cdf((hit + 0.5) / (n + 1)) - normal.inv_cdf((alarm + 0.5) / (n + 1))
+    n = int(x.size)
 
     def of(rows: I64, _: I64) -> float:
-        return distance(float(x[rows].sum()), float(y[rows].sum()))
+        return dprime_value(float(x[rows].sum()), float(y[rows].sum()), n)
 
     found = two_way_bootstrap(of, n, 1, seed=seed, level=level)
     if found.half_width > 0:
         return found
     value = found.value
-    ends = [distance(min(n, float(x.sum()) + d), min(n, float(y.sum()) + e)) for d, e in ((1, 0), (0, 1))]
-    ends += [distance(max(0.0, float(x.sum()) - d), max(0.0, float(y.sum()) - e)) for d, e in ((1, 0), (0, 1))]
+    hit, alarm = float(x.sum()), float(y.sum())
+    ends = [dprime_value(min(n, hit + d), min(n, alarm + e), n) for d, e in ((1, 0), (0, 1))]
+    ends += [dprime_value(max(0.0, hit - d), max(0.0, alarm - e), n) for d, e in ((1, 0), (0, 1))]
     return Estimate(
         value, min(value, *ends), max(value, *ends), level, n, "", "all pairs alike; one more of either kind"
     )
