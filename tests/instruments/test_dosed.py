@@ -24,7 +24,6 @@ from homing.instruments.playing import play_cells
 from homing.instruments.presupposition import Presupposition, PresuppositionPreset
 from homing.instruments.self_conditioning import SelfConditioning, SelfConditioningPreset, conversation_of
 from homing.instruments.superposition import Superposition, SuperpositionPreset
-from homing.instruments.superposition_worlds import World
 from homing.models.base import ReplyRequest
 from homing.models.sources import open_model
 from homing.stats.estimate import Estimate, Finding
@@ -294,7 +293,9 @@ async def test_superposition_finds_games_with_a_secret(real: Remembering) -> Non
     model = Dosed(real, secret_games(), dose)
     dosed = await plan.scored(model)
     found = plan.found(dosed)
-    its = [model.drawn(Conversation.of(World.from_json(c.data["world"]).opening)) for c in plan.cells]
+    its = [
+        model.drawn(Conversation.of(c.data["shown"][0][1])) for c in plan.cells
+    ]  # a game begins with one that is shown
     for end, t in (("first", 0), ("last", 2)):
         own = [float(s.values[f"commitment.{t}"]) for s in base]
         e = found["commitment"].estimates[f"commitment_{end}"]

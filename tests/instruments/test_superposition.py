@@ -18,21 +18,20 @@ from homing.instruments.base import Cell, Scored
 from homing.instruments.playing import play_cells
 from homing.instruments.superposition import INSTRUMENTS, PRESETS, Superposition, SuperpositionPreset
 from homing.instruments.superposition_figures import findings
-from homing.instruments.superposition_worlds import (
-    World,
+from homing.instruments.superposition_held import MEASURES
+from homing.instruments.superposition_measures import (
     beyond_prior,
     chance_corrected,
     character,
     collision,
     collision_of_counts,
     entropy_bits,
-    gives_away,
-    make_world,
     miller_madow_bits,
     outcome,
-    reveal_of,
     tempered,
 )
+from homing.instruments.superposition_rows import difference
+from homing.instruments.superposition_worlds import World, gives_away, make_world, reveal_of
 from homing.persona.outside import OutsideItem, Wording
 from homing.stats.bootstrap import bootstrap_mean, ratio_of_means
 from homing.stats.estimate import Estimate, Finding
@@ -394,7 +393,7 @@ def test_a_host_of_one_number_is_flagged_at_the_level_of_the_test(mass: float):
 def test_a_sham_is_flagged_at_the_level_of_the_test():
     """At the level of scores: both sides drawn anew from one host."""
     rng = np.random.default_rng(stable_seed("test_a_sham_is_flagged"))
-    (drift,) = (m for m in superposition_figures.MEASURES if m.name == "drift")
+    (drift,) = (m for m in MEASURES if m.name == "drift")
     cells = [Cell(f"game-{k}/game", f"game-{k}", "game") for k in range(8)]
     flagged = 0
     for _ in range(RUNS):
@@ -402,7 +401,7 @@ def test_a_sham_is_flagged_at_the_level_of_the_test():
             [Scored(c, hold, {"drift": float(d)}) for c, d in zip(cells, rng.beta(2, 2, len(cells)), strict=True)]
             for hold in ("sham", "none")
         ]
-        found = superposition_figures._difference(*sides, drift.value, "sham")
+        found = difference(*sides, drift.value, "sham")
         flagged += found is not None and found[1] <= 0.05
     assert within(flagged, 2 * 6 / 256)  # eight games have 256 flips, of which 12 are as far out as 5% lets them be
 

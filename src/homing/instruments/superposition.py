@@ -19,6 +19,14 @@ from homing.conversation import Conversation, Message
 from homing.engine.base import Sampling
 from homing.instruments import superposition_figures as figures
 from homing.instruments.base import FEW, Answer, Ask, Cell, Edit, PresetName, Scored, scaled
+from homing.instruments.superposition_measures import (
+    chance_corrected,
+    collision,
+    entropy_bits,
+    halves,
+    outcome,
+    tempered,
+)
 from homing.instruments.superposition_worlds import (
     CHATS,
     ON,
@@ -28,16 +36,10 @@ from homing.instruments.superposition_worlds import (
     WAITS,
     YES_NO,
     World,
-    chance_corrected,
-    collision,
-    entropy_bits,
     gives_away,
-    halves,
     make_world,
     number_prompts,
-    outcome,
     reveal_of,
-    tempered,
 )
 from homing.models.base import Choice
 from homing.persona.outside import OutsideItem, load_outside
