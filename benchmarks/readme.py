@@ -181,7 +181,39 @@ def table() -> str:
             row = next((r for r in claims["rows"] if shows(claim, r)), None)
             if row is not None:
                 lines.append(f"| {claim[3]} | {figure(row['figure'], claim[4], row['reason'] or '')} |")
+    returned = load("return.json")
+    if returned is not None:
+        lines += returns(returned)
     return "\n".join(lines)
+
+
+def returns(found: dict[str, Any]) -> list[str]:
+    """The tables of the return experiment: what is left with nothing done, and what each hold brings."""
+    on = f"`homing return --preset standard`, {found['on']}"
+    lines = ["", f"| Coming back by itself, {on} | figure, 95% interval |", "|---|---|"]
+    for push, row in found["restoring"].items():
+        e = row["estimates"]
+        last = max((k for k in e if k.startswith("after_")), key=lambda k: int(k[6:]), default="after_0")
+        for key, words, spec in (
+            ("after_0", "log-odds beyond its twin, right after the push", ".2f"),
+            (last, f"the same {last[6:]} neutral turns later, nothing done", ".2f"),
+            ("left", "share of the squared distance that is left then", ".0%"),
+        ):
+            lines.append(f"| {push}: {words} | {figure(e.get(key), spec, row['reason'] or '')} |")
+        dose = found["tether"].get(push, {}).get("estimates", {}).get("half_way")
+        if dose is not None:
+            lines.append(f"| {push}: nudging sentences that move it half as far as all four | {figure(dose, '.1f')} |")
+    lines += [
+        "",
+        "| Hold | switched on late: of the way back | kept away, from the start | memory |",
+        "|---|---|---|---|",
+    ]
+    for a in found["arms"]:
+        name = f"{a['push']}: `{a['hold']}`" + ("" if a["reading"] == "off" else ", read in force")
+        back, kept = (figure(a[k], ".0%") if a[k] else "–" for k in ("return_share", "hold_share"))
+        memory = figure(a["memory"], "+.2f") if a["memory"] else "–"
+        lines.append(f"| {name} | {a['reason'] or back} | {kept} | {memory} |")
+    return lines
 
 
 def main() -> int:

@@ -39,7 +39,8 @@ from homing.verbs.watch import Home, cap_of
 __all__ = ["HOLDS", "ReturnPlan", "return_model", "run_return", "write_return"]
 
 SCHEMA = "homing.return/1"
-UNIT = 32
+UNIT = 8
+"""Conversations that are played together and kept together: asked much, so few make minutes, and more save little."""
 HOLDS = (
     "sham", "fresh", "recap", "remind", "self_return", "irrelevant_note", "heal", "heal_bland", "mediate", "ground", "commit",
 )  # fmt: skip
@@ -141,11 +142,13 @@ async def return_model(model: ChatModel, plan: ReturnPlan, *, progress: Progress
     told, identity = progress or Silent(), plan.identity
     if identity is not None:
         identity.on(model.info.fingerprint, origin=model.info.origin, what=plan.model)
+    step = side_by_side(model, UNIT, long=True)
     units = {
         "content": shipped_digest(),
         "opening": [[m.role, m.content] for m in plan.opening],
         "seed": plan.seed,
         "preset": plan.preset,
+        "unit": step,
         "model": facts(model.info, plan.model),
         "identity": plan.identity.digest if plan.identity is not None else None,
     }
@@ -163,7 +166,6 @@ async def return_model(model: ChatModel, plan: ReturnPlan, *, progress: Progress
         barred = {h: overlapping(own_words(plan.chain(h)), items) for h in plan.holds}
         experiment = HomeReturn(home, items, scores="score" in model.capabilities, barred=barred)
         scored, faces = list[Scored](), dict[tuple[str, str], Inside]()
-        step = side_by_side(model, UNIT, long=True)
         parts: list[tuple[str, str, list[Play]]] = []
         for push in experiment.plan(plan.preset).pushes:
             for hold in ("none", *plan.holds) if not plan.pushes or push in plan.pushes else ():
