@@ -77,6 +77,7 @@ def figure(f: dict[str, Any] | None, spec: str, why: str = "") -> str:
     """One figure with its interval, or the reason that there is none."""
     if f is None or f["value"] is None:
         return f"not measurable{': ' + why if why else ''}"
+    spec = spec.replace(".", "z.", 1)  # no minus before a zero
     ends = ["?" if f[k] is None else format(f[k], spec) for k in ("low", "high")]
     return f"{f['value']:{spec}} [{ends[0]}, {ends[1]}], n={f['n']}"
 
@@ -197,7 +198,7 @@ def returns(found: dict[str, Any]) -> list[str]:
         for key, words, spec in (
             ("after_0", "log-odds beyond its twin, right after the push", ".2f"),
             (last, f"the same {last[6:]} neutral turns later, nothing done", ".2f"),
-            ("left", "share of the squared distance that is left then", ".0%"),
+            ("left", "share of that distance that is left then", ".0%"),
         ):
             lines.append(f"| {push}: {words} | {figure(e.get(key), spec, row['reason'] or '')} |")
         dose = found["tether"].get(push, {}).get("estimates", {}).get("half_way")

@@ -139,7 +139,7 @@ def heal_bland(opening: Sequence[Message] = ()) -> Heal:
 @trait("lasting")
 def come_back(cap: Cap | None = None, opening: Sequence[Message] = ()) -> Heal:
     """The default way back: of the holds tried on a conversation that was pushed already, the one that brought most of it back
-    and forgot nothing, which is :func:`heal`; docs/return.md has the figures.
+    and forgot least, which is :func:`heal`; docs/return.md has the figures.
     """
     return Heal("alone", cap, tuple(opening), name="return")
 

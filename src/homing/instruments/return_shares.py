@@ -217,7 +217,7 @@ def share_finding(s: Share) -> Finding:
         ("On from the start it keeps", s.hold_share, "of the distance away"),
     )
     parts = [
-        f"{head} {e.value:.0%} [{e.low:.0%}, {e.high:.0%}] {tail}{'' if e.low > 0 else ', not clear of 0'}."
+        f"{head} {e.value:z.0%} [{e.low:z.0%}, {e.high:z.0%}] {tail}{'' if e.low > 0 else ', not clear of 0'}."
         for head, e, tail in said
         if e is not None
     ]

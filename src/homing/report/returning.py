@@ -131,7 +131,7 @@ def _memory(p: _Push) -> Markup:
         back, kept = (_figure((a or {}).get(x)) for x in ("return_share", "memory"))
         if back is None or kept is None:
             continue
-        tip = f"{h}: {back.value:.0%} of the way back, memory {kept.value:+.0%}"
+        tip = f"{h}: {back.value:z.0%} of the way back, memory {kept.value:+z.0%}"
         dots.append(Dot(kept.value, back.value, h, tip, "held" if h != "sham" else "control", rank=k + 1))
     if len(dots) < 2:
         return Markup("")
