@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from tests.instruments.planted_return import ITEMS, experiment, home_of, script, subject
@@ -124,8 +125,27 @@ async def test_arms_of_a_script_are_paired():
     arms = {
         h: {c.condition for c in plan.cells(preset="smoke", seed=0, hold=h)} for h in ("fresh", "heal", "remind+heal")
     }
-    assert arms["fresh"] == {"returned", "returned_twin"} and arms["heal"] == {"held", "returned"}
-    assert arms["remind+heal"] == {"held", "returned", "held_twin"}, "what acts while it is asked has a twin under it"
+    assert arms["fresh"] == {"returned", "returned_twin"} and arms["heal"] == {"held", "returned", "returned_twin"}
+    assert arms["remind+heal"] == arms["heal"] | {"held_twin"}, "what acts while it is asked has a twin under it"
+    few = replace(plan, preset=replace(plan.preset, twins=False))
+    assert {c.condition for c in few.cells(preset="smoke", seed=0, hold="heal")} == {"held", "returned"}
+
+
+async def test_what_is_left_of_a_push_is_told_from_what_a_hold_does_to_any_talk():
+    planted = subject(size=4.0, decay=0.9)
+    scored = await played(
+        planted.model, experiment(await home_of(planted.model)), "heal_bland", "irrelevant_note", "sham"
+    )
+    arms = Arms(scored)
+    beyond = {h: shares(arms, "roleplay", h, facets=("all",))[0].beyond for h in arms.holds}
+    assert beyond["sham"] is None
+    healed, idle = beyond["heal_bland"], beyond["irrelevant_note"]
+    assert healed.low < 0 < healed.high and healed.high < 1.5, "the push was undone"
+    assert idle.low < 4.0 * 0.9**3 < idle.high, "a note about something else leaves all of it"
+    verdict = share_finding(shares(arms, "roleplay", "heal_bland", facets=("all",))[0]).verdict
+    assert verdict.endswith(
+        "beyond a neutral talk that was returned too: that anything of the push is left is not shown."
+    )
 
 
 def test_a_share_needs_a_push_that_moves():

@@ -41,6 +41,8 @@ class ReturnPreset:
         form: of the battery. ``nudged``: scripts of each push whose nudges are tried. ``doses``: how many sentences.
         norms: items of conduct asked at the end of each script, dealt out so that all are asked over ``norms_over`` scripts.
         tokens: longest reply. ``on``: whether a hold that acts is also read in force, beside twins of its own.
+        twins: whether every hold is also switched on late in a neutral conversation, so that what it does to any conversation is
+            told from what it does to a push; a hold that shortens the conversation always is.
     """
 
     pushes: tuple[PushName, ...]
@@ -55,10 +57,13 @@ class ReturnPreset:
     norms_over: int = 3
     tokens: int = 32
     on: bool = True
+    twins: bool = True
 
 
 PRESETS: Mapping[PresetName, ReturnPreset] = {
-    "smoke": ReturnPreset(("roleplay", "emotional"), 4, 0, 2, (0, 2), "short", 0, norms=0, tokens=24, on=False),
+    "smoke": ReturnPreset(
+        ("roleplay", "emotional"), 4, 0, 2, (0, 2), "short", 0, norms=0, tokens=24, on=False, twins=False
+    ),
     "standard": ReturnPreset(PUSHES, 12, 4, 6, (0, 1, 3, 5, 6), "short", 6),
     "full": ReturnPreset(PUSHES, 12, 4, 6, (0, 1, 2, 3, 4, 5, 6), "whole", 12, norms=120, norms_over=1),
 }
@@ -103,15 +108,15 @@ class HomeReturn:
         return [s for s in self.scripts if s.push == push and s.half == half]
 
     def cells(self, *, preset: PresetName, seed: int, hold: str) -> list[Cell]:
-        """Arms of every script. Without a hold: ``twin``, ``left``, and the nudges; with one: ``held``, ``returned``, and the
-        twin too where the hold shortens the conversation.
+        """Arms of every script. Without a hold: ``twin``, ``left``, and the nudges; with one: ``held``, ``returned``, and twins
+        under it.
         """
-        plan = self.plan(preset)
-        arms = ("twin", "left") if hold == "none" else ("held", "returned")
-        if any("shortens" in t for t in traits(hold)):
-            arms = ("returned", "returned_twin")
-        elif hold != "none" and plan.on and not lifted(hold):
-            arms = ("held", "returned", "held_twin")
+        plan, shortens = self.plan(preset), any("shortens" in t for t in traits(hold))
+        arms = ["twin", "left"] if hold == "none" else ["returned"] if shortens else ["held", "returned"]
+        if hold != "none" and plan.on and not lifted(hold):
+            arms.append("held_twin")
+        if shortens or (plan.twins and hold not in ("none", "sham")):
+            arms.append("returned_twin")
         out: list[Cell] = []
 
         def add(s: PushScript, arm: str, **data: Any) -> None:
@@ -119,14 +124,14 @@ class HomeReturn:
             tag = f"{s.id}/{hold}/{arm}" + (f"/{data['dose']}" if "dose" in data else "")
             shared = {
                 "script": s.id, "push": s.push, "arm": arm, "preset": preset, "hold": hold,
-                "barred": list(self.barred.get(hold, ())), "nth": 0, **data,
+                "barred": list(self.barred.get(hold, ())), "nth": 0, "shortens": shortens, **data,
             }  # fmt: skip
             out.append(Cell(tag, s.id, arm, shared, stable_seed("return", s.id, seed)))
 
         for push in plan.pushes:
             report, qualify = self._scripts(push, "report")[: plan.scripts], self._scripts(push, "qualify")
-            for n, s in enumerate(report):
-                for arm in arms:
+            for arm in arms:
+                for n, s in enumerate(report):
                     add(s, arm, nth=n)
             if hold == "none":
                 for s in qualify[: plan.qualify]:
@@ -171,6 +176,7 @@ class HomeReturn:
                 c = yield from self._turn(cell, c, user, f"push{k}", held=from_start)
         record: dict[str, Any] = {"off": {}, "on": {}, "before": sum(m.role == "assistant" for m in c)}
         qualifying = cell.condition.endswith("_qualify")
+        compared = cell.condition in ("left", "returned")  # memory and conduct, with the hold and without
         last = 0 if arm == "held" or qualifying else plan.after
         said: list[tuple[str, str]] = []
         for k in range(last + 1):
@@ -181,7 +187,7 @@ class HomeReturn:
             if k not in self._read_at(cell, arm, plan, last):
                 continue
             # all that is asked of one conversation is asked at once, so that its beginning is computed once
-            remembered = script.facts if k == last and not qualifying and arm != "held_twin" else ()
+            remembered = script.facts if k == last and compared else ()
             if arm != "held_twin":  # which stands beside readings in force alone
                 checks = SELF_CHECKS if arm in ("left", "twin") and not qualifying else ()
                 asked = yield from self._battery(cell, c, held=False, facts=remembered, checks=checks)
@@ -194,17 +200,19 @@ class HomeReturn:
                 record["on"][str(k)], *_ = yield from self._battery(cell, c, held=True)
         if self.scores and arm in ("left", "twin", "returned") and said:
             record["surprise"] = yield from self._surprise(said)
-        if plan.norms and arm != "held_twin" and not qualifying:
+        if plan.norms and compared:
             part = cell.data["nth"] % plan.norms_over
             items = spread(load_norms(), plan.norms * plan.norms_over)[part :: plan.norms_over]
             record["norms_at"] = [part + plan.norms_over * k for k in range(len(items))]
-            record["norms"] = yield from self._norms(c, items, held=arm == "held" or late)
+            record["norms"] = yield from self._norms(c, items, held=late)
         record["talk"] = c.to_openai()
         return record
 
     def _read_at(self, cell: Cell, arm: str, plan: ReturnPreset, last: int) -> set[int]:
         """After how many neutral turns is asked; a hold that is switched on late is read at the end, twice in a row."""
         at = {k for k in plan.at if k <= last}
+        if arm == "returned_twin" and not cell.data["shortens"]:
+            return {last}
         if arm in ("returned", "returned_twin"):
             return set(sorted(at - {0})[-2:])
         return at & {0, last} if arm == "held_twin" else at

@@ -35,6 +35,8 @@ class Share:
         undone: how much of the change that the user asked for the hold takes back: a cost.
         arrived: whether the upper bound of the distance lies within the margin of home at the last two readings; None where that
             cannot be told.
+        beyond: distance of a returned conversation beyond a neutral one that was returned too: what the hold leaves of the push,
+            whatever it does to any conversation.
         price: replies and tokens that a conversation which is returned takes beyond one with nothing done.
         barred: facets that are left out, because the hold's own words say what their items ask.
         reason: why a share is not measurable; empty where it is.
@@ -51,6 +53,7 @@ class Share:
     by_alarm: Estimate | None = None
     undone: Estimate | None = None
     arrived: bool | None = None
+    beyond: Estimate | None = None
     barred: tuple[str, ...] = ()
     price: Mapping[str, float] = field(default_factory=dict[str, float])
     reason: str = ""
@@ -65,6 +68,7 @@ class Share:
             "push": self.push, "hold": self.hold, "facet": self.facet, "reading": self.reading,
             "return_share": figure(self.return_share), "hold_share": figure(self.hold_share),
             "by_alarm": figure(self.by_alarm), "undone": figure(self.undone), "arrived": self.arrived,
+            "beyond": figure(self.beyond),
             "memory": figure(self.memory), "norms": figure(self.norms), "price": dict(self.price),
             "barred": list(self.barred), "reason": self.reason,
         }  # fmt: skip
@@ -77,8 +81,8 @@ class _Measured:
         self.arms, self.push, self.hold = arms, push, hold
         moments = arms.moments(push)
         self.last, self.moments = (moments[-1] if moments else 0), moments
-        self.shortened = bool(arms.of(push, hold, "returned_twin"))
         one = next((s for arm in ("returned", "held") for s in arms.of(push, hold, arm).values()), None)
+        self.shortened = one is not None and bool(one.cell.data["shortens"])
         self.barred: tuple[str, ...] = () if one is None else tuple(one.cell.data.get("barred", ()))
 
     def squares(self, arm: str, moment: int, facet: str, reading: str) -> dict[str, float]:
@@ -111,6 +115,13 @@ class _Measured:
         found = share(treated, left, tag=f"{self.push} {self.hold} {facet} alarm")
         return None if isinstance(found, str) else found
 
+    def beyond(self, facet: str) -> Estimate | None:
+        """The distance from a twin that was returned too; None where there is none."""
+        twin = (self.hold, "returned_twin")
+        return distance_of(
+            self.arms.excess(self.push, self.hold, "returned", self.last, facet=facet, twin=twin, without=self.barred)
+        )
+
     def arrived(self) -> bool | None:
         """Whether home is shown at the last two readings."""
         if len(self.moments) < 2 or self.moments[-2] == 0:
@@ -140,7 +151,8 @@ def shares(arms: Arms, push: str, hold: str, *, facets: Sequence[str] = ("all", 
                     None if isinstance(back, str) else back, None if isinstance(kept, str) else kept,
                     _memory(arms, push, hold) if whole else None, _norms(arms, push, hold) if whole else None,
                     m.by_alarm(facet) if reading == "off" else None, None if isinstance(undone, str) else undone,
-                    m.arrived() if whole else None, m.barred, _price(arms, push, hold),
+                    m.arrived() if whole else None, m.beyond(facet) if reading == "off" else None, m.barred,
+                    _price(arms, push, hold),
                     "; ".join(dict.fromkeys(x for x in (back, kept) if isinstance(x, str) and x)),
                 )
             )  # fmt: skip
@@ -208,7 +220,9 @@ def share_finding(s: Share) -> Finding:
     """What a share says, in words."""
     name = f"return.share.{s.push}.{s.hold}.{s.reading}"
     estimates = {
-        k: v for k, v in (("return", s.return_share), ("hold", s.hold_share), ("memory", s.memory)) if v is not None
+        k: v
+        for k, v in (("return", s.return_share), ("hold", s.hold_share), ("memory", s.memory), ("beyond", s.beyond))
+        if v is not None
     }
     if s.return_share is None and s.hold_share is None:
         return Finding(name, estimates, "not_measurable", s.reason or "nothing was played", "Not measurable.")
@@ -223,4 +237,7 @@ def share_finding(s: Share) -> Finding:
     ]
     if s.return_share is not None and s.return_share.low > 1.0:
         parts.insert(1, "More than all of it: it ends nearer home than its neutral twin, which drifts too.")
+    if s.beyond is not None:
+        left = "" if s.beyond.low > 0 else ": that anything of the push is left is not shown"
+        parts.append(f"It ends {s.beyond:.1f} beyond a neutral talk that was returned too{left}.")
     return Finding(name, estimates, verdict=" ".join(parts))
