@@ -43,6 +43,7 @@ class ReturnPreset:
         tokens: longest reply. ``on``: whether a hold that acts is also read in force, beside twins of its own.
         twins: whether every hold is also switched on late in a neutral conversation, so that what it does to any conversation is
             told from what it does to a push; a hold that shortens the conversation always is.
+        held: whether a hold is also on from the first message.
     """
 
     pushes: tuple[PushName, ...]
@@ -58,11 +59,12 @@ class ReturnPreset:
     tokens: int = 32
     on: bool = True
     twins: bool = True
+    held: bool = True
 
 
 PRESETS: Mapping[PresetName, ReturnPreset] = {
     "smoke": ReturnPreset(
-        ("roleplay", "emotional"), 4, 0, 2, (0, 2), "short", 0, norms=0, tokens=24, on=False, twins=False
+        ("roleplay", "emotional"), 4, 0, 2, (0, 2), "short", 0, norms=0, tokens=24, on=False, twins=False, held=False
     ),
     "standard": ReturnPreset(PUSHES, 12, 4, 6, (0, 1, 3, 5, 6), "short", 6),
     "full": ReturnPreset(PUSHES, 12, 4, 6, (0, 1, 2, 3, 4, 5, 6), "whole", 12, norms=120, norms_over=1),
@@ -112,7 +114,9 @@ class HomeReturn:
         under it.
         """
         plan, shortens = self.plan(preset), any("shortens" in t for t in traits(hold))
-        arms = ["twin", "left"] if hold == "none" else ["returned"] if shortens else ["held", "returned"]
+        arms = ["twin", "left"] if hold == "none" else ["returned"]
+        if hold != "none" and plan.held and not shortens:
+            arms.insert(0, "held")
         if hold != "none" and plan.on and not lifted(hold):
             arms.append("held_twin")
         if shortens or (plan.twins and hold not in ("none", "sham")):
