@@ -131,8 +131,9 @@ def _memory(p: _Push) -> Markup:
         back, kept = (_figure((a or {}).get(x)) for x in ("return_share", "memory"))
         if back is None or kept is None:
             continue
-        tip = f"{h}: {back.value:z.0%} of the way back, memory {kept.value:+z.0%}"
-        dots.append(Dot(kept.value, back.value, h, tip, "held" if h != "sham" else "control", rank=k + 1))
+        tip = f"{h}: {back:z.0%} of the way back, memory {kept:+z.0%}"
+        look, ends = "held" if h != "sham" else "control", ((kept.low, kept.high), (back.low, back.high))
+        dots.append(Dot(kept.value, back.value, h, tip, look, rank=k + 1, x_ends=ends[0], y_ends=ends[1]))
     if len(dots) < 2:
         return Markup("")
     return both(

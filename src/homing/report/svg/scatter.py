@@ -113,8 +113,10 @@ def scatter(
     """
     shown = [d for d in dots if math.isfinite(d.x) and math.isfinite(d.y)]
     left, right, top, bottom = 44.0, 12.0, 40.0, 48.0
-    x = Scale(*(square or extent((d.x for d in shown), include=[r.at for r in rules])), left, width - right)
-    y = Scale(*(square or extent(d.y for d in shown)), height - bottom, top)
+    across = [v for d in shown for v in (d.x, *(d.x_ends or ()))]
+    up = [v for d in shown for v in (d.y, *(d.y_ends or ()))]
+    x = Scale(*(square or extent(across, include=[r.at for r in rules])), left, width - right)
+    y = Scale(*(square or extent(up)), height - bottom, top)
     out: list[Markup] = [axis_left(y, left, width - right, ticks=y.ticks(5))]
     out.append(axis_bottom(x, height - bottom, ticks=x.ticks(max(3, int(width // 130))), title=x_title))
     if y_title:
@@ -138,9 +140,9 @@ def scatter(
         out.append(el("line", class_=f"move {b.class_}", x1=x(a.x), y1=y(a.y), x2=x(b.x), y2=y(b.y)))
     for d in shown:
         out += _cross(d, x, y)
-        across, up = d.x_ends or (d.x, d.x), d.y_ends or (d.y, d.y)
-        blocked.append(Box(x.clip(across[0]), y(d.y) - 1, x.clip(across[1]), y(d.y) + 1))
-        blocked.append(Box(x(d.x) - 1, y.clip(up[1]), x(d.x) + 1, y.clip(up[0])))
+        (x0, x1), (y0, y1) = d.x_ends or (d.x, d.x), d.y_ends or (d.y, d.y)
+        blocked.append(Box(x.clip(x0), y(d.y) - 1, x.clip(x1), y(d.y) + 1))
+        blocked.append(Box(x(d.x) - 1, y.clip(y1), x(d.x) + 1, y.clip(y0)))
     blocked += [Box(x(d.x) - d.size, y(d.y) - d.size, x(d.x) + d.size, y(d.y) + d.size) for d in shown]
     ranked = sorted((d for d in shown if d.rank is not None), key=lambda d: d.rank or 0)
     labels = place_labels(
