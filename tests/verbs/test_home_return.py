@@ -100,7 +100,7 @@ async def test_broken_off_it_goes_on_to_the_same_bytes_and_asks_nothing_twice(tm
     with pytest.raises(RuntimeError, match="broken off"):
         await return_model(broken, ReturnPlan("planted", out=tmp_path / "b", identity=known, holds=["heal"]))
     kept = len(list((tmp_path / "b" / "work-return").glob("*-*.json")))
-    assert 0 < kept < 4
+    assert 0 < kept < len(list((tmp_path / "a" / "work-return").glob("*-*.json")))
     again = Counted(base)
     second = await return_model(again, ReturnPlan("planted", out=tmp_path / "b", identity=known, holds=["heal"]))
     assert json.dumps(second) == json.dumps(first)

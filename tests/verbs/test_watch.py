@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 from dataclasses import replace
@@ -21,7 +22,7 @@ from homing.models.base import Reply, ReplyRequest
 from homing.models.sources import wrap
 from homing.testing.tiny import MARKER, planted_model, tiny_llama
 from homing.verbs.transcripts import Transcript
-from homing.verbs.watch import Home, watch_conversation, watch_file
+from homing.verbs.watch import Home, _opened, watch_conversation, watch_file
 
 TALK = [
     {"role": "user", "content": "Hello there"},
@@ -265,3 +266,21 @@ async def test_a_fresh_reply_may_be_as_long_as_the_given_one(mapped: Mapped, tmp
         assert [r.sampling.max_new_tokens for r in seen] == [home.reply_tokens]
     finally:
         await model.close()
+
+
+def test_a_task_that_an_interrupt_left_is_not_run_on_a_closed_model(
+    mapped: Mapped, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Ctrl-C between the making of a task and its run leaves it behind: its end is nobody's to hear of."""
+    ran: list[str] = []
+
+    async def left() -> None:
+        ran.append("left")
+        raise IdentityError("the model was closed")
+
+    opened = lambda: wrap(mapped.planted.model, mapped.planted.tokenizer)  # noqa: E731
+    with pytest.raises(KeyboardInterrupt), _opened(Identity.load(mapped.home), opened) as (_, _, runner):
+        runner.get_loop().create_task(left())
+        raise KeyboardInterrupt
+    gc.collect()
+    assert ran == [] and not [r for r in caplog.records if r.name == "asyncio"]

@@ -308,6 +308,9 @@ def _opened(
         try:
             yield chat, Home.on(identity, chat), runner
         finally:
+            # Ctrl-C may come when a task is made and its run has not started: it would be run on a closed model
+            for task in asyncio.all_tasks(runner.get_loop()):
+                task.cancel()
             runner.run(chat.close())
     finally:
         runner.close()
