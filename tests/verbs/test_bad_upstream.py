@@ -23,6 +23,7 @@ from homing.errors import HomingError, MissingExtra, ModelError
 from homing.instruments import registry
 from homing.instruments.base import Ask, Cell, Edit
 from homing.models import inspected
+from homing.models.account import settled
 from homing.testing import upstream
 from homing.testing.planted_self_conditioning import TotalKeeper
 from homing.testing.upstream import ANSWER, CUT, EMPTY, HANG_UP, OVERFLOW, REFUSE, Deed, Upstream, behind
@@ -217,6 +218,28 @@ def test_after_a_failure_no_call_is_paid_twice(tmp_path: Path, serve: Serve, bre
         assert up.paid == 60 and not paid_twice(up)
 
 
+async def test_a_call_on_its_way_is_waited_for_when_its_talk_is_ended() -> None:
+    import anyio
+
+    kept: list[str] = []
+
+    async def call() -> str:
+        await anyio.sleep(0.1)
+        kept.append("paid")
+        return "paid"
+
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        await settled(call(), 5)
+    assert scope.cancelled_caught and kept == ["paid"]
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        await settled(call(), 0)
+    assert scope.cancelled_caught and kept == ["paid"], "no longer than it may"
+    assert await settled(call(), 0) == "paid"
+
+
+@pytest.mark.slow
 def test_a_call_on_its_way_is_kept_when_another_talk_fails(tmp_path: Path, serve: Serve) -> None:
     """Inspect ends all talks where one cannot go on; the service does not know, and asks its price."""
 
