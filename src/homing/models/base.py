@@ -32,13 +32,14 @@ F32 = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """One generated token."""
+    """One generated token; ``top``: alternatives as ``(token, logprob)``, where they were asked for."""
 
     index: int
     text: str
     token: int
     logprob: float
     span: SpanKind = "reply"
+    top: tuple[tuple[int, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from itertools import pairwise
 from typing import Any, Protocol, cast
 
@@ -126,13 +127,34 @@ class LocalModel:
     ) -> AsyncGenerator[Event, None]:
         """Token, Reading and Intervention events as they come, then one Done."""
         request = ReplyRequest(conversation, sampling, tuple(acts), tuple(reads), tuple(means))
-        stream = self.engine.submit(self._job(request))
+        async with aclosing(self._events(self._job(request), request)) as events:
+            async for event in events:
+                yield event
+
+    async def continued(
+        self, text: str, *, sampling: Sampling = Sampling(), acts: Sequence[Act] = ()
+    ) -> AsyncGenerator[Event, None]:
+        """Events of plain text gone on with, without the chat template, then one Done.
+
+        Raises:
+            InputError: the text holds no token.
+        """
+        ids = self._text_tokens(text)[0]
+        if not ids:
+            raise InputError("the text to go on from holds no token; give at least one")
+        request = ReplyRequest(Conversation(), sampling, tuple(acts))
+        async with aclosing(self._events(Job(ids, sampling=sampling, acts=tuple(acts)), request)) as events:
+            async for event in events:
+                yield event
+
+    async def _events(self, job: Job, request: ReplyRequest) -> AsyncGenerator[Event, None]:
+        stream = self.engine.submit(job)
         steps: list[Step] = []
         try:
             async for step in stream:
                 steps.append(step)
-                yield Token(step.index, step.text, step.token, step.logprob, step.span)
-                for read, values in zip(reads, step.readings, strict=False):
+                yield Token(step.index, step.text, step.token, step.logprob, step.span, step.top)
+                for read, values in zip(request.reads, step.readings, strict=False):
                     if step.span not in read.spans:
                         continue
                     at = read.calibrated(np.asarray(values, np.float32))
@@ -141,7 +163,7 @@ class LocalModel:
                 for k, amounts in enumerate(step.fired):
                     moved = float(np.nansum(amounts))
                     if moved:
-                        yield Intervention(acts[k].direction, step.index, moved, acts[k].kind)
+                        yield Intervention(request.acts[k].direction, step.index, moved, request.acts[k].kind)
             yield Done(_reply(await stream.result(), steps, request))
         finally:
             stream.cancel()
@@ -181,6 +203,10 @@ class LocalModel:
     def pieces(self, text: str) -> tuple[str, ...]:
         """The text of each token of a reply; joined they are ``text``."""
         return self._text_tokens(text)[1]
+
+    def token_text(self, token: int) -> str:
+        """The text of one token by its id; half of a character is U+FFFD."""
+        return str(self.tokenizer.decode([token]))
 
     async def _score(self, jobs: Sequence[ScoreJob]) -> list[list[Score]]:
         if hasattr(self.engine, "score_many"):

@@ -1,0 +1,272 @@
+"""The routes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from importlib import resources
+from typing import Any, cast
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from homing.errors import HomingError
+from homing.gateway.access import Access
+from homing.gateway.chat import Chat
+from homing.gateway.deployment import Deployment
+from homing.gateway.metrics import Metrics
+from homing.gateway.plain import Plain
+from homing.gateway.problems import WireError, problem_of
+from homing.gateway.sse import DONE, EventStream, data, until_gone
+from homing.gateway.turns import Keeper, Report
+from homing.gateway.wire import NAME, chat_request, chosen, completion_request
+from homing.models.base import Done, Event, Token
+
+__all__ = ["Service", "make_app"]
+
+_LOG = logging.getLogger("homing.gateway")
+FIRST_SECONDS = 2.0
+"""A stream whose first event takes longer is begun without it, and comments keep it open; what fails then is an event in it."""
+CONVERSATION_HEADER = "x-homing-conversation"
+DEEPEST = 64
+"""Levels of brackets in a body, at most."""
+
+
+@dataclass(eq=False)
+class Service:
+    """What the routes share."""
+
+    keeper: Keeper
+    deployment: Deployment
+    metrics: Metrics = field(default_factory=Metrics)
+    created: int = field(default_factory=lambda: int(time.time()))
+    ready: bool = True
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Models that are served."""
+        return (self.keeper.model.name,)
+
+
+def make_app(service: Service, *, routes: tuple[BaseRoute, ...] = (), on_stop: Callable[[], Awaitable[None]] | None = None) -> Access:
+    """The ASGI application. ``on_stop``: awaited when it ends."""
+    api = _Api(service)
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncGenerator[None, None]:
+        yield
+        if on_stop is not None:
+            await on_stop()
+
+    app = Starlette(
+        routes=[
+            Route("/health", api.health),
+            Route("/health/ready", api.ready),
+            Route("/metrics", api.metrics),
+            Route("/v1/models", api.models),
+            Route("/v1/models/{id:path}", api.model),
+            Route("/v1/chat/completions", api.chat, methods=["POST"]),
+            Route("/v1/completions", api.completions, methods=["POST"]),
+            Route("/", lambda request: RedirectResponse("/homing/")),
+            Route("/homing/", api.page),
+            Route("/homing/{name}", api.asset),
+            *routes,
+        ],
+        exception_handlers={
+            HTTPException: _http,
+            WireError: _told,
+            HomingError: _told,
+            Exception: _bug,
+        },  # type: ignore[arg-type]
+        lifespan=lifespan,
+    )
+    app.state.service = service
+    return Access(app, keys=service.deployment.keys, per_minute=service.deployment.per_minute)
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    status = cast(HTTPException, error).status_code
+    said = {404: "there is nothing at this path", 405: "this path does not take that method"}.get(status, "refused")
+    return _response(WireError(status, f"{said}: {request.scope['method']} {request.scope['path'][:200]}"))
+
+
+async def _told(request: Request, error: Exception) -> Response:
+    return _response(problem_of(error))
+
+
+async def _bug(request: Request, error: Exception) -> Response:
+    return _response(problem_of(error))
+
+
+def _response(error: WireError) -> Response:
+    return JSONResponse(error.body, error.status, headers=error.headers)
+
+
+def state_of(request: Request) -> dict[str, Any]:
+    """What the outer layer knows of a request: ``tenant`` and ``request_id``."""
+    return cast("dict[str, Any]", request.scope["state"])
+
+
+def _no_constant(name: str) -> Any:
+    raise WireError(400, f"the body holds {name}, which is no JSON")
+
+
+async def body_of(request: Request, most: int) -> Any:
+    """The JSON of a body.
+
+    Raises:
+        WireError: 413, longer than ``most`` bytes; 400, no JSON.
+    """
+    length = request.headers.get("content-length", "")
+    parts: list[bytes] = []
+    size = int(length) if length.isdecimal() and len(length) < 16 else 0
+    if size <= most:
+        size = 0
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size > most:
+                break
+            parts.append(chunk)
+    if size > most:
+        raise WireError(413, f"the body is longer than {most:,} bytes; shorten it", code="body_too_large")
+    raw = b"".join(parts)
+    try:
+        text = raw.decode()
+        depth = most_open = 0
+        for c in re.sub(r'"(?:[^"\\]|\\.)*"', "", text):
+            depth += (c in "[{") - (c in "]}")
+            most_open = max(most_open, depth)
+        if most_open > DEEPEST:
+            raise WireError(400, f"the body nests {most_open} levels deep; {DEEPEST} are read")
+        return json.loads(text, parse_constant=_no_constant)
+    except UnicodeDecodeError:
+        raise WireError(400, "the body is not UTF-8") from None
+    except ValueError as e:
+        raise WireError(400, f"the body is no JSON: {str(e)[:120]}") from None
+
+
+class _Api:
+    """One method a route."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+
+    async def health(self, request: Request) -> Response:
+        return Response()
+
+    async def ready(self, request: Request) -> Response:
+        return JSONResponse({"ready": self.service.ready}, 200 if self.service.ready else 503)
+
+    async def metrics(self, request: Request) -> Response:
+        return Response(self.service.metrics.text(), media_type=self.service.metrics.content_type)
+
+    def _card(self, name: str) -> dict[str, Any]:
+        context = self.service.keeper.model.info.context
+        return {"id": name, "object": "model", "created": self.service.created, "owned_by": "homing", "max_model_len": context}
+
+    async def models(self, request: Request) -> Response:
+        return JSONResponse({"object": "list", "data": [self._card(n) for n in self.service.names]})
+
+    async def model(self, request: Request) -> Response:
+        return JSONResponse(self._card(chosen(self.service.names, request.path_params["id"])))
+
+    async def chat(self, request: Request) -> Any:
+        service = self.service
+        asked = chat_request(await body_of(request, service.deployment.max_body), local=True)
+        chosen(service.names, asked.model)
+        header = request.headers.get(CONVERSATION_HEADER)
+        if header is not None and not re.fullmatch(NAME, header):
+            raise WireError(400, f"{CONVERSATION_HEADER}: use 1 to 128 letters, digits and ._:@/+-", param=CONVERSATION_HEADER)
+        state = state_of(request)
+        chat = Chat(service.keeper, asked, asked.conversation(), state["tenant"], state["request_id"], header, self._watch)
+        if not asked.stream:
+            return JSONResponse(await until_gone(request.receive, chat.whole()))
+        return EventStream(await self._begun(request, chat.start()))
+
+    async def _begun(self, request: Request, start: Any) -> AsyncGenerator[bytes, None]:
+        """A stream of which the first event is there, or that is waited for within the stream."""
+        task = asyncio.ensure_future(start)
+        try:
+            await until_gone(request.receive, asyncio.wait({task}, timeout=FIRST_SECONDS))  # type: ignore[arg-type]
+        except BaseException:
+            await _ended(task)
+            raise
+        return task.result() if task.done() else _late(task)
+
+    def _watch(self, event: Event | Report, seconds: float) -> None:
+        """Count what goes by. ``seconds``: since the request."""
+        m = self.service.metrics
+        if isinstance(event, Token) and event.index == 0:
+            m.first.observe(seconds)
+        elif isinstance(event, Done):
+            m.prompt_tokens.inc(event.reply.prompt_tokens)
+            m.new_tokens.inc(event.reply.new_tokens)
+        elif isinstance(event, Report):
+            m.whole.observe(seconds)
+            m.added.observe(event.added_seconds)
+            m.capped.inc(event.capped)
+            if event.position is not None:
+                m.position.observe(event.position)
+            for a in event.alarms:
+                m.alarms.labels(a.detector).inc()
+            if event.home:
+                m.homed.inc()
+            if event.kept:
+                m.turns.labels(event.hold if event.acted else "none").inc()
+            elif event.mode != "off":
+                m.failed.inc()
+
+    async def completions(self, request: Request) -> Any:
+        service = self.service
+        asked = completion_request(await body_of(request, service.deployment.max_body), local=True)
+        chosen(service.names, asked.model)
+        plain = Plain(service.keeper, asked)
+        if not asked.stream:
+            return JSONResponse(await until_gone(request.receive, plain.whole()))
+        return EventStream(await self._begun(request, plain.start()))
+
+    async def page(self, request: Request) -> Response:
+        return _file("index.html", "text/html; charset=utf-8")
+
+    async def asset(self, request: Request) -> Response:
+        kinds = {"app.js": "text/javascript", "app.css": "text/css", "icon.svg": "image/svg+xml"}
+        name = request.path_params["name"]
+        if name not in kinds:
+            raise HTTPException(404)
+        return _file(name, kinds[name])
+
+
+async def _ended(task: asyncio.Task[AsyncGenerator[bytes, None]]) -> None:
+    """End a stream that nobody will read."""
+    if not task.done():
+        task.cancel()
+    with suppress(BaseException):
+        await (await task).aclose()
+
+
+async def _late(task: asyncio.Task[AsyncGenerator[bytes, None]]) -> AsyncGenerator[bytes, None]:
+    try:
+        try:
+            stream = await task
+        except Exception as e:
+            yield data(problem_of(e).body)
+            yield DONE
+            return
+        async with aclosing(stream) as chunks:
+            async for chunk in chunks:
+                yield chunk
+    finally:
+        await _ended(task)
+
+
+def _file(name: str, kind: str) -> Response:
+    return Response(resources.files("homing.gateway").joinpath("dashboard", name).read_bytes(), media_type=kind)

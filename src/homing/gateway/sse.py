@@ -1,0 +1,103 @@
+"""Server-sent events: what is sent of a chat completion, and a response that ends its work when the reader has gone.
+
+A chat stream carries nothing but ``data:`` lines and comments: clients of the OpenAI wire take a named event for a broken chunk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, MutableMapping
+from contextlib import aclosing, suppress
+from typing import Any, TypeVar
+
+__all__ = ["COMMENT", "DONE", "EventStream", "Gone", "data", "event", "until_gone"]
+
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+T = TypeVar("T")
+
+DONE = b"data: [DONE]\n\n"
+COMMENT = b": keep-alive\n\n"
+QUIET_SECONDS = 10.0
+"""After so long without a word a comment is sent, so that nothing between closes the connection."""
+
+
+class Gone(Exception):
+    """The client has gone before its answer was there."""
+
+
+def data(body: Any) -> bytes:
+    """One chunk."""
+    return b"data: " + json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode() + b"\n\n"
+
+
+def event(kind: str, body: Any, *, id: int) -> bytes:
+    """One named event, with the id after which a reader goes on."""
+    return f"id: {id}\nevent: {kind}\n".encode() + data(body)
+
+
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def until_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
+    """The result of some work, which is cancelled when the client goes.
+
+    Raises:
+        Gone: it went.
+    """
+    task, gone = asyncio.ensure_future(work), asyncio.ensure_future(_gone(receive))
+    try:
+        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise Gone
+        return task.result()
+    finally:
+        for t in (task, gone):
+            if not t.done():
+                t.cancel()
+                with suppress(asyncio.CancelledError):
+                    await t
+
+
+class EventStream:
+    """A response of events. Sending waits for the reader, and so does what makes the events.
+
+    Args:
+        body: bytes as they come; closed when the client goes. ``quiet``: seconds without a word until a comment is sent.
+    """
+
+    def __init__(self, body: AsyncGenerator[bytes, None], *, quiet: float = QUIET_SECONDS) -> None:
+        self.body, self.quiet = body, quiet
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        with suppress(Gone):
+            await until_gone(receive, self._send(send))
+
+    async def _send(self, send: Send) -> None:
+        headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"x-accel-buffering", b"no")]
+        async with aclosing(self.body) as body:
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            coming: asyncio.Task[bytes] | None = None
+            try:
+                while True:
+                    coming = coming or asyncio.ensure_future(anext(body))
+                    done, _ = await asyncio.wait({coming}, timeout=self.quiet)
+                    if not done:
+                        await send({"type": "http.response.body", "body": COMMENT, "more_body": True})
+                        continue
+                    try:
+                        chunk = coming.result()
+                    except StopAsyncIteration:
+                        break
+                    finally:
+                        coming = None
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            finally:
+                if coming is not None:
+                    coming.cancel()
+                    with suppress(asyncio.CancelledError, StopAsyncIteration):
+                        await coming
+        await send({"type": "http.response.body", "body": b""})

@@ -1,0 +1,495 @@
+"""One turn of a kept conversation: what is held, what is read, when an alarm fires, and what stays for the next turn.
+
+The reading of a turn is always of what was said and never of a pass under an act: a floor raises its own reading. Drift is the
+position of the reply less that of a reply to the same message asked afresh, and the fresh one is made in the same batch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import json
+import logging
+import math
+import time
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Protocol, cast
+from uuid import uuid4
+
+import numpy as np
+from numpy.typing import NDArray
+
+from homing.conversation import Conversation, Message
+from homing.drift.detectors import DetectorState
+from homing.drift.trace import position_of
+from homing.engine.base import Act, Sampling
+from homing.errors import HomingError, InputError
+from homing.gateway.deployment import Deployment, conditional
+from homing.gateway.problems import WireError
+from homing.gateway.records import AlarmRecord, Committed, Settled, Standing, TurnRecord
+from homing.hold.base import HISTORY, Stabiliser, Turn, last
+from homing.hold.chain import around, build, traits
+from homing.models.base import ChatModel, Done, Event, Intervention, Reply, Token
+from homing.stats.seeds import stable_seed
+from homing.verbs.watch import LONGEST_FRESH, Home
+
+__all__ = ["Asked", "Keeper", "Report", "Store"]
+
+F32 = NDArray[np.float32]
+_LOG = logging.getLogger("homing.gateway")
+AT_HOME = 1.6448536269514722
+"""Standard deviations below home's own drift within which a reply counts as home: 95% of home's replies lie there or above."""
+SHOWN = 2
+"""Turns in a row that must be home before a conversation counts as returned."""
+REMEMBERED = 4096
+"""Conversations whose held text is remembered where no text is kept."""
+
+
+class Store(Protocol):
+    """What this module needs of a store; see :mod:`homing.gateway.store`."""
+
+    async def standing(self, tenant: str, conversation: str) -> Standing | None: ...
+    async def find(self, tenant: str, digest: str) -> str | None: ...
+    async def commit(self, tenant: str, conversation: str, turn: TurnRecord, settle: Any) -> Committed: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One reply that somebody wants.
+
+    Attributes:
+        conversation: up to the user's message, as the client has it. ``hold``, ``shadow``, ``conversation_id``: of the request.
+        keep: whether it is a turn; of several choices the first alone is.
+    """
+
+    tenant: str
+    request_id: str
+    model: str
+    conversation: Conversation
+    sampling: Sampling
+    hold: str | None = None
+    shadow: bool | None = None
+    conversation_id: str | None = None
+    keep: bool = True
+    received: float = field(default_factory=time.perf_counter)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a reply can say of itself.
+
+    Attributes:
+        turn: counted from 1. ``hold``: in force. ``hold_of``: who chose it. ``acted``: whether it was in force in this turn; one
+            that waits for an alarm is not until then. ``returning``: whether the way back goes on. ``home``: shown in this turn.
+        capped: tokens that the cap moved, of ``tokens``. ``did``: what holds said. ``added_seconds``: not the reply's own.
+        kept: whether the turn is stored. ``warnings``: what failed, and why a promise does not cover this.
+    """
+
+    conversation: str
+    turn: int
+    mode: str
+    hold: str
+    hold_of: str
+    acted: bool
+    position: float | None = None
+    drift: float | None = None
+    alarms: tuple[AlarmRecord, ...] = ()
+    alarmed: bool = False
+    returning: bool = False
+    home: bool = False
+    capped: int = 0
+    tokens: int = 0
+    did: tuple[Mapping[str, Any], ...] = ()
+    added_seconds: float = 0.0
+    kept: bool = True
+    warnings: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """The object ``homing`` of a response."""
+        return {
+            "conversation_id": self.conversation,
+            "turn": self.turn,
+            "mode": self.mode,
+            "hold": self.hold,
+            "hold_of": self.hold_of,
+            "acted": self.acted,
+            "position": self.position,
+            "drift": self.drift,
+            "alarms": [{"detector": a.detector, "statistic": a.statistic, "threshold": a.threshold} for a in self.alarms],
+            "alarmed": self.alarmed,
+            "returning": self.returning,
+            "home": self.home,
+            "capped_tokens": self.capped,
+            "tokens": self.tokens,
+            "did": [dict(d) for d in self.did],
+            "added_seconds": round(self.added_seconds, 6),
+            "kept": self.kept,
+            "warnings": list(self.warnings),
+        }
+
+
+@dataclass(slots=True)
+class _Chosen:
+    """What holds this turn. ``names``: by name. ``by``: who chose. ``chain``: in force; empty where nothing is."""
+
+    names: str
+    by: str
+    chain: tuple[Stabiliser, ...] = ()
+
+
+@dataclass(slots=True)
+class _Run:
+    """A turn on its way."""
+
+    asked: Asked
+    mode: str
+    id: str
+    standing: Standing
+    chosen: _Chosen
+    shown: Conversation
+    done: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    moved: set[int] = field(default_factory=set[int])
+    left: dict[str, Any] = field(default_factory=dict[str, Any])
+    rewritten: Conversation | None = None
+    acts: tuple[Act, ...] = ()
+    warnings: list[str] = field(default_factory=list[str])
+    engine_seconds: float = 0.0
+
+
+class Keeper:
+    """Keeps conversations of one model.
+
+    Args:
+        model: that replies. ``home``: its own, measured on these weights; None: nothing is read or capped.
+        store: where turns are kept. ``deployment``: what the operator decided. ``salt``: of digests of what clients have.
+    """
+
+    def __init__(
+        self, model: ChatModel, home: Home | None, store: Store, deployment: Deployment, *, salt: bytes
+    ) -> None:
+        self.model, self.home, self.store, self.deployment = model, home, store, deployment
+        self._salt = salt
+        self._held: OrderedDict[tuple[str, str], tuple[str, Conversation]] = OrderedDict()
+        if home is not None:
+            for direction in home.axis.directions:
+                model.register(direction)
+
+    def build(self, names: str) -> tuple[Stabiliser, ...]:
+        """A chain by name, of what the identity has.
+
+        Raises:
+            InputError: it is unknown, or needs what there is not.
+        """
+        cap = self.home.cap if self.home is not None else None
+        chain = build(names, cap=cap, opening=self.home.opening if self.home is not None else ())
+        for s in chain:
+            missing = s.needs - self.model.capabilities
+            if missing:
+                raise InputError(f"hold {s.name!r} needs {', '.join(sorted(missing))}, which {self.model.name} cannot do")
+        return chain
+
+    def digest(self, conversation: Conversation) -> str:
+        """What a client has, as a salted digest; text cannot be guessed from it without the salt."""
+        plain = [[m.role, m.content] for m in conversation]
+        return hmac.new(self._salt, json.dumps(plain, ensure_ascii=False).encode(), hashlib.sha256).hexdigest()
+
+    async def turn(self, asked: Asked) -> AsyncGenerator[Event | Report, None]:
+        """The events of a reply as they come, then what it says of itself, once the turn is kept.
+
+        Raises:
+            WireError, HomingError: the request cannot be met; before the first token wherever that can be known.
+        """
+        run = await self._begin(asked)
+        fresh = self._start_fresh(run)
+        try:
+            reply: Reply | None = None
+            async with aclosing(self._events(run)) as events:
+                async for event in events:
+                    if isinstance(event, Done):
+                        reply = event.reply
+                    yield event
+            if reply is None:
+                raise WireError(502, "the model ended without a reply", code="model_error")
+            yield await self._end(run, reply, fresh)
+        finally:
+            if fresh is not None:
+                fresh.cancel()
+
+    # -- before the reply ------------------------------------------------------------------------------------------------
+
+    async def _begin(self, asked: Asked) -> _Run:
+        mode = self.deployment.mode
+        if asked.shadow and mode == "on":
+            mode = "shadow"
+        past = Conversation(asked.conversation.messages[:-1])
+        if not asked.conversation.messages or asked.conversation.messages[-1].role != "user":
+            raise WireError(400, "messages: the last one must be the user's", param="messages")
+        digest = self.digest(past)
+        id = asked.conversation_id
+        if id is None and any(m.role == "assistant" for m in past):
+            id = await self.store.find(asked.tenant, digest)
+        id = id or f"conv-{uuid4().hex}"
+        standing = await self.store.standing(asked.tenant, id) or Standing(id, asked.tenant)
+        chosen = self._choose(asked, standing, mode)
+        held = self._held.get((asked.tenant, id))
+        shown = asked.conversation
+        if held is not None and held[0] == digest:
+            shown = Conversation((*held[1].messages, asked.conversation.messages[-1]))
+        return _Run(asked, mode, id, standing, chosen, shown)
+
+    def _choose(self, asked: Asked, standing: Standing, mode: str) -> _Chosen:
+        """An operator's choice for a conversation goes before the client's, and that before the deployment's."""
+        if standing.hold is not None:
+            names, by = standing.hold, "operator"
+        elif asked.hold is not None:
+            names, by = asked.hold, "request"
+        else:
+            names, by = self.deployment.hold, "deployment"
+        if asked.hold is not None:
+            try:
+                self.build(asked.hold)
+            except InputError as e:
+                raise WireError(400, f"homing.hold: {e}", param="homing.hold") from None
+        way = standing.state.get("way")
+        if way is not None and way.get("by") == "operator" and not conditional(names):
+            names, by = "return", "operator"
+        chosen = _Chosen(names, by)
+        if mode == "on" and (not conditional(names) or way is not None):
+            chosen.chain = self.build(names)
+        return chosen
+
+    def _start_fresh(self, run: _Run) -> asyncio.Task[F32] | None:
+        """A reply to the same message asked afresh, under way; None where this turn needs none."""
+        home, every = self.home, self.deployment.read_every
+        if home is None or run.mode == "off" or not every or not run.asked.keep:
+            return None
+        before = sum(m.role == "assistant" for m in run.shown)
+        if before % every:
+            return None
+        if before == 0 and not run.chosen.chain:
+            return None  # the first turn is its own fresh context
+        return asyncio.create_task(self._fresh(run, home))
+
+    async def _fresh(self, run: _Run, home: Home) -> F32:
+        most = max(home.reply_tokens, min(run.asked.sampling.max_new_tokens, LONGEST_FRESH))
+        seed = stable_seed("fresh", run.asked.sampling.seed)
+        sampling = replace(run.asked.sampling, max_new_tokens=most, seed=seed, top_logprobs=0)
+        alone = Conversation((*home.fresh_opening(run.shown), run.shown.messages[-1]))
+        reply = await self.model.reply(alone, sampling=sampling, reads=(home.axis.read(),))
+        return reply.readings[0]
+
+    # -- the reply -------------------------------------------------------------------------------------------------------
+
+    async def _events(self, run: _Run) -> AsyncGenerator[Event, None]:
+        """Events under the chain; where it fails before the first token and the deployment fails open, without it."""
+        said = False
+        try:
+            async with aclosing(self._held_events(run, run.chosen.chain)) as events:
+                async for event in events:
+                    said = said or isinstance(event, Token)
+                    yield event
+            return
+        except HomingError as e:
+            if said or not run.chosen.chain or self.deployment.fail == "closed":
+                raise
+            _LOG.warning("hold %s failed and the reply went without it: %s", run.chosen.names, type(e).__name__)
+            run.warnings.append(f"hold {run.chosen.names} failed, and this reply went without it: {e}")
+        run.chosen.chain = ()
+        async with aclosing(self._held_events(run, ())) as events:
+            async for event in events:
+                yield event
+
+    async def _held_events(self, run: _Run, chain: Sequence[Stabiliser]) -> AsyncGenerator[Event, None]:
+        reads = () if self.home is None or run.mode == "off" or not run.asked.keep else (self.home.axis.read(),)
+        kept = cast("Mapping[str, Any]", run.standing.state.get("holds", {}))
+        state = dict(kept)
+        if run.shown is run.asked.conversation:
+            # what a hold of the past remembers of a text that is gone would keep it from doing its work again
+            for name, traits_ in zip(run.chosen.names.split("+"), traits(run.chosen.names), strict=False):
+                if "lasting" in traits_:
+                    state.pop(name, None)
+        turn = Turn(run.shown, run.asked.sampling, reads=reads, state=state)
+        inner = last(self.model)
+
+        def said(step: Turn) -> AsyncIterator[Event]:
+            run.shown, run.acts = step.conversation, step.acts
+            return inner(step)
+
+        stream = cast("AsyncGenerator[Event, None]", around(self.model, chain, said)(turn))
+        async with aclosing(stream) as events:
+            async for event in events:
+                if isinstance(event, Intervention):
+                    self._note(run, event)
+                elif isinstance(event, Done):
+                    run.engine_seconds = event.reply.seconds
+                yield event
+
+    def _note(self, run: _Run, event: Intervention) -> None:
+        if event.state:
+            left = dict(event.state)
+            history = left.pop(HISTORY, None)
+            if history is not None:
+                run.rewritten = Conversation.from_openai(cast("list[dict[str, Any]]", history))
+            if left:
+                run.left[event.hold] = left
+            run.done.append({"hold": event.hold, "note": event.note, "amount": event.amount})
+        elif event.amount:
+            run.moved.add(event.index)
+        elif event.note:
+            run.done.append({"hold": event.hold, "note": event.note, "amount": event.amount})
+
+    # -- after the reply -------------------------------------------------------------------------------------------------
+
+    async def _end(self, run: _Run, reply: Reply, fresh: asyncio.Task[F32] | None) -> Report:
+        asked, home = run.asked, self.home
+        position = drift = again = None
+        trace: tuple[float, ...] = ()
+        try:
+            if home is not None and run.mode != "off" and asked.keep:
+                position, trace = position_of(await self._unacted(run, reply, home), home.axis)
+                if fresh is not None:
+                    again = position_of((await fresh)[: max(home.reply_tokens, len(trace))], home.axis)[0]
+                elif sum(m.role == "assistant" for m in run.shown) == 0 and self.deployment.read_every:
+                    again = position
+                drift = None if again is None else position - again
+        except HomingError as e:
+            self._failed(run, "the reading", e)
+        after = asked.conversation.then(reply.text or "...", "assistant")
+        record = TurnRecord(
+            request_id=asked.request_id,
+            created=time.time(),
+            model=asked.model,
+            hold=run.chosen.names,
+            mode=run.mode,
+            prompt_tokens=reply.prompt_tokens,
+            new_tokens=reply.new_tokens,
+            finish=reply.finish,
+            seconds=time.perf_counter() - asked.received,
+            added_seconds=max(0.0, time.perf_counter() - asked.received - run.engine_seconds),
+            position=_finite(position),
+            drift=_finite(drift),
+            fresh=_finite(again),
+            trace=tuple(round(x, 4) for x in trace),
+            capped=len(run.moved),
+            interventions=tuple(run.done),
+            messages=self._messages(run, reply) if self.deployment.text else None,
+            pieces=self._pieces(reply, len(trace)) if self.deployment.text else None,
+        )
+        base = Report(
+            run.id, 0, run.mode, run.chosen.names, run.chosen.by, bool(run.chosen.chain), record.position, record.drift,
+            capped=record.capped, tokens=reply.new_tokens, did=record.interventions, added_seconds=record.added_seconds,
+            kept=False,
+        )  # fmt: skip
+        if not asked.keep or run.mode == "off":
+            return replace(base, warnings=tuple(run.warnings))
+        try:
+            kept = await self.store.commit(
+                asked.tenant, run.id, record, lambda now: self._settle(run, now, record, self.digest(after))
+            )
+        except HomingError as e:
+            self._failed(run, "keeping the turn", e)
+            return replace(base, warnings=tuple(run.warnings))
+        self._remember(run, after, reply)
+        state = kept.standing.state
+        if home is not None:
+            run.warnings.extend(home.warnings(after, (len(trace),), on=self.model.info))
+        return replace(
+            base,
+            turn=kept.turn + 1,
+            alarms=kept.alarms,
+            alarmed=bool(state.get("over")),
+            returning=state.get("way") is not None,
+            home=any(e.kind == "home" for e in kept.events),
+            kept=True,
+            warnings=tuple(run.warnings),
+        )
+
+    def _failed(self, run: _Run, what: str, e: HomingError) -> None:
+        """Heed the deployment's rule of failure.
+
+        Raises:
+            WireError: it fails closed.
+        """
+        _LOG.warning("%s failed: %s", what, type(e).__name__)
+        if self.deployment.fail == "closed":
+            raise WireError(503, f"{what} failed, and this service fails closed: {e}", code="not_kept") from e
+        run.warnings.append(f"{what} failed: {e}")
+
+    async def _unacted(self, run: _Run, reply: Reply, home: Home) -> F32:
+        """Readings of what was said without any act: its own, or where one was in force those of a pass of their own."""
+        if not run.acts:
+            return reply.readings[0]
+        whole = run.shown.then(reply.text or "...", "assistant")
+        turns = await self.model.read(whole, reads=(home.axis.read(),))
+        return turns[-1].readings[0] if turns else np.zeros((0, 1), np.float32)
+
+    def _messages(self, run: _Run, reply: Reply) -> tuple[Mapping[str, Any], ...]:
+        new: list[Message] = [*run.asked.conversation.messages[-1:], Message("assistant", reply.text)]
+        if run.standing.turns == 0:
+            new = [*run.asked.conversation.messages, new[-1]]
+        return tuple({"role": m.role, "content": m.content} for m in new)
+
+    def _pieces(self, reply: Reply, tokens: int) -> tuple[str, ...] | None:
+        """The reply cut into the tokens that were read; None where it cannot be cut so."""
+        pieces = self.model.pieces(reply.text)
+        return pieces if len(pieces) == tokens else None
+
+    def _settle(self, run: _Run, now: Standing, record: TurnRecord, seen: str) -> Settled:
+        """The state after a turn, from what is stored now: another replica may have kept one since this began."""
+        state = dict(now.state)
+        detector = DetectorState(**cast("dict[str, Any]", state.get("detector", {})))
+        events: list[tuple[str, Mapping[str, Any]]] = []
+        fired: tuple[AlarmRecord, ...] = ()
+        way = cast("dict[str, Any] | None", state.get("way"))
+        if self.home is not None and record.drift is not None:
+            calibration = self.home.calibration
+            detector, _, alarms = calibration.observe(detector, record.drift, len(record.trace), turn=now.turns)
+            before = set(cast("list[str]", state.get("over", [])))
+            state["over"] = sorted(a.detector for a in alarms)
+            fired = tuple(
+                AlarmRecord(a.detector, a.statistic, a.threshold, now.turns) for a in alarms if a.detector not in before
+            )
+            z = calibration.standard.z(now.turns, record.drift, len(record.trace))
+            if way is not None and run.chosen.chain:
+                way = {**way, "home": int(way["home"]) + 1 if z >= -AT_HOME else 0}
+                if way["home"] >= SHOWN:
+                    events.append(("home", {"turn": now.turns, "since": way["since"]}))
+                    way, detector, state["over"] = None, DetectorState(), []
+            elif way is None and state["over"] and record.mode == "on" and conditional(record.hold):
+                way = {"since": now.turns + 1, "home": 0, "by": "alarm"}
+                events.append(("return", {"turn": now.turns, "by": "alarm"}))
+        state.update(detector=asdict(detector), way=way)
+        if run.left or run.chosen.chain:
+            state["holds"] = {**cast("dict[str, Any]", state.get("holds", {})), **run.left}
+        told = {
+            "turn": now.turns, "position": record.position, "drift": record.drift, "hold": record.hold, "capped": record.capped,
+            "tokens": record.new_tokens, "returning": way is not None, "alarmed": bool(state.get("over")),
+        }  # fmt: skip
+        alarmed = [
+            ("alarm", {"turn": now.turns, "detector": a.detector, "statistic": a.statistic, "threshold": a.threshold})
+            for a in fired
+        ]
+        return Settled(state, fired, (("turn", told), *alarmed, *events), seen)
+
+    def _remember(self, run: _Run, after: Conversation, reply: Reply) -> None:
+        """What the model was shown in place of what the client has, for the next turn; forgotten where they are the same."""
+        key = (run.asked.tenant, run.id)
+        base = run.rewritten or (run.shown if run.shown is not run.asked.conversation else None)
+        self._held.pop(key, None)
+        if base is None or base == run.asked.conversation:
+            return
+        self._held[key] = (self.digest(after), base.then(reply.text or "...", "assistant"))
+        if len(self._held) > REMEMBERED:
+            self._held.popitem(last=False)
+
+    def forget(self, tenant: str, conversation: str) -> None:
+        """Forget what is remembered of a conversation."""
+        self._held.pop((tenant, conversation), None)
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
