@@ -160,7 +160,9 @@ def _headers(scope: Scope) -> dict[bytes, bytes]:
 def _own(headers: Mapping[bytes, bytes]) -> None:
     host = headers.get(b"host", b"").decode("latin-1")
     if not loopback(host):
-        raise WireError(403, "this service has no keys and answers on this machine alone; set keys to open it", param="host")
+        raise WireError(
+            403, "this service has no keys and answers on this machine alone; set keys to open it", param="host"
+        )
     origin = headers.get(b"origin")
     if origin is not None and origin.decode("latin-1").lower() != f"http://{host}".lower():
         raise WireError(403, "a page of another origin cannot use this service", param="origin")

@@ -23,6 +23,7 @@ from homing.errors import HomingError
 from homing.gateway.access import Access
 from homing.gateway.chat import Chat
 from homing.gateway.deployment import Deployment
+from homing.gateway.events import Live
 from homing.gateway.metrics import Metrics
 from homing.gateway.plain import Plain
 from homing.gateway.problems import WireError, problem_of
@@ -50,6 +51,16 @@ class Service:
     metrics: Metrics = field(default_factory=Metrics)
     created: int = field(default_factory=lambda: int(time.time()))
     ready: bool = True
+    running: int = 0
+    live: Live = field(default_factory=Live)
+
+    def __post_init__(self) -> None:
+        self.keeper.kept = self.live.notify
+
+    def leave(self) -> None:
+        """The service stops: it takes nothing new on, and streams without an end are ended."""
+        self.ready = False
+        self.live.close()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -57,13 +68,16 @@ class Service:
         return (self.keeper.model.name,)
 
 
-def make_app(service: Service, *, routes: tuple[BaseRoute, ...] = (), on_stop: Callable[[], Awaitable[None]] | None = None) -> Access:
+def make_app(
+    service: Service, *, routes: tuple[BaseRoute, ...] = (), on_stop: Callable[[], Awaitable[None]] | None = None
+) -> Access:
     """The ASGI application. ``on_stop``: awaited when it ends."""
     api = _Api(service)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncGenerator[None, None]:
         yield
+        service.live.close()
         if on_stop is not None:
             await on_stop()
 
@@ -171,7 +185,13 @@ class _Api:
 
     def _card(self, name: str) -> dict[str, Any]:
         context = self.service.keeper.model.info.context
-        return {"id": name, "object": "model", "created": self.service.created, "owned_by": "homing", "max_model_len": context}
+        return {
+            "id": name,
+            "object": "model",
+            "created": self.service.created,
+            "owned_by": "homing",
+            "max_model_len": context,
+        }
 
     async def models(self, request: Request) -> Response:
         return JSONResponse({"object": "list", "data": [self._card(n) for n in self.service.names]})
@@ -185,9 +205,13 @@ class _Api:
         chosen(service.names, asked.model)
         header = request.headers.get(CONVERSATION_HEADER)
         if header is not None and not re.fullmatch(NAME, header):
-            raise WireError(400, f"{CONVERSATION_HEADER}: use 1 to 128 letters, digits and ._:@/+-", param=CONVERSATION_HEADER)
+            raise WireError(
+                400, f"{CONVERSATION_HEADER}: use 1 to 128 letters, digits and ._:@/+-", param=CONVERSATION_HEADER
+            )
         state = state_of(request)
-        chat = Chat(service.keeper, asked, asked.conversation(), state["tenant"], state["request_id"], header, self._watch)
+        chat = Chat(
+            service.keeper, asked, asked.conversation(), state["tenant"], state["request_id"], header, self._watch
+        )
         if not asked.stream:
             return JSONResponse(await until_gone(request.receive, chat.whole()))
         return EventStream(await self._begun(request, chat.start()))

@@ -84,7 +84,9 @@ class Chat:
             {
                 "index": k,
                 "message": self._message(reply),
-                "logprobs": {"content": [self._logprob(t) for t in tokens], "refusal": None} if self.asked.logprobs else None,
+                "logprobs": {"content": [self._logprob(t) for t in tokens], "refusal": None}
+                if self.asked.logprobs
+                else None,
                 "finish_reason": FINISH.get(reply.finish, "stop"),
             }
             for k, (reply, tokens, _) in enumerate(made)
@@ -232,7 +234,9 @@ class Chat:
     def _chunk(
         self, head: bytes, k: int, delta: dict[str, Any], *, finish: str | None = None, token: Token | None = None
     ) -> bytes:
-        logprobs = {"content": [self._logprob(token)], "refusal": None} if token is not None and self.asked.logprobs else None
+        logprobs = (
+            {"content": [self._logprob(token)], "refusal": None} if token is not None and self.asked.logprobs else None
+        )
         choice = {"index": k, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
         tail = json.dumps([choice], ensure_ascii=False, separators=(",", ":")).encode()
         return b"data: " + head + b',"choices":' + tail + b"}\n\n"

@@ -58,6 +58,12 @@ class Deployment:
             raise InputError(
                 f"host {self.host} can be reached from outside, and no keys are set; give --keys FILE, or listen on 127.0.0.1"
             )
-        for name, least in (("read_every", 0), ("keep_days", 0), ("max_body", 1024), ("max_new_tokens", 1), ("per_minute", 0)):
+        for name, least in (
+            ("read_every", 0),
+            ("keep_days", 0),
+            ("max_body", 1024),
+            ("max_new_tokens", 1),
+            ("per_minute", 0),
+        ):
             if getattr(self, name) < least:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be at least {least}")

@@ -25,14 +25,22 @@ class Metrics:
         self.first = Histogram(
             "homing_time_to_first_token_seconds", "From the request to the first token.", buckets=SECONDS, registry=r
         )
-        self.whole = Histogram("homing_e2e_request_latency_seconds", "From the request to its end.", buckets=SECONDS, registry=r)
-        self.added = Histogram("homing_added_seconds", "Of a turn, not spent on the reply itself.", buckets=SECONDS, registry=r)
+        self.whole = Histogram(
+            "homing_e2e_request_latency_seconds", "From the request to its end.", buckets=SECONDS, registry=r
+        )
+        self.added = Histogram(
+            "homing_added_seconds", "Of a turn, not spent on the reply itself.", buckets=SECONDS, registry=r
+        )
         self.turns = Counter("homing_turns", "Turns kept, by hold.", ["hold"], registry=r)
-        self.position = Histogram("homing_position_ratio", "Position of replies: 1 is home.", buckets=POSITIONS, registry=r)
+        self.position = Histogram(
+            "homing_position_ratio", "Position of replies: 1 is home.", buckets=POSITIONS, registry=r
+        )
         self.alarms = Counter("homing_alarms", "Alarms by detector.", ["detector"], registry=r)
         self.capped = Counter("homing_capped_tokens", "Tokens that a cap moved.", registry=r)
         self.homed = Counter("homing_returns", "Conversations shown to be home again.", registry=r)
-        self.failed = Counter("homing_unkept_turns", "Turns that were answered and could not be kept or read.", registry=r)
+        self.failed = Counter(
+            "homing_unkept_turns", "Turns that were answered and could not be kept or read.", registry=r
+        )
         self.events = Gauge("homing_event_readers", "Readers of the event stream.", registry=r)
 
     def text(self) -> bytes:

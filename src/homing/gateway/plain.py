@@ -54,7 +54,9 @@ class Plain:
         except InputError as e:
             raise WireError(400, f"homing.hold: {e}", param="homing.hold") from None
         if len(chain) != 1 or not isinstance(chain[0], CapStabiliser):
-            raise WireError(400, "homing.hold: plain text is held by cap or none; others need messages", param="homing.hold")
+            raise WireError(
+                400, "homing.hold: plain text is held by cap or none; others need messages", param="homing.hold"
+            )
         return chain[0].cap.register(self.keeper.model)
 
     def _rows(self) -> list[tuple[str, Sampling]]:
@@ -69,7 +71,8 @@ class Plain:
         )
         rows = [(p, k) for p in a.prompts for k in range(a.n or 1)]
         return [
-            (p, base if i == 0 else replace(base, seed=stable_seed("choice", base.seed, i))) for i, (p, _) in enumerate(rows)
+            (p, base if i == 0 else replace(base, seed=stable_seed("choice", base.seed, i)))
+            for i, (p, _) in enumerate(rows)
         ]
 
     def _events(self, text: str, sampling: Sampling) -> AsyncGenerator[Event, None]:

@@ -64,4 +64,6 @@ def problem_of(error: Exception) -> WireError:
         return WireError(503, str(error), code="engine_error", headers={"Retry-After": "1"})
     if isinstance(error, HomingError):
         return WireError(502, str(error), code="model_error")
-    return WireError(500, "the gateway met an error of its own; its log has it under this request's id", code="internal")
+    return WireError(
+        500, "the gateway met an error of its own; its log has it under this request's id", code="internal"
+    )

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
+import platformdirs
 import uvicorn
 
 from homing.errors import InputError
@@ -20,11 +23,12 @@ from homing.gateway.store import Store
 from homing.gateway.turns import Keeper
 from homing.identity import Identity
 from homing.models.base import ChatModel
-from homing.models.sources import Dtype, EngineName, open_model
+from homing.models.sources import open_model
 from homing.verbs.watch import Home
 
-__all__ = ["Serving", "check", "read_keys", "serve"]
+__all__ = ["Serving", "check", "default_store", "read_keys", "serve"]
 
+Said = Callable[[str, str | None], None]
 DRAIN_SECONDS = 30
 """Longest that replies on their way may go on once the service is told to stop."""
 
@@ -34,17 +38,20 @@ class Serving:
     """What is served.
 
     Args:
-        model: by name; None: the identity's own. ``identity``: directory; None: nothing is read. ``store``: a database's URL.
+        store: a database's URL. ``model``: by name; None: the identity's own. ``identity``: directory; None: nothing is read.
+        opening: how the model is opened, as :func:`homing.models.sources.open_model` takes it.
     """
 
     deployment: Deployment
     store: str
     model: str | None = None
     identity: Path | None = None
-    engine: EngineName = "auto"
-    dtype: Dtype = "float32"
-    threads: int | None = None
-    slots: int | None = None
+    opening: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+def default_store() -> str:
+    """The SQLite file that is used where no database is named."""
+    return f"sqlite:///{Path(platformdirs.user_data_dir('homing')) / 'gateway.db'}"
 
 
 def read_keys(path: Path) -> tuple[Key, ...]:
@@ -75,25 +82,21 @@ def _open(serving: Serving) -> tuple[ChatModel, Home | None]:
     Raises:
         HomingError: either cannot be used.
     """
+    given = dict(serving.opening)
+    if given.get("dtype", "auto") == "auto":
+        given["dtype"] = "float32"  # what an identity is measured in, and what repeats
     if serving.identity is None:
         if serving.deployment.mode != "off" and serving.deployment.hold != "none":
             raise InputError(
                 "no identity is given, so there is no home to hold or return to; give --identity DIR (homing map makes one),"
                 " or --hold none"
             )
-        name = serving.model or "smollm2"
-        model = open_model(name, engine=serving.engine, dtype=serving.dtype, threads=serving.threads, slots=serving.slots)
-        return model, None
+        return open_model(serving.model or "smollm2", **given), None
     identity = Identity.load(serving.identity)
-    home = Home.chosen(identity, serving.model, serving.engine)
-    model = open_model(
-        serving.model or str(home.identity.model["name"]),
-        engine=home.engine(serving.engine, serving.model),
-        dtype=serving.dtype,
-        threads=serving.threads,
-        slots=serving.slots,
-        layers=home.layers_of(identity, serving.model),
-    )
+    home = Home.chosen(identity, serving.model, given.get("engine", "auto"))
+    given["engine"] = home.engine(given.get("engine", "auto"), serving.model)
+    given.setdefault("layers", home.layers_of(identity, serving.model))
+    model = open_model(serving.model or str(home.identity.model["name"]), **given)
     return model, Home.on(identity, model)
 
 
@@ -145,10 +148,26 @@ async def check(serving: Serving) -> dict[str, Any]:
     finally:
         await store.close()
     promise = keeper.home.calibration.sentence if keeper.home is not None else None
-    return {"model": keeper.model.name, "engine": info.engine, "dtype": info.dtype, "slots": info.slots, "promise": promise}
+    return {
+        "model": keeper.model.name,
+        "engine": info.engine,
+        "dtype": info.dtype,
+        "slots": info.slots,
+        "promise": promise,
+    }
 
 
-async def _serve(serving: Serving, said: Any) -> None:
+class _Server(uvicorn.Server):
+    """Tells the service first that it stops, so that streams without an end are ended."""
+
+    leaving: Callable[[], None] = staticmethod(lambda: None)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self.leaving()
+        super().handle_exit(sig, frame)
+
+
+async def _serve(serving: Serving, said: Said) -> None:
     deployment = serving.deployment
     listening = _free(deployment)
     store = None
@@ -162,8 +181,10 @@ async def _serve(serving: Serving, said: Any) -> None:
             app, log_config=None, access_log=False, server_header=False, date_header=False, lifespan="on",
             timeout_graceful_shutdown=DRAIN_SECONDS, timeout_keep_alive=30, h11_max_incomplete_event_size=64 * 1024,
         )  # fmt: skip
-        server = uvicorn.Server(config)
-        said(f"http://{deployment.host}:{listening.getsockname()[1]}", keeper)
+        server = _Server(config)
+        server.leaving = service.leave
+        promise = keeper.home.calibration.sentence if keeper.home is not None else None
+        said(f"http://{deployment.host}:{listening.getsockname()[1]}", promise)
         await server.serve(sockets=[listening])
     finally:
         if keeper is not None:
@@ -173,15 +194,13 @@ async def _serve(serving: Serving, said: Any) -> None:
         listening.close()
 
 
-def serve(serving: Serving, said: Any) -> None:
+def serve(serving: Serving, said: Said) -> None:
     """Answer until SIGTERM or Ctrl-C; what is on its way is let finish.
 
     Args:
-        said: told the address and the keeper once requests are taken.
+        said: told the address, and the promise of the alarms, once requests are taken.
 
     Raises:
         HomingError: the deployment cannot be served; nothing has been answered.
     """
     asyncio.run(_serve(serving, said))
-
-

@@ -63,7 +63,7 @@ async def until_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
 
 
 class EventStream:
-    """A response of events. Sending waits for the reader, and so does what makes the events.
+    """A response of events. Sending waits for the reader, and so does what makes the events. ``on_end`` is called at its end.
 
     Args:
         body: bytes as they come; closed when the client goes. ``quiet``: seconds without a word until a comment is sent.
@@ -71,10 +71,14 @@ class EventStream:
 
     def __init__(self, body: AsyncGenerator[bytes, None], *, quiet: float = QUIET_SECONDS) -> None:
         self.body, self.quiet = body, quiet
+        self.on_end: Callable[[], None] = lambda: None
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-        with suppress(Gone):
-            await until_gone(receive, self._send(send))
+        try:
+            with suppress(Gone):
+                await until_gone(receive, self._send(send))
+        finally:
+            self.on_end()
 
     async def _send(self, send: Send) -> None:
         headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"x-accel-buffering", b"no")]

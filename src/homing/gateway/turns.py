@@ -14,7 +14,7 @@ import logging
 import math
 import time
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol, cast
@@ -31,7 +31,7 @@ from homing.errors import HomingError, InputError
 from homing.gateway.deployment import Deployment, conditional
 from homing.gateway.problems import WireError
 from homing.gateway.records import AlarmRecord, Committed, Settled, Standing, TurnRecord
-from homing.hold.base import HISTORY, Stabiliser, Turn, last
+from homing.hold.base import HISTORY, Stabiliser, Turn, collect, last
 from homing.hold.chain import around, build, traits
 from homing.models.base import ChatModel, Done, Event, Intervention, Reply, Token
 from homing.stats.seeds import stable_seed
@@ -119,7 +119,9 @@ class Report:
             "acted": self.acted,
             "position": self.position,
             "drift": self.drift,
-            "alarms": [{"detector": a.detector, "statistic": a.statistic, "threshold": a.threshold} for a in self.alarms],
+            "alarms": [
+                {"detector": a.detector, "statistic": a.statistic, "threshold": a.threshold} for a in self.alarms
+            ],
             "alarmed": self.alarmed,
             "returning": self.returning,
             "home": self.home,
@@ -173,6 +175,7 @@ class Keeper:
     ) -> None:
         self.model, self.home, self.store, self.deployment = model, home, store, deployment
         self._salt = salt
+        self.kept: Callable[[], None] = lambda: None
         self._held: OrderedDict[tuple[str, str], tuple[str, Conversation]] = OrderedDict()
         if home is not None:
             for direction in home.axis.directions:
@@ -189,7 +192,9 @@ class Keeper:
         for s in chain:
             missing = s.needs - self.model.capabilities
             if missing:
-                raise InputError(f"hold {s.name!r} needs {', '.join(sorted(missing))}, which {self.model.name} cannot do")
+                raise InputError(
+                    f"hold {s.name!r} needs {', '.join(sorted(missing))}, which {self.model.name} cannot do"
+                )
         return chain
 
     def digest(self, conversation: Conversation) -> str:
@@ -393,6 +398,7 @@ class Keeper:
         except HomingError as e:
             self._failed(run, "keeping the turn", e)
             return replace(base, warnings=tuple(run.warnings))
+        self.kept()
         self._remember(run, after, reply)
         state = kept.standing.state
         if home is not None:
@@ -485,6 +491,30 @@ class Keeper:
         self._held[key] = (self.digest(after), base.then(reply.text or "...", "assistant"))
         if len(self._held) > REMEMBERED:
             self._held.popitem(last=False)
+
+    async def compare(self, asked: Conversation, turn: int) -> dict[str, Any]:
+        """One turn made again with the same seed, held and with nothing done; nothing of it is kept.
+
+        Held means here: under the deployment's hold as if its alarm had fired, or under the way back where that is none.
+        """
+        names = self.deployment.hold if self.deployment.hold != "none" else "return"
+        sampling = Sampling(max_new_tokens=min(LONGEST_FRESH, self.deployment.max_new_tokens), temperature=0.0)
+        out: dict[str, Any] = {"turn": turn, "hold": names}
+        for key, chain in (("unheld", ()), ("held", self.build(names))):
+            seen: list[Turn] = []
+
+            def said(step: Turn, seen: list[Turn] = seen) -> AsyncIterator[Event]:
+                seen.append(step)
+                return last(self.model)(step)
+
+            reply = await collect(around(self.model, chain, said)(Turn(asked, sampling)))
+            position = None
+            if self.home is not None:
+                whole = seen[-1].conversation.then(reply.text or "...", "assistant")
+                turns = await self.model.read(whole, reads=(self.home.axis.read(),))
+                position = position_of(turns[-1].readings[0], self.home.axis)[0] if turns else None
+            out[key] = {"text": reply.text, "position": _finite(position)}
+        return out
 
     def forget(self, tenant: str, conversation: str) -> None:
         """Forget what is remembered of a conversation."""

@@ -15,7 +15,14 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, Strict
 from homing.conversation import Conversation, Message
 from homing.gateway.problems import WireError
 
-__all__ = ["FORBIDDEN", "ChatRequest", "CompletionRequest", "HomingRequest", "chat_request", "completion_request", "new_id"]
+__all__ = [
+    "FORBIDDEN",
+    "ChatRequest",
+    "CompletionRequest",
+    "HomingRequest",
+    "chat_request",
+    "completion_request",
+]
 
 MAX_MESSAGES = 1024
 MAX_CHOICES = 8
@@ -25,7 +32,9 @@ MAX_TOKENS = 2**20
 SEEDS = 2**63 - 1
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._:@/+-]{0,127}$"
 HOLD = r"^[a-z0-9_]+(\+[a-z0-9_]+){0,7}$"
-FORBIDDEN = frozenset({"api_base", "base_url", "api_key", "headers", "extra_headers", "api_version", "custom_llm_provider"})
+FORBIDDEN = frozenset(
+    {"api_base", "base_url", "api_key", "headers", "extra_headers", "api_version", "custom_llm_provider"}
+)
 """Fields with which a client would choose where a request goes, or with whose key (CVE-2024-6587); refused everywhere."""
 HARMLESS = frozenset({"user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key"})
 """Fields that do not touch the reply; taken and left alone."""
@@ -146,11 +155,19 @@ def _message(i: int, raw: Mapping[str, Any]) -> Message:
     at = f"messages[{i}]"
     role = raw.get("role")
     if role not in ("system", "developer", "user", "assistant"):
-        told = "tools are not passed to a local model" if role in ("tool", "function") else f"role {str(role)[:40]!r} is unknown"
+        told = (
+            "tools are not passed to a local model"
+            if role in ("tool", "function")
+            else f"role {str(role)[:40]!r} is unknown"
+        )
         raise WireError(400, f"{at}.role: {told}; use system, user or assistant", param=f"{at}.role")
     for name in raw:
         if name not in ("role", "content", "name", "refusal") and raw[name] not in (None, [], {}):
-            raise WireError(400, f"{at}.{str(name)[:40]} is not passed to a local model; leave it out", param=f"{at}.{str(name)[:40]}")
+            raise WireError(
+                400,
+                f"{at}.{str(name)[:40]} is not passed to a local model; leave it out",
+                param=f"{at}.{str(name)[:40]}",
+            )
     content = raw.get("content")
     if isinstance(content, list):
         parts = cast("list[Any]", content)
@@ -158,12 +175,18 @@ def _message(i: int, raw: Mapping[str, Any]) -> Message:
             text = cast("Mapping[str, Any]", part).get("text") if isinstance(part, Mapping) else None
             if not isinstance(text, str) or cast("Mapping[str, Any]", part).get("type") != "text":
                 where = f"{at}.content[{k}]"
-                raise WireError(400, f"{where} is not a part of type text, and a local model reads text alone", param=where)
+                raise WireError(
+                    400, f"{where} is not a part of type text, and a local model reads text alone", param=where
+                )
         content = "".join(p["text"] for p in parts)
     if not isinstance(content, str):
         raise WireError(400, f"{at}.content must be text or a list of parts of type text", param=f"{at}.content")
     if any(0xD800 <= ord(c) <= 0xDFFF for c in content):
-        raise WireError(400, f"{at}.content holds half of a surrogate pair, which is no character; mend its encoding", param=f"{at}.content")
+        raise WireError(
+            400,
+            f"{at}.content holds half of a surrogate pair, which is no character; mend its encoding",
+            param=f"{at}.content",
+        )
     return Message("system" if role == "developer" else role, content)
 
 
@@ -172,7 +195,11 @@ def _refused(e: ValidationError) -> WireError:
     path, known = "", True
     for part in first["loc"]:
         # names of the union's branches are pydantic's, not the client's
-        if isinstance(part, str) and re.fullmatch(r"[a-z_]+(\[.*\])?", part) and part in ("str", "list[str]", "constrained-str"):
+        if (
+            isinstance(part, str)
+            and re.fullmatch(r"[a-z_]+(\[.*\])?", part)
+            and part in ("str", "list[str]", "constrained-str")
+        ):
             known = False
             continue
         path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
@@ -224,7 +251,11 @@ def chat_request(raw: Any, *, local: bool) -> ChatRequest:
     if local:
         _local(asked.beside)
         if asked.response_format is not None and asked.response_format.get("type") != "text":
-            raise WireError(400, "response_format: this model gives plain text; use type text, or leave it out", param="response_format")
+            raise WireError(
+                400,
+                "response_format: this model gives plain text; use type text, or leave it out",
+                param="response_format",
+            )
     if asked.top_logprobs is not None and not asked.logprobs:
         raise WireError(400, "top_logprobs needs logprobs to be true", param="top_logprobs")
     if asked.stream_options is not None and not asked.stream:
@@ -244,7 +275,9 @@ def completion_request(raw: Any, *, local: bool) -> CompletionRequest:
         _local(asked.beside)
     many = len(asked.prompts) * (asked.n or 1)
     if not 1 <= many <= MAX_CHOICES:
-        raise WireError(400, f"prompt: {many} completions are asked for together; 1 to {MAX_CHOICES} are made", param="prompt")
+        raise WireError(
+            400, f"prompt: {many} completions are asked for together; 1 to {MAX_CHOICES} are made", param="prompt"
+        )
     if any(not p for p in asked.prompts):
         raise WireError(400, "prompt: an empty text gives nothing to go on from", param="prompt")
     if asked.stream_options is not None and not asked.stream:
@@ -259,5 +292,10 @@ def chosen(names: Sequence[str], asked: str) -> str:
         WireError: 404, it is not served here.
     """
     if asked not in names:
-        raise WireError(404, f"model {asked[:80]!r} is not served here; use {' or '.join(names)}", param="model", code="model_not_found")
+        raise WireError(
+            404,
+            f"model {asked[:80]!r} is not served here; use {' or '.join(names)}",
+            param="model",
+            code="model_not_found",
+        )
     return asked

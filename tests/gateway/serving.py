@@ -1,0 +1,105 @@
+"""A gateway on a port of its own, in a thread, for as long as a block runs."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import uvicorn
+from tests.gateway.memory import MemoryStore
+from tests.verbs.tiny_map import Mapped
+
+from homing.gateway.app import Service, make_app
+from homing.gateway.deployment import Deployment
+from homing.gateway.turns import Keeper
+from homing.models.sources import wrap
+from homing.verbs.watch import Home
+
+
+@dataclass(eq=False)
+class Served:
+    url: str
+    service: Service
+    store: Any
+    loop: asyncio.AbstractEventLoop
+
+    @property
+    def model(self) -> str:
+        return self.service.keeper.model.name
+
+
+@contextmanager
+def served(
+    mapped: Mapped,
+    deployment: Deployment = Deployment(),
+    *,
+    slots: int = 4,
+    with_home: bool = True,
+    store: Any = None,
+    change: Callable[[Keeper], None] = lambda keeper: None,
+) -> Iterator[Served]:
+    listening = socket.socket()
+    listening.bind(("127.0.0.1", 0))
+    started, out, trouble = threading.Event(), list[Served](), list[BaseException]()
+    server: list[uvicorn.Server] = []
+
+    async def run() -> None:
+        model = wrap(mapped.planted.model, mapped.planted.tokenizer, slots=slots)
+        home = Home.on(mapped.identity, model) if with_home else None
+        kept = store or MemoryStore()
+        keeper = Keeper(model, home, kept, deployment, salt=b"salt")
+        change(keeper)
+        service = Service(keeper, deployment)
+        app = make_app(service)
+        config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=5)
+        server.append(uvicorn.Server(config))
+        server[0].install_signal_handlers = lambda: None  # type: ignore[attr-defined]
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        out.append(Served(url, service, kept, asyncio.get_running_loop()))
+        try:
+            task = asyncio.create_task(server[0].serve(sockets=[listening]))
+            while not server[0].started and not task.done():
+                await asyncio.sleep(0.01)
+            started.set()
+            await task
+        finally:
+            await model.close()
+
+    def thread() -> None:
+        try:
+            asyncio.run(run())
+        except BaseException as e:
+            trouble.append(e)
+        finally:
+            started.set()
+
+    t = threading.Thread(target=thread)
+    t.start()
+    try:
+        assert started.wait(60), "the gateway did not start"
+        if trouble:
+            raise trouble[0]
+        yield out[0]
+    finally:
+        if server:
+            server[0].should_exit = True
+            if out:
+                out[0].loop.call_soon_threadsafe(out[0].service.leave)
+        t.join(30)
+        listening.close()
+    if trouble:
+        raise trouble[0]
+
+
+def until(seen: Callable[[], bool], *, seconds: float = 10.0) -> None:
+    """Wait for something to be so."""
+    end = time.monotonic() + seconds
+    while not seen():
+        assert time.monotonic() < end, "it did not come to pass"
+        time.sleep(0.02)
