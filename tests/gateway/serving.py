@@ -57,7 +57,10 @@ def served(
         change(keeper)
         service = Service(keeper, deployment)
         app = make_app(service)
-        config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=5)
+        service.app = app  # type: ignore[attr-defined]
+        config = uvicorn.Config(
+            app, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=5, server_header=False
+        )
         server.append(uvicorn.Server(config))
         server[0].install_signal_handlers = lambda: None  # type: ignore[attr-defined]
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
