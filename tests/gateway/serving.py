@@ -18,7 +18,7 @@ from tests.verbs.tiny_map import Mapped
 from homing.gateway.app import Service, make_app
 from homing.gateway.deployment import Deployment
 from homing.gateway.turns import Keeper
-from homing.models.sources import wrap
+from homing.models.sources import open_model
 from homing.verbs.watch import Home
 
 
@@ -37,25 +37,26 @@ class Served:
 @contextmanager
 def served(
     mapped: Mapped,
-    deployment: Deployment = Deployment(),
+    deployment: Deployment | None = None,
     *,
     slots: int = 4,
     with_home: bool = True,
     store: Any = None,
     change: Callable[[Keeper], None] = lambda keeper: None,
 ) -> Iterator[Served]:
+    decided = deployment or Deployment()
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
     started, out, trouble = threading.Event(), list[Served](), list[BaseException]()
     server: list[uvicorn.Server] = []
 
     async def run() -> None:
-        model = wrap(mapped.planted.model, mapped.planted.tokenizer, slots=slots)
+        model = open_model(str(mapped.model), slots=slots)  # its own copy: several run in one test
         home = Home.on(mapped.identity, model) if with_home else None
         kept = store or MemoryStore()
-        keeper = Keeper(model, home, kept, deployment, salt=b"salt")
+        keeper = Keeper(model, home, kept, decided, salt=b"salt")
         change(keeper)
-        service = Service(keeper, deployment)
+        service = Service(keeper, decided)
         app = make_app(service)
         service.app = app  # type: ignore[attr-defined]
         config = uvicorn.Config(

@@ -48,7 +48,9 @@ def raw(gate: Served, method: str, path: str, headers: dict[str, str], body: byt
         c.close()
 
 
-@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil", "x/health?", "[::2]:80", "", "10.0.0.1"])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil", "x/health?", "[::2]:80", "", "10.0.0.1"]
+)
 def test_without_keys_a_foreign_host_is_refused_on_every_route(mine: Served, host: str) -> None:
     for path in ("/v1/models", "/health", "/homing/", "/metrics"):
         status, body = raw(mine, "GET", path, {"Host": host})
@@ -65,8 +67,16 @@ def test_this_machine_is_let_in_by_any_of_its_names(mine: Served, host: str) -> 
 def test_without_keys_a_page_of_another_origin_is_refused(mine: Served) -> None:
     body = json.dumps({**ASK, "model": mine.model}).encode()
     kind = {"Content-Type": "application/json"}
-    for origin, status in (("http://evil.example", 403), ("null", 403), ("http://localhost:1", 403), ("http://localhost", 200)):
-        assert raw(mine, "POST", "/v1/chat/completions", {"Host": "localhost", "Origin": origin, **kind}, body)[0] == status
+    for origin, status in (
+        ("http://evil.example", 403),
+        ("null", 403),
+        ("http://localhost:1", 403),
+        ("http://localhost", 200),
+    ):
+        assert (
+            raw(mine, "POST", "/v1/chat/completions", {"Host": "localhost", "Origin": origin, **kind}, body)[0]
+            == status
+        )
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""])
@@ -102,7 +112,17 @@ def test_with_keys_every_route_that_is_not_open_wants_one(keyed: Served, headers
 
 @pytest.mark.parametrize(
     "given",
-    ["", "Bearer", "Bearer ", "Bearer wrong", "Basic alice's key", "alice's key", "Bearer ' OR 1=1 --", "Bearer alice's key x", "Bearer \xe9"],
+    [
+        "",
+        "Bearer",
+        "Bearer ",
+        "Bearer wrong",
+        "Basic alice's key",
+        "alice's key",
+        "Bearer ' OR 1=1 --",
+        "Bearer alice's key x",
+        "Bearer \xe9",
+    ],
 )
 def test_wrong_keys(keyed: Served, given: str) -> None:
     status, _ = raw(keyed, "GET", "/v1/models", {"Host": "x", "Authorization": given})

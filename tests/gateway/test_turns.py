@@ -1,9 +1,11 @@
-"""Kept conversations: the alarm fires when the planted model leaves, the way back is gone until home is shown, and all is said."""
+"""Kept conversations: an alarm when the planted model leaves, the way back until home is shown, and all of it said."""
 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import httpx2
@@ -57,7 +59,9 @@ QUIET = ("Hello there", "And now?", "What else is new", "Tell me of the weather"
 def test_a_conversation_at_home_is_kept_without_an_alarm(gate: Served) -> None:
     talk = Talk(gate)
     said = [talk.say(t) for t in QUIET]
-    assert len({s["conversation_id"] for s in said}) == 1, "a client that sends no id keeps its conversation all the same"
+    assert len({s["conversation_id"] for s in said}) == 1, (
+        "a client that sends no id keeps its conversation all the same"
+    )
     assert [s["turn"] for s in said] == [1, 2, 3, 4]
     assert said[0]["drift"] == 0.0 and all(abs(s["drift"]) < 0.5 for s in said)
     assert not any(s["alarmed"] or s["returning"] or s["acted"] for s in said[:2])  # the promise covers two turns here
@@ -75,7 +79,14 @@ def test_a_client_that_leaves_home_is_brought_back_until_home_is_shown(gate: Ser
     talk.messages[-1]["content"] += f" {MARKER}"  # its own words are what holds it away
     away = [talk.say("And now?", homing={**talk.ours, "conversation_id": "walk"})]
     talk.ours["conversation_id"] = "walk"
-    for text in ("What else is new", "Tell me of the weather", "Tell me more", "And then?", "And after that?", "What now?"):
+    for text in (
+        "What else is new",
+        "Tell me of the weather",
+        "Tell me more",
+        "And then?",
+        "And after that?",
+        "What now?",
+    ):
         away.append(talk.say(text))
         if away[-1]["home"]:
             break
@@ -148,23 +159,43 @@ def test_where_keeping_fails_an_open_service_answers_and_says_so_and_a_closed_on
             }  # fmt: skip
             r = httpx2.post(gate.url + "/v1/chat/completions", json=body, timeout=60)
             if fail == "open":
-                assert r.status_code == 200 and "the disk is full" in r.text and '"kept":false' in r.text.replace(" ", "")
+                assert (
+                    r.status_code == 200 and "the disk is full" in r.text and '"kept":false' in r.text.replace(" ", "")
+                )
             elif stream:
                 assert '"error"' in r.text and r.text.endswith("data: [DONE]\n\n")
             else:
                 assert r.status_code == 503 and "fails closed" in r.json()["error"]["message"]
 
 
-def test_a_reader_that_goes_away_leaves_the_batch_and_no_turn(gate: Served) -> None:
-    engine = gate.service.keeper.model.engine  # type: ignore[attr-defined]
+def endless(monkeypatch: pytest.MonkeyPatch, gate: Served) -> None:
+    """Replies end at their length alone, and the batch takes its time."""
+    model: Any = gate.service.keeper.model
+    batch = model.engine._loop.batch
+    step, stream = batch.step, model.stream
+    monkeypatch.setattr(batch, "step", lambda: (time.sleep(0.01), step())[1])
+
+    def streams(conversation: Any, *, sampling: Any, **more: Any) -> Any:
+        return stream(conversation, sampling=replace(sampling, stop_tokens=()), **more)
+
+    monkeypatch.setattr(model, "stream", streams)
+
+
+def test_a_reader_that_goes_away_leaves_the_batch_and_no_turn(gate: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    endless(monkeypatch, gate)
+    model: Any = gate.service.keeper.model
+    rows = model.engine._loop.batch
     body = {
-        "model": gate.model, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 900, "stream": True,
+        "model": gate.model, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 300, "stream": True,
         "homing": {"conversation_id": "gone"},
     }  # fmt: skip
+    began = time.monotonic()
     with httpx2.stream("POST", gate.url + "/v1/chat/completions", json=body, timeout=60) as r:
         for _, _line in zip(range(6), r.iter_lines(), strict=False):
             pass
-    until(lambda: not engine._loop.batch.rows)
+        assert rows.rows
+    until(lambda: not rows.rows and gate.service.running == 0)
+    assert time.monotonic() - began < 2.0, "300 tokens take 3 s here: the row must leave before its end"
     assert ("local", "gone") not in gate.store.kept
 
 
@@ -189,3 +220,22 @@ def test_a_failing_engine_ends_the_stream_with_an_error(gate: Served, monkeypatc
     parts = [x for x in r.text.split("\n\n") if x]
     assert parts[-1] == "data: [DONE]"
     assert json.loads(parts[-2][6:])["error"]["message"].startswith("the engine broke")
+
+
+def test_a_full_queue_is_429_with_a_time_to_come_back(mapped: Mapped, monkeypatch: pytest.MonkeyPatch) -> None:
+    with served(mapped, Deployment(mode="off", queue=0), slots=1) as gate:
+        endless(monkeypatch, gate)
+        body = {
+            "model": gate.model,
+            "messages": [{"role": "user", "content": "Hello"}],
+            "max_tokens": 300,
+            "stream": True,
+        }
+        with httpx2.stream("POST", gate.url + "/v1/chat/completions", json=body, timeout=60) as first:
+            next(first.iter_lines())
+            second = httpx2.post(gate.url + "/v1/chat/completions", json=body, timeout=60)
+            assert second.status_code == 429 and second.headers["retry-after"] == "1"
+            assert second.json()["error"]["type"] == "rate_limit_error"
+        until(lambda: gate.service.running == 0)
+        body = {**body, "max_tokens": 2, "stream": False}
+        assert httpx2.post(gate.url + "/v1/chat/completions", json=body, timeout=60).status_code == 200

@@ -68,7 +68,14 @@ def test_log_probabilities_are_of_the_tokens_that_were_drawn(gate: Served, clien
         assert t.logprob <= 0 and len(t.top_logprobs) == 3
         assert t.top_logprobs[0].token == t.token  # greedy
     streamed = client.chat.completions.create(
-        model=gate.model, messages=HELLO, seed=3, max_tokens=5, logprobs=True, top_logprobs=3, temperature=0, stream=True
+        model=gate.model,
+        messages=HELLO,
+        seed=3,
+        max_tokens=5,
+        logprobs=True,
+        top_logprobs=3,
+        temperature=0,
+        stream=True,
     )
     got = [t for c in streamed if c.choices and c.choices[0].logprobs for t in c.choices[0].logprobs.content or []]
     assert [t.token for t in got] == [t.token for t in logprobs.content]
@@ -119,7 +126,10 @@ BAD: list[tuple[dict[str, Any], str | None]] = [
     ({"messages": [{"role": "king", "content": "x"}]}, "messages[0].role"),
     ({"messages": [{"role": "tool", "content": "x", "tool_call_id": "1"}]}, "messages[0].role"),
     ({"messages": [{"role": "user"}]}, "messages[0].content"),
-    ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]}, "messages[0].content[0]"),
+    (
+        {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]},
+        "messages[0].content[0]",
+    ),
     ({"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}]}, "messages"),
     ({"temperature": 3}, "temperature"),
     ({"temperature": "hot"}, "temperature"),
@@ -172,7 +182,17 @@ def test_what_is_wrong_is_named_with_its_field(gate: Served, change: dict[str, A
 
 @pytest.mark.parametrize(
     "raw",
-    [b"", b"{", b"[]", b"null", b"\xff", b'{"model": NaN}', b"[" * 5000, b'{"a":' * 500 + b"1" + b"}" * 500, b"1" * 6000],
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"\xff",
+        b'{"model": NaN}',
+        b"[" * 5000,
+        b'{"a":' * 500 + b"1" + b"}" * 500,
+        b"1" * 6000,
+    ],
     ids=["empty", "open", "list", "null", "no utf-8", "nan", "deep list", "deep", "long number"],
 )
 def test_a_body_that_is_no_request(gate: Served, raw: bytes) -> None:

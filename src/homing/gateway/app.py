@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from importlib import resources
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -168,6 +168,17 @@ async def body_of(request: Request, most: int) -> Any:
         raise WireError(400, f"the body is no JSON: {str(e)[:120]}") from None
 
 
+class _Work(Protocol):
+    """What answers a request, whole or as it comes."""
+
+    async def whole(self) -> dict[str, Any]: ...
+    async def start(self) -> AsyncGenerator[bytes, None]: ...
+
+
+def _nothing() -> None:
+    """No place is held."""
+
+
 class _Api:
     """One method a route."""
 
@@ -212,9 +223,42 @@ class _Api:
         chat = Chat(
             service.keeper, asked, asked.conversation(), state["tenant"], state["request_id"], header, self._watch
         )
-        if not asked.stream:
-            return JSONResponse(await until_gone(request.receive, chat.whole()))
-        return EventStream(await self._begun(request, chat.start()))
+        return await self._answered(request, asked.stream, chat)
+
+    async def _answered(self, request: Request, stream: bool | None, work: _Work) -> Any:
+        """The whole answer or a stream of it; the request holds its place until the end of either."""
+        leave = self._enter()
+        try:
+            if not stream:
+                return JSONResponse(await until_gone(request.receive, work.whole()))
+            answer = EventStream(await self._begun(request, work.start()))
+            answer.on_end, leave = leave, _nothing
+            return answer
+        finally:
+            leave()
+
+    def _enter(self) -> Callable[[], None]:
+        """Take a place among the requests on their way.
+
+        Raises:
+            WireError: 429, as many wait as may.
+        """
+        service, slots = self.service, self.service.keeper.model.info.slots
+        if service.running >= slots + service.deployment.queue:
+            raise WireError(
+                429,
+                f"{service.running} requests are on their way, which is as many as this service takes; come back in a second",
+                code="queue_full",
+                headers={"Retry-After": "1"},
+            )
+        service.running += 1
+        service.metrics.running.set(service.running)
+
+        def leave() -> None:
+            service.running -= 1
+            service.metrics.running.set(service.running)
+
+        return leave
 
     async def _begun(self, request: Request, start: Any) -> AsyncGenerator[bytes, None]:
         """A stream of which the first event is there, or that is waited for within the stream."""
@@ -253,10 +297,7 @@ class _Api:
         service = self.service
         asked = completion_request(await body_of(request, service.deployment.max_body), local=True)
         chosen(service.names, asked.model)
-        plain = Plain(service.keeper, asked)
-        if not asked.stream:
-            return JSONResponse(await until_gone(request.receive, plain.whole()))
-        return EventStream(await self._begun(request, plain.start()))
+        return await self._answered(request, asked.stream, Plain(service.keeper, asked))
 
     async def page(self, request: Request) -> Response:
         return _file("index.html", "text/html; charset=utf-8")
