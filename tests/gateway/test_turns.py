@@ -232,9 +232,11 @@ def test_a_full_queue_is_429_with_a_time_to_come_back(mapped: Mapped, monkeypatc
             "stream": True,
         }
         with httpx2.stream("POST", gate.url + "/v1/chat/completions", json=body, timeout=60) as first:
-            next(first.iter_lines())
+            lines = first.iter_lines()  # held, since letting it go closes the stream
+            next(lines)
             second = httpx2.post(gate.url + "/v1/chat/completions", json=body, timeout=60)
-            assert second.status_code == 429 and second.headers["retry-after"] == "1"
+            assert second.status_code == 429
+            assert second.headers["retry-after"] == "1"
             assert second.json()["error"]["type"] == "rate_limit_error"
         until(lambda: gate.service.running == 0)
         body = {**body, "max_tokens": 2, "stream": False}
