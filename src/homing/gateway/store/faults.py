@@ -45,7 +45,8 @@ def failure(error: BaseException, where: str) -> StoreError | None:
     state = getattr(origin, "sqlstate", None) or ""
     if state in _POSTGRESQL:
         return StoreError(f"store {where}: {_POSTGRESQL[state]}")
-    if isinstance(error, exc.OperationalError | exc.InterfaceError | exc.DataError):
+    reaching = error.statement is None
+    if reaching or isinstance(error, exc.OperationalError | exc.InterfaceError | exc.DataError):
         said = str(origin).strip().splitlines() or [type(origin).__name__]
         return StoreError(f"store {where}: {said[0].strip()}; look at the server, or try again")
     return None

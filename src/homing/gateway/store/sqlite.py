@@ -1,19 +1,28 @@
-"""A SQLite connection that makes one trip to its thread for each statement.
+"""SQLite: one thread writes, a few read. A transaction is one trip to its thread.
 
-SQLAlchemy asks aiosqlite for a cursor, a statement, its rows and the cursor's end, each a trip of its own; a turn would spend
-three quarters of its time on the way.
+An asynchronous driver makes several trips for each statement; on a machine whose cores a model keeps busy, a turn then took three
+times as long to keep, in time and in work.
 """
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
-from collections.abc import Callable, Coroutine
-from typing import Any, Self
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
 
-import aiosqlite
+from sqlalchemy import Connection, create_engine, event
+from sqlalchemy.pool import QueuePool
 
-__all__ = ["Connection", "connector"]
+from homing.gateway.store import base
 
+__all__ = ["Sqlite"]
+
+T = TypeVar("T")
+READERS = 4
+_WRITE = "homing_write"
 _PRAGMAS = (
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=NORMAL",  # a killed process loses nothing; a power cut may lose the last turns, never half of one
@@ -22,75 +31,76 @@ _PRAGMAS = (
 )
 
 
-def connector(path: str, busy_seconds: float) -> Callable[[], sqlite3.Connection]:
-    """What opens a file as the store needs it."""
+class Sqlite:
+    """A file, or with None memory: that is its one connection, and all take turns on it."""
 
-    def connect() -> sqlite3.Connection:
-        connection = sqlite3.connect(path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
-        try:
-            for pragma in _PRAGMAS:
-                connection.execute(pragma).close()
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+    dialect = "sqlite"
 
-    return connect
+    def __init__(self, path: Path | None) -> None:
+        self.where = "in memory" if path is None else str(path)
+        name, busy_seconds = ":memory:" if path is None else str(path), base.BUSY_SECONDS
+        self._engine = create_engine(
+            "sqlite+pysqlite://",
+            creator=lambda: _connect(name, busy_seconds),
+            poolclass=QueuePool,
+            pool_size=1 if path is None else READERS + 1,
+            max_overflow=0,
+            **base.OPTIONS,
+        )
+        event.listen(self._engine, "begin", _begin)
+        self._writer = self._engine.execution_options(**{_WRITE: True})
+        # SQLite has one writer. Ours stand in line; left to the file, each would poll for it, and some starve.
+        self._writing = ThreadPoolExecutor(1, thread_name_prefix="homing-store-writes")
+        self._reading = (
+            self._writing if path is None else ThreadPoolExecutor(READERS, thread_name_prefix="homing-store-reads")
+        )
 
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """Do one statement, which is its own snapshot."""
 
-class Connection(aiosqlite.Connection):
-    """As aiosqlite's; its thread ends with the process."""
+        def read() -> T:
+            with self._engine.connect() as connection:
+                return work(connection)
 
-    def __init__(self, connector: Callable[[], sqlite3.Connection]) -> None:
-        super().__init__(connector, iter_chunk_size=64)
-        self._thread.daemon = True
+        return await asyncio.get_running_loop().run_in_executor(self._reading, read)
 
-    def cursor(self) -> Any:
-        return _Cursor(self)
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        """Do something in one transaction."""
 
-    async def rollback(self) -> None:
-        if self._conn.in_transaction:  # asked after every use, and there hardly ever is one
-            await super().rollback()
+        def write() -> T:
+            with self._writer.begin() as connection:
+                return work(connection)
 
-    async def run(self, work: Callable[[sqlite3.Connection], Any]) -> Any:
-        """Do something in the thread."""
-        execute: Callable[..., Coroutine[Any, Any, Any]] = self._execute  # pyright: ignore
-        return await execute(work, self._conn)
+        return await asyncio.get_running_loop().run_in_executor(self._writing, write)
 
+    async def scrub(self) -> bool:
+        """Bring the log into the file and cut it to nothing: it still has the pages as they were."""
 
-class _Cursor:
-    """One statement: what it gave is here when it ends."""
+        def scrub() -> bool:
+            with self._engine.connect() as connection:
+                return not connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()[0]
 
-    arraysize = 1
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._rows: list[Any] = []
-        self.description: Any = None
-        self.rowcount = -1
-        self.lastrowid: int | None = None
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def execute(self, sql: str, parameters: Any = ()) -> Self:
-        return await self._connection.run(lambda c: self._done(c.execute(sql, parameters)))
-
-    async def executemany(self, sql: str, parameters: Any) -> Self:
-        return await self._connection.run(lambda c: self._done(c.executemany(sql, parameters)))
-
-    def _done(self, cursor: sqlite3.Cursor) -> Self:
-        try:
-            self.description = cursor.description
-            self._rows = cursor.fetchall() if cursor.description else []
-            self.rowcount, self.lastrowid = cursor.rowcount, cursor.lastrowid
-        finally:
-            cursor.close()  # a statement that is left open keeps its snapshot, and the log with it
-        return self
-
-    async def fetchall(self) -> list[Any]:
-        rows, self._rows = self._rows, []
-        return rows
+        return await asyncio.get_running_loop().run_in_executor(self._writing, scrub)
 
     async def close(self) -> None:
-        self._rows = []
+        """Close every connection; the last one takes the log with it."""
+        await asyncio.get_running_loop().run_in_executor(self._writing, self._engine.dispose)
+        self._writing.shutdown()
+        self._reading.shutdown()
+
+
+def _connect(name: str, busy_seconds: float) -> sqlite3.Connection:
+    connection = sqlite3.connect(name, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
+    try:
+        for pragma in _PRAGMAS:
+            connection.execute(pragma).close()
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _begin(connection: Connection) -> None:
+    """Take the lock at once: a transaction that has read before it writes could not."""
+    if connection.get_execution_options().get(_WRITE):
+        connection.exec_driver_sql("BEGIN IMMEDIATE")

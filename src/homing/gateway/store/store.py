@@ -11,14 +11,12 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from enum import Enum
 from typing import Any, Final, Self, TypeVar
 
 from sqlalchemy import Connection, RowMapping
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from homing.errors import StoreError
 from homing.gateway.records import (
@@ -30,7 +28,9 @@ from homing.gateway.records import (
     Standing,
     TurnRecord,
 )
-from homing.gateway.store import address, statements
+from homing.gateway.store import statements
+from homing.gateway.store.address import database_at
+from homing.gateway.store.base import Database
 from homing.gateway.store.faults import failure
 from homing.gateway.store.migrate import is_newest, migrate
 from homing.gateway.store.rows import alarm_of, event_of, finite, row_of, standing_of, turn_of
@@ -56,15 +56,11 @@ class Store:
     """Conversations, turns, alarms and events of all tenants; made by :meth:`open`.
 
     Every method raises :class:`~homing.errors.StoreError` where the database fails, and the store can be used again. One that is
-    cancelled goes on to its end: half a turn is never kept, and the memory database is its one connection.
+    cancelled goes on to its end.
     """
 
-    def __init__(self, engine: AsyncEngine, where: str, *, text: bool) -> None:
-        self.where, self._engine, self._text = where, engine, text
-        self._writer = engine.execution_options(**{address.WRITE: True})
-        self._sqlite = engine.dialect.name == "sqlite"
-        # SQLite has one writer. Here they stand in line; left to the file, each would poll for it, and some starve.
-        self._line = asyncio.Lock() if self._sqlite else nullcontext()
+    def __init__(self, base: Database, *, text: bool) -> None:
+        self._base, self._text = base, text
         self._tasks: set[asyncio.Task[Any]] = set()
         self._closed = False
 
@@ -80,10 +76,11 @@ class Store:
             InputError: it is no database, or of a newer version. StoreError: it cannot be reached or used.
             MissingExtra: its driver is not installed.
         """
-        store = cls(*address.make_engine(url), text=text)
+        base = database_at(url)
+        store = cls(base, text=text)
         try:
-            if not await store._read(lambda c: is_newest(c, store.where)):
-                await store._write(lambda c: migrate(c, store.where))
+            if not await store._run(base.read(lambda c: is_newest(c, base.where))):
+                await store._run(base.write(lambda c: migrate(c, base.where)))
         except BaseException:
             await store.close()
             raise
@@ -91,10 +88,12 @@ class Store:
 
     async def close(self) -> None:
         """Let what is on its way end, and close every connection."""
+        if self._closed:
+            return
         self._closed = True
         while self._tasks:
             await asyncio.wait(self._tasks)
-        await self._engine.dispose()
+        await self._base.close()
 
     async def salt(self) -> bytes:
         """32 random bytes, made once for all who use this database."""
@@ -155,7 +154,8 @@ class Store:
         """Keep a turn and what comes of it, all or nothing; a request that was kept before is not kept again.
 
         Args:
-            settle: called once with what is stored now, while nobody else can change it. What it raises undoes the turn.
+            settle: called once with what is stored now, while nobody else can change it, and in any thread: it computes from
+                what it is given, and does nothing else. What it raises undoes the turn.
         """
         key = _key(tenant, conversation)
         row = {"tenant": tenant, "conversation": conversation, **row_of(turn, text=self._text)}
@@ -232,7 +232,7 @@ class Store:
 
         forgotten = await self._write(work)
         if forgotten:
-            await self._empty_log()
+            await self._scrub()
         return forgotten
 
     async def forget_before(self, unix_seconds: float) -> int:
@@ -249,20 +249,11 @@ class Store:
         while forgotten := await self._write(work):
             total += forgotten
         if total:
-            await self._empty_log()
+            await self._scrub()
         return total
 
-    async def _empty_log(self) -> None:
-        """Bring SQLite's log into the file and cut it to nothing: it still has the pages as they were."""
-        if not self._sqlite:
-            return
-
-        async def work() -> bool:
-            async with self._line, self._engine.connect() as connection:
-                row = (await connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")).one()
-                return bool(row[0])
-
-        if await self._run(work):
+    async def _scrub(self) -> None:
+        if not await self._run(self._base.scrub()):
             _LOG.warning("store: another process reads the database; what was forgotten leaves its log when that ends")
 
     # -- events ----------------------------------------------------------------------------------------------------------
@@ -279,28 +270,18 @@ class Store:
     # -- how -------------------------------------------------------------------------------------------------------------
 
     def _of(self, by_dialect: statements.Dialected) -> Any:
-        return by_dialect[self._engine.dialect.name]
+        return by_dialect[self._base.dialect]
 
     async def _rows(self, statement: Any, given: Mapping[str, Any]) -> Sequence[RowMapping]:
-        return await self._read(lambda c: c.execute(statement, given).mappings().all())
-
-    async def _read(self, work: Callable[[Connection], T]) -> T:
-        async def read() -> T:
-            async with self._engine.connect() as connection:
-                return await connection.run_sync(work)
-
-        return await self._run(read)
+        return await self._run(self._base.read(lambda c: c.execute(statement, given).mappings().all()))
 
     async def _write(self, work: Callable[[Connection], T]) -> T:
-        async def write() -> T:
-            async with self._line, self._writer.begin() as connection:
-                return await connection.run_sync(work)
+        return await self._run(self._base.write(work))
 
-        return await self._run(write)
-
-    async def _run(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    async def _run(self, work: Coroutine[Any, Any, T]) -> T:
         if self._closed:
-            raise StoreError(f"store {self.where} is closed; open it again")
+            work.close()
+            raise StoreError(f"store {self._base.where} is closed; open it again")
         task = asyncio.create_task(self._told(work))
         self._tasks.add(task)
         task.add_done_callback(self._ended)
@@ -311,14 +292,12 @@ class Store:
         if not task.cancelled():
             task.exception()  # whoever waited may be gone
 
-    async def _told(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    async def _told(self, work: Coroutine[Any, Any, T]) -> T:
         """The result, or the failure of the database as one sentence."""
         try:
-            # SQLite has its own limit; a server may be silent for ever
-            async with asyncio.timeout(None if self._sqlite else address.BUSY_SECONDS):
-                return await work()
+            return await work
         except (SQLAlchemyError, TimeoutError) as e:
-            said = failure(e, self.where)
+            said = failure(e, self._base.where)
             if said is None:
                 raise
             raise said from e
