@@ -11,6 +11,7 @@ HomingError               anything homing refuses; its text says what is wrong, 
 │   ├── Busy              no slot is free now; the same job may pass later
 │   ├── TooLong           the prompt and the reply do not fit in the context
 │   └── Unsupported       this engine cannot do this act or read; never a silent no-op
+├── StoreError            the store cannot keep or give something now; it can be used again
 └── Interrupted           the work was stopped and saved; says how to go on
 """
 
@@ -26,6 +27,7 @@ __all__ = [
     "LayersError",
     "MissingExtra",
     "ModelError",
+    "StoreError",
     "TemplateError",
     "TooLong",
     "Unsupported",
@@ -80,6 +82,10 @@ class TooLong(EngineError):
 
 class Unsupported(EngineError):
     """This engine cannot do this act or read."""
+
+
+class StoreError(HomingError):
+    """The store cannot keep or give something now; it can be used again."""
 
 
 class Interrupted(HomingError):

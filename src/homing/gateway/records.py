@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["AlarmRecord", "Committed", "EventRecord", "Settled", "Standing", "TurnRecord"]
+__all__ = ["AlarmRecord", "Committed", "Counts", "EventRecord", "Settled", "Standing", "TurnRecord"]
 
 Json = Mapping[str, Any]
 
@@ -112,10 +112,23 @@ class EventRecord:
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """A change that is kept: its turn, counted from 0, and what came of it. ``again``: this request was kept before."""
+    """A change that is kept: its turn, counted from 0, and what came of it. ``again``: this request was kept before.
+
+    A change without a turn has that of the last one, -1 where there is none.
+    """
 
     turn: int
     standing: Standing
     alarms: tuple[AlarmRecord, ...] = ()
     events: tuple[EventRecord, ...] = ()
     again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What a tenant has in the store; ``false_alarms``: of the alarms, those that a person marked so."""
+
+    conversations: int = 0
+    alarms: int = 0
+    false_alarms: int = 0
+    turns: int = 0

@@ -1,0 +1,106 @@
+"""SQLite: one thread writes, a few read. A transaction is one trip to its thread.
+
+An asynchronous driver makes several trips for each statement; on a machine whose cores a model keeps busy, a turn then took three
+times as long to keep, in time and in work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from sqlalchemy import Connection, create_engine, event
+from sqlalchemy.pool import QueuePool
+
+from homing.gateway.store import base
+
+__all__ = ["Sqlite"]
+
+T = TypeVar("T")
+READERS = 4
+_WRITE = "homing_write"
+_PRAGMAS = (
+    "PRAGMA journal_mode=WAL",
+    "PRAGMA synchronous=NORMAL",  # a killed process loses nothing; a power cut may lose the last turns, never half of one
+    "PRAGMA foreign_keys=ON",
+    "PRAGMA secure_delete=ON",  # what is forgotten is overwritten, not only unlinked
+)
+
+
+class Sqlite:
+    """A file, or with None memory: that is its one connection, and all take turns on it."""
+
+    dialect = "sqlite"
+
+    def __init__(self, path: Path | None) -> None:
+        self.where = "in memory" if path is None else str(path)
+        name, busy_seconds = ":memory:" if path is None else str(path), base.BUSY_SECONDS
+        self._engine = create_engine(
+            "sqlite+pysqlite://",
+            creator=lambda: _connect(name, busy_seconds),
+            poolclass=QueuePool,
+            pool_size=1 if path is None else READERS + 1,
+            max_overflow=0,
+            **base.OPTIONS,
+        )
+        event.listen(self._engine, "begin", _begin)
+        self._writer = self._engine.execution_options(**{_WRITE: True})
+        # SQLite has one writer. Ours stand in line; left to the file, each would poll for it, and some starve.
+        self._writing = ThreadPoolExecutor(1, thread_name_prefix="homing-store-writes")
+        self._reading = (
+            self._writing if path is None else ThreadPoolExecutor(READERS, thread_name_prefix="homing-store-reads")
+        )
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """Do one statement, which is its own snapshot."""
+
+        def read() -> T:
+            with self._engine.connect() as connection:
+                return work(connection)
+
+        return await asyncio.get_running_loop().run_in_executor(self._reading, read)
+
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        """Do something in one transaction."""
+
+        def write() -> T:
+            with self._writer.begin() as connection:
+                return work(connection)
+
+        return await asyncio.get_running_loop().run_in_executor(self._writing, write)
+
+    async def scrub(self) -> bool:
+        """Bring the log into the file and cut it to nothing: it still has the pages as they were."""
+
+        def scrub() -> bool:
+            with self._engine.connect() as connection:
+                return not connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()[0]
+
+        return await asyncio.get_running_loop().run_in_executor(self._writing, scrub)
+
+    async def close(self) -> None:
+        """Close every connection; the last one takes the log with it."""
+        await asyncio.get_running_loop().run_in_executor(self._writing, self._engine.dispose)
+        self._writing.shutdown()
+        self._reading.shutdown()
+
+
+def _connect(name: str, busy_seconds: float) -> sqlite3.Connection:
+    connection = sqlite3.connect(name, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
+    try:
+        for pragma in _PRAGMAS:
+            connection.execute(pragma).close()
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _begin(connection: Connection) -> None:
+    """Take the lock at once: a transaction that has read before it writes could not."""
+    if connection.get_execution_options().get(_WRITE):
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
