@@ -17,6 +17,8 @@ from tests.verbs.tiny_map import Mapped
 
 from homing.gateway.app import Service, make_app
 from homing.gateway.deployment import Deployment
+from homing.gateway.routes import kept_routes
+from homing.gateway.store import Store
 from homing.gateway.turns import Keeper
 from homing.models.sources import open_model
 from homing.verbs.watch import Home
@@ -41,7 +43,7 @@ def served(
     *,
     slots: int = 4,
     with_home: bool = True,
-    store: Any = None,
+    store: str | None = None,
     change: Callable[[Keeper], None] = lambda keeper: None,
 ) -> Iterator[Served]:
     decided = deployment or Deployment()
@@ -53,11 +55,11 @@ def served(
     async def run() -> None:
         model = open_model(str(mapped.model), slots=slots)  # its own copy: several run in one test
         home = Home.on(mapped.identity, model) if with_home else None
-        kept = store or MemoryStore()
+        kept: Any = MemoryStore() if store is None else await Store.open(store, text=decided.text)
         keeper = Keeper(model, home, kept, decided, salt=b"salt")
         change(keeper)
         service = Service(keeper, decided)
-        app = make_app(service)
+        app = make_app(service, routes=() if store is None else kept_routes(service, kept))
         service.app = app  # type: ignore[attr-defined]
         config = uvicorn.Config(
             app, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=5, server_header=False
@@ -74,6 +76,8 @@ def served(
             await task
         finally:
             await model.close()
+            if store is not None:
+                await kept.close()
 
     def thread() -> None:
         try:

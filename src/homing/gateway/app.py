@@ -90,7 +90,7 @@ def make_app(
             Route("/v1/models/{id:path}", api.model),
             Route("/v1/chat/completions", api.chat, methods=["POST"]),
             Route("/v1/completions", api.completions, methods=["POST"]),
-            Route("/", lambda request: RedirectResponse("/homing/")),
+            Route("/", api.root),
             Route("/homing/", api.page),
             Route("/homing/{name}", api.asset),
             *routes,
@@ -298,6 +298,9 @@ class _Api:
         asked = completion_request(await body_of(request, service.deployment.max_body), local=True)
         chosen(service.names, asked.model)
         return await self._answered(request, asked.stream, Plain(service.keeper, asked))
+
+    async def root(self, request: Request) -> Response:
+        return RedirectResponse("/homing/")
 
     async def page(self, request: Request) -> Response:
         return _file("index.html", "text/html; charset=utf-8")

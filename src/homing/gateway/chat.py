@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from homing.conversation import Conversation
 from homing.engine.base import Sampling
@@ -250,7 +250,7 @@ async def side_by_side(calls: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
     except BaseExceptionGroup as group_of:
         first: BaseException = group_of
         while isinstance(first, BaseExceptionGroup):
-            first = cast("BaseExceptionGroup[BaseException]", first).exceptions[0]
+            first = first.exceptions[0]
         raise first from None
     return [t.result() for t in tasks]
 

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import Any, cast
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -107,15 +107,16 @@ def _fields(raw: Any, wanted: Mapping[str, type | tuple[type, ...]]) -> dict[str
     """The fields of a small body, and no others."""
     if not isinstance(raw, dict):
         raise WireError(400, "the body must be one JSON object")
-    for name in raw:
+    given = cast("dict[str, Any]", raw)
+    for name in given:
         if name not in wanted:
             raise WireError(400, f"{str(name)[:80]}: is unknown; leave it out", param=str(name)[:80])
     for name, kinds in wanted.items():
-        if name not in raw:
+        if name not in given:
             raise WireError(400, f"{name}: is missing", param=name)
-        if not isinstance(raw[name], kinds) or (isinstance(raw[name], bool) and kinds is int):
+        if not isinstance(given[name], kinds) or (isinstance(given[name], bool) and kinds is int):
             raise WireError(400, f"{name}: has the wrong type", param=name)
-    return raw
+    return given
 
 
 class _Kept:
@@ -299,16 +300,10 @@ class _Kept:
         conversation, alarm = found
 
         def change(now: Standing) -> Settled:
+            told = {"turn": now.turns, "alarm": alarm.id, "false_alarm": alarm.false_alarm}
             # what an operator has looked at and let stand is no reason to bring anything back
-            state = (
-                {**now.state, "way": None, "over": [], "detector": asdict(DetectorState())}
-                if alarm.false_alarm
-                else now.state
-            )
-            return Settled(
-                state,
-                events=(("false_alarm", {"turn": now.turns, "alarm": alarm.id, "false_alarm": alarm.false_alarm}),),
-            )
+            calm: dict[str, Any] = {"way": None, "over": [], "detector": asdict(DetectorState())}
+            return Settled({**now.state, **(calm if alarm.false_alarm else {})}, events=(("false_alarm", told),))
 
         await self.store.amend(tenant, conversation, change)
         self.service.live.notify()

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import platformdirs
 import uvicorn
@@ -68,11 +68,11 @@ def read_keys(path: Path) -> tuple[Key, ...]:
     if not isinstance(raw, dict) or not raw:
         raise InputError(told)
     keys: list[Key] = []
-    for tenant, digests in raw.items():
-        for digest in [digests] if isinstance(digests, str) else digests if isinstance(digests, list) else [None]:
+    for tenant, given in cast("dict[str, Any]", raw).items():
+        for digest in cast("list[Any]", given if isinstance(given, list) else [given]):
             if not isinstance(digest, str) or len(digest) != 64 or set(digest) - set("0123456789abcdef"):
-                raise InputError(f"{told}; {str(tenant)[:40]!r} has something else")
-            keys.append(Key(str(tenant), digest))
+                raise InputError(f"{told}; {tenant[:40]!r} has something else")
+            keys.append(Key(tenant, digest))
     return tuple(keys)
 
 

@@ -17,6 +17,7 @@ from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import Any, Protocol, cast
 from uuid import uuid4
 
@@ -392,9 +393,8 @@ class Keeper:
         if not asked.keep or run.mode == "off":
             return replace(base, warnings=tuple(run.warnings))
         try:
-            kept = await self.store.commit(
-                asked.tenant, run.id, record, lambda now: self._settle(run, now, record, self.digest(after))
-            )
+            settle = partial(self._settle, run, record, self.digest(after))
+            kept = await self.store.commit(asked.tenant, run.id, record, settle)
         except HomingError as e:
             self._failed(run, "keeping the turn", e)
             return replace(base, warnings=tuple(run.warnings))
@@ -444,7 +444,7 @@ class Keeper:
         pieces = self.model.pieces(reply.text)
         return pieces if len(pieces) == tokens else None
 
-    def _settle(self, run: _Run, now: Standing, record: TurnRecord, seen: str) -> Settled:
+    def _settle(self, run: _Run, record: TurnRecord, seen: str, now: Standing) -> Settled:
         """The state after a turn, from what is stored now: another replica may have kept one since this began."""
         state = dict(now.state)
         detector = DetectorState(**cast("dict[str, Any]", state.get("detector", {})))
