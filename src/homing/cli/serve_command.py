@@ -37,6 +37,7 @@ INSTALL = 'pip install "homing[gateway]"'
 )
 @click.option("--rate", type=click.IntRange(0, 10**6), default=0, help="Requests a minute of one key; 0: no bound.")
 @click.option("--max-new-tokens", type=click.IntRange(1, 2**20), default=1024, show_default=True)
+@click.option("--webhook", help="Address that is told of alarms and returns, signed with HOMING_WEBHOOK_SECRET.")
 @click.option("--check", "only_check", is_flag=True, help="Say whether it could be served, and do not.")
 @opening_options
 @json_option
@@ -55,6 +56,7 @@ def command(
     keep_days: float,
     rate: int,
     max_new_tokens: int,
+    webhook: str | None,
     only_check: bool,
     engine: str | None,
     dtype: str | None,
@@ -65,6 +67,7 @@ def command(
 ) -> None:
     """Serve MODEL on the OpenAI wire, read it on every token, and hold it or bring it back."""
     import asyncio
+    import os
 
     try:
         from homing.gateway.deployment import Deployment
@@ -88,8 +91,9 @@ def command(
         max_new_tokens=max_new_tokens,
     )
     serving = Serving(
-        deployment, store or default_store(), chosen_model(settings), settings["identity"], opening(settings, layers)
-    )
+        deployment, store or default_store(), chosen_model(settings), settings["identity"], opening(settings, layers),
+        webhook, os.environ.get("HOMING_WEBHOOK_SECRET", ""),
+    )  # fmt: skip
     if only_check:
         with stdout_for(as_json) as out:
             found = asyncio.run(check(serving))

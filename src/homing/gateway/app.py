@@ -27,8 +27,10 @@ from homing.gateway.events import Live
 from homing.gateway.metrics import Metrics
 from homing.gateway.plain import Plain
 from homing.gateway.problems import WireError, problem_of
+from homing.gateway.records import Committed
 from homing.gateway.sse import DONE, EventStream, data, until_gone
 from homing.gateway.turns import Keeper, Report
+from homing.gateway.webhooks import Webhook
 from homing.gateway.wire import NAME, chat_request, chosen, completion_request
 from homing.models.base import Done, Event, Token
 
@@ -54,8 +56,17 @@ class Service:
     running: int = 0
     live: Live = field(default_factory=Live)
 
+    webhook: Webhook | None = None
+
     def __post_init__(self) -> None:
-        self.keeper.kept = self.live.notify
+        self.keeper.kept = self.kept
+
+    def kept(self, change: Committed) -> None:
+        """A change is kept: readers are woken, and the operator's address is told."""
+        self.live.notify()
+        if self.webhook is not None:
+            for event in change.events:
+                self.webhook.put(event)
 
     def leave(self) -> None:
         """The service stops: it takes nothing new on, and streams without an end are ended."""
@@ -76,8 +87,12 @@ def make_app(
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncGenerator[None, None]:
+        if service.webhook is not None:
+            service.webhook.start()
         yield
         service.live.close()
+        if service.webhook is not None:
+            await service.webhook.close()
         if on_stop is not None:
             await on_stop()
 

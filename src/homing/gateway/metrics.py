@@ -41,6 +41,7 @@ class Metrics:
         self.failed = Counter(
             "homing_unkept_turns", "Turns that were answered and could not be kept or read.", registry=r
         )
+        self.untold = Counter("homing_webhook_dropped", "Events that the webhook was not told.", registry=r)
         self.events = Gauge("homing_event_readers", "Readers of the event stream.", registry=r)
 
     def text(self) -> bytes:

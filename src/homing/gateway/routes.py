@@ -286,7 +286,7 @@ class _Kept:
         kept = await self.store.amend(self._tenant(request), standing.conversation, change, **given)
         if kept is None:
             raise WireError(404, "there is no such conversation", param="id")
-        self.service.live.notify()
+        self.service.kept(kept)
         return JSONResponse(conversation_json(kept.standing))
 
     async def alarm(self, request: Request) -> Response:

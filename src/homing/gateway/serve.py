@@ -21,6 +21,7 @@ from homing.gateway.deployment import RETURN, Deployment
 from homing.gateway.routes import kept_routes
 from homing.gateway.store import Store
 from homing.gateway.turns import Keeper
+from homing.gateway.webhooks import Webhook
 from homing.identity import Identity
 from homing.models.base import ChatModel
 from homing.models.sources import open_model
@@ -40,6 +41,7 @@ class Serving:
     Args:
         store: a database's URL. ``model``: by name; None: the identity's own. ``identity``: directory; None: nothing is read.
         opening: how the model is opened, as :func:`homing.models.sources.open_model` takes it.
+        webhook: address that is told of alarms and returns; ``secret``: what its messages are signed with.
     """
 
     deployment: Deployment
@@ -47,6 +49,12 @@ class Serving:
     model: str | None = None
     identity: Path | None = None
     opening: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    webhook: str | None = None
+    secret: str = field(default="", repr=False)
+
+    def __post_init__(self) -> None:
+        if self.webhook is not None:
+            Webhook(self.webhook, self.secret)
 
 
 def default_store() -> str:
@@ -176,6 +184,8 @@ async def _serve(serving: Serving, said: Said) -> None:
         store = await Store.open(serving.store, text=deployment.text)
         keeper = await _keeper(serving, store)
         service = Service(keeper, deployment)
+        if serving.webhook is not None:
+            service.webhook = Webhook(serving.webhook, serving.secret, dropped=service.metrics.untold.inc)
         app = make_app(service, routes=kept_routes(service, store))
         config = uvicorn.Config(
             app, log_config=None, access_log=False, server_header=False, date_header=False, lifespan="on",

@@ -176,7 +176,7 @@ class Keeper:
     ) -> None:
         self.model, self.home, self.store, self.deployment = model, home, store, deployment
         self._salt = salt
-        self.kept: Callable[[], None] = lambda: None
+        self.kept: Callable[[Committed], None] = lambda kept: None
         self._held: OrderedDict[tuple[str, str], tuple[str, Conversation]] = OrderedDict()
         if home is not None:
             for direction in home.axis.directions:
@@ -398,7 +398,7 @@ class Keeper:
         except HomingError as e:
             self._failed(run, "keeping the turn", e)
             return replace(base, warnings=tuple(run.warnings))
-        self.kept()
+        self.kept(kept)
         self._remember(run, after, reply)
         state = kept.standing.state
         if home is not None:
