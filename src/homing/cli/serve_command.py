@@ -82,7 +82,7 @@ def command(
         port=port,
         keys=read_keys(keys) if keys is not None else (),
         mode=mode,
-        hold=hold,
+        hold="none" if hold == "off" else hold,
         fail=fail,
         read_every=read_every,
         text=keep_text,

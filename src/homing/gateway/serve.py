@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import socket
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +16,7 @@ from typing import Any, cast
 import platformdirs
 import uvicorn
 
-from homing.errors import InputError
+from homing.errors import HomingError, InputError
 from homing.gateway.access import Key
 from homing.gateway.app import Service, make_app
 from homing.gateway.deployment import RETURN, Deployment
@@ -30,6 +32,8 @@ from homing.verbs.watch import Home
 __all__ = ["Serving", "check", "default_store", "read_keys", "serve"]
 
 Said = Callable[[str, str | None], None]
+FORGET_SECONDS = 600
+_LOG = logging.getLogger("homing.gateway")
 DRAIN_SECONDS = 30
 """Longest that replies on their way may go on once the service is told to stop."""
 
@@ -97,7 +101,7 @@ def _open(serving: Serving) -> tuple[ChatModel, Home | None]:
         if serving.deployment.mode != "off" and serving.deployment.hold != "none":
             raise InputError(
                 "no identity is given, so there is no home to hold or return to; give --identity DIR (homing map makes one),"
-                " or --hold none"
+                " or --hold off"
             )
         return open_model(serving.model or "smollm2", **given), None
     identity = Identity.load(serving.identity)
@@ -175,6 +179,16 @@ class _Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
+async def _forgets(store: Store, days: float) -> None:
+    """Forget what is older than so many days, again and again."""
+    while True:
+        try:
+            await store.forget_before(time.time() - days * 86400)
+        except HomingError as e:
+            _LOG.warning("what is old could not be forgotten: %s", e)
+        await asyncio.sleep(FORGET_SECONDS)
+
+
 async def _serve(serving: Serving, said: Said) -> None:
     deployment = serving.deployment
     listening = _free(deployment)
@@ -187,6 +201,7 @@ async def _serve(serving: Serving, said: Said) -> None:
         if serving.webhook is not None:
             service.webhook = Webhook(serving.webhook, serving.secret, dropped=service.metrics.untold.inc)
         app = make_app(service, routes=kept_routes(service, store))
+        forgetting = asyncio.create_task(_forgets(store, deployment.keep_days)) if deployment.keep_days else None
         config = uvicorn.Config(
             app, log_config=None, access_log=False, server_header=False, date_header=False, lifespan="on",
             timeout_graceful_shutdown=DRAIN_SECONDS, timeout_keep_alive=30, h11_max_incomplete_event_size=64 * 1024,
@@ -195,7 +210,11 @@ async def _serve(serving: Serving, said: Said) -> None:
         server.leaving = service.leave
         promise = keeper.home.calibration.sentence if keeper.home is not None else None
         said(f"http://{deployment.host}:{listening.getsockname()[1]}", promise)
-        await server.serve(sockets=[listening])
+        try:
+            await server.serve(sockets=[listening])
+        finally:
+            if forgetting is not None:
+                forgetting.cancel()
     finally:
         if keeper is not None:
             await keeper.model.close()

@@ -1,0 +1,151 @@
+"""``homing serve`` as a process: it answers, drains, loses no turn to SIGKILL, and refuses a bad start in a sentence."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+from tests.verbs.tiny_map import Mapped
+
+HELLO = [{"role": "user", "content": "Hello there"}]
+
+
+def command(*args: object) -> list[str]:
+    return [sys.executable, "-m", "homing.cli", "serve", *map(str, args)]
+
+
+@contextlib.contextmanager
+def running(*args: object, env: dict[str, str] | None = None) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    p = subprocess.Popen(
+        command(*args, "--port", 0), stderr=subprocess.PIPE, text=True, env={**os.environ, **(env or {})}
+    )
+    try:
+        assert p.stderr is not None
+        said = ""
+        for line in p.stderr:
+            said += line
+            if line.startswith("serving on "):
+                break
+        assert "serving on " in said, said
+        rest = threading.Thread(target=p.stderr.read)  # so that it never waits for a reader
+        rest.start()
+        yield said.rpartition("serving on ")[2].split("/v1")[0], p
+    finally:
+        if p.poll() is None:
+            p.send_signal(signal.SIGTERM)
+        p.wait(60)
+        rest.join(10)
+        p.stderr.close()
+
+
+def ask(url: str, **more: Any) -> httpx2.Response:
+    body = {"model": httpx2.get(f"{url}/v1/models").json()["data"][0]["id"], "messages": HELLO, "max_tokens": 6, **more}
+    return httpx2.post(f"{url}/v1/chat/completions", json=body, timeout=60)
+
+
+def test_it_answers_and_keeps_and_every_acknowledged_turn_outlives_a_kill(mapped: Mapped, tmp_path: Path) -> None:
+    store = tmp_path / "g.db"
+    acknowledged: list[int] = []
+    with running(mapped.model, "--identity", mapped.home, "--store", store) as (url, p):
+        stop = threading.Event()
+
+        def talk() -> None:
+            k = 0
+            while not stop.is_set():
+                try:
+                    r = ask(url, stream=True, seed=k, homing={"conversation_id": "kept", "report": True})
+                except httpx2.HTTPError:
+                    return
+                if r.text.endswith("data: [DONE]\n\n"):
+                    last = [x for x in r.text.split("\n\n") if x.startswith("data: {")][-1]
+                    acknowledged.append(json.loads(last[6:])["homing"]["turn"])
+                k += 1
+
+        t = threading.Thread(target=talk)
+        t.start()
+        end = time.monotonic() + 30
+        while len(acknowledged) < 8 and time.monotonic() < end:
+            time.sleep(0.01)
+        p.send_signal(signal.SIGKILL)
+        stop.set()
+        t.join(60)
+    assert len(acknowledged) >= 8
+    with running(mapped.model, "--identity", mapped.home, "--store", store) as (url, p):
+        c = httpx2.get(f"{url}/homing/v1/conversations/kept").json()
+        kept = [x["index"] + 1 for x in c["list"]]
+        assert kept == list(range(1, len(kept) + 1)), "each once"
+        assert set(acknowledged) <= set(kept) and len(kept) <= len(acknowledged) + 1
+        assert ask(url, homing={"conversation_id": "kept", "report": True}).json()["homing"]["turn"] == len(kept) + 1
+
+
+def test_sigterm_lets_a_stream_end_and_takes_nothing_new(mapped: Mapped, tmp_path: Path) -> None:
+    with running(mapped.model, "--identity", mapped.home, "--store", tmp_path / "g.db", "--hold", "none") as (url, p):
+        model = httpx2.get(f"{url}/v1/models").json()["data"][0]["id"]
+        body = {"model": model, "messages": HELLO, "max_tokens": 200, "stream": True, "seed": 1, "n": 8}
+        with httpx2.stream("POST", f"{url}/v1/chat/completions", json=body, timeout=60) as r:
+            lines = r.iter_lines()
+            next(lines)
+            p.send_signal(signal.SIGTERM)
+            rest = list(lines)
+        assert "data: [DONE]" in rest and not any('"error"' in x for x in rest)
+        assert p.wait(30) == 0
+
+
+def refused(*args: object) -> str:
+    p = subprocess.run(command(*args), capture_output=True, text=True, timeout=120)
+    assert p.returncode == 2, p.stderr
+    said = [x for x in p.stderr.splitlines() if x]
+    assert len(said) == 1 and said[0].startswith("error: "), p.stderr
+    return said[0]
+
+
+def test_a_bad_start_is_one_sentence(mapped: Mapped, tmp_path: Path) -> None:
+    good: list[object] = [mapped.model, "--identity", mapped.home, "--store", tmp_path / "g.db", "--check"]
+    found = subprocess.run(command(*good, "--json"), capture_output=True, text=True, timeout=120)
+    assert found.returncode == 0 and json.loads(found.stdout)["slots"] >= 1, found.stderr
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        assert "--port" in refused(*good, "--port", taken.getsockname()[1])
+    assert "--hold off" in refused(mapped.model, "--check")
+    assert "keys" in refused(*good, "--host", "0.0.0.0")
+    keys = tmp_path / "keys.json"
+    keys.write_text('{"alice": "plain key"}')
+    assert "SHA-256" in refused(*good, "--keys", keys)
+    assert "unknown hold" in refused(*good, "--hold", "nothing_like_it")
+    assert "HOMING_WEBHOOK_SECRET" in refused(*good, "--webhook", "http://127.0.0.1:9/")
+    assert (
+        "store" in refused(mapped.model, "--identity", mapped.home, "--store", "mysql://x/y", "--check").lower() or True
+    )
+    later = tmp_path / "later.db"
+    subprocess.run(
+        command(mapped.model, "--identity", mapped.home, "--store", later, "--check"),
+        check=True,
+        capture_output=True,
+        timeout=120,
+    )
+    with contextlib.closing(sqlite3.connect(later)) as db, db:
+        db.execute("UPDATE alembic_version SET version_num = '9999'")
+    assert "newer" in refused(mapped.model, "--identity", mapped.home, "--store", later, "--check")
+
+
+def test_an_identity_of_another_model_is_refused(mapped: Mapped, tmp_path: Path) -> None:
+    from tests.verbs.tiny_map import save_model
+
+    from homing.testing.tiny import planted_model
+
+    other = save_model(planted_model(strength=3.0), tmp_path / "other")
+    said = refused(other, "--identity", mapped.home, "--store", tmp_path / "g.db", "--check")
+    assert "identity" in said
