@@ -438,9 +438,9 @@ async def test_forgotten_text_is_gone_from_the_disk(tmp_path: Path, size: int) -
         assert b"of-stay" not in raw(file) and b"of stay" not in raw(file)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [5, 7, 12])
 async def test_forgotten_text_is_gone_whatever_was_kept_around_it(tmp_path: Path, seed: int) -> None:
-    """Pages that are split and joined keep copies in their unused middle: SQLite's secure_delete alone fails here."""
+    """Pages that are split and joined keep copies in their unused middle: secure_delete alone fails with these seeds."""
     file, draw = tmp_path / "a.db", random.Random(seed)
     live: dict[str, str] = {}
     gone: list[str] = []
@@ -454,7 +454,9 @@ async def test_forgotten_text_is_gone_whatever_was_kept_around_it(tmp_path: Path
             name = f"c{draw.randrange(20)}"
             word = live.setdefault(name, f"word-{n}-{draw.getrandbits(40):x}")
             said, state = (f"{word} " * draw.choice([1, 3, 12, 40, 150, 700]) for _ in range(2))
-            turn = a_turn(f"r{n}", said=said, model=word, pieces=(word,) * draw.choice([1, 20, 200]))
+            note = {"hold": "cap", "note": word, "amount": 1.0}
+            pieces = (word,) * draw.choice([1, 20, 200])
+            turn = a_turn(f"r{n}", said=said, model=word, pieces=pieces, interventions=(note,))
             alarms = (AlarmRecord(word, 1.0, 1.0),) if draw.random() < 0.2 else ()
             events = (("turn", {"word": word, "pad": "x" * draw.randrange(900)}),)
             settled = Settled({"said": state}, alarms, events, seen=word)

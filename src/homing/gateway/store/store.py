@@ -169,7 +169,7 @@ class Store:
             settled = replace(settled, alarms=tuple(replace(a, turn=now.turns) for a in settled.alarms))
             after = replace(
                 now, turns=now.turns + 1, model=turn.model, position=finite(turn.position), drift=finite(turn.drift),
-                updated=turn.created,
+                updated=max(now.updated, turn.created),
             )  # fmt: skip
             return _settled(connection, key, after, settled, turn=now.turns)
 
