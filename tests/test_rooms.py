@@ -43,7 +43,7 @@ PUBLIC = {
     """,
     "homing.errors": """
         Busy EngineError HomingError IdentityError InputError Interrupted LayersError MissingExtra
-        ModelError TemplateError TooLong Unsupported
+        ModelError StoreError TemplateError TooLong Unsupported
     """,
     "homing.hold": """
         Candidate Cap CapStabiliser Efficacy Example Fresh Heal Matched Note Recap RolePlay SelfTest Sham SystemLine

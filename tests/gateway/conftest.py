@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -82,12 +83,8 @@ def postgresql() -> Iterator[str]:
         yield url
     finally:
         if server is not None:
-            server.terminate()  # it waits for whoever is connected
-            try:
-                server.wait(5)
-            except subprocess.TimeoutExpired:
-                server.send_signal(2)
-                server.wait(30)
+            server.send_signal(signal.SIGINT)  # at once, whoever is connected
+            server.wait(60)
         shutil.rmtree(home, ignore_errors=True)
 
 

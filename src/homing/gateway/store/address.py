@@ -15,6 +15,7 @@ from homing.gateway.store.sqlite import Sqlite
 
 __all__ = ["database_at"]
 
+_MAGIC = b"SQLite format 3\0"
 _FORMS = "give a file, sqlite:///FILE, or postgresql://USER@HOST/NAME"
 _INSTALL = "pip install 'homing[postgres]'"
 
@@ -59,6 +60,13 @@ def _file(name: str) -> Sqlite:
         ) from None
     if not path.is_file():
         raise InputError(f"store {path} is not a file; give a file")
+    try:
+        with path.open("rb") as f:
+            begins = f.read(len(_MAGIC))
+    except OSError as e:
+        raise InputError(f"store {path} cannot be read: {e.strerror or e}; give another file") from None
+    if begins not in (b"", _MAGIC):  # SQLite itself would write over a short one
+        raise InputError(f"store {path} is no SQLite database; give another file")
     return Sqlite(path)
 
 

@@ -23,11 +23,7 @@ _SQLITE = {
 }
 _POSTGRESQL = {
     "53100": "the server's disk is full; make room",
-    "53300": "the server takes no more connections; end some, or raise its max_connections",
     "25006": "the server may only be read; give the primary",
-    "28P01": "the server refuses this user or password; mend the URL",
-    "28000": "the server refuses this user; mend the URL or the server's pg_hba.conf",
-    "3D000": "the server has no such database; make it with createdb",
     "42501": "this user may not do it; grant it the right to create and write tables",
 }
 
@@ -45,8 +41,8 @@ def failure(error: BaseException, where: str) -> StoreError | None:
     state = getattr(origin, "sqlstate", None) or ""
     if state in _POSTGRESQL:
         return StoreError(f"store {where}: {_POSTGRESQL[state]}")
-    reaching = error.statement is None
-    if reaching or isinstance(error, exc.OperationalError | exc.InterfaceError | exc.DataError):
+    # a connection that fails has no state, whatever the reason; its text never has the password
+    if error.statement is None or isinstance(error, exc.OperationalError | exc.InterfaceError | exc.DataError):
         said = str(origin).strip().splitlines() or [type(origin).__name__]
-        return StoreError(f"store {where}: {said[0].strip()}; look at the server, or try again")
+        return StoreError(f"store {where}: {' '.join(said[0].split())}; look at the server and the URL, or try again")
     return None

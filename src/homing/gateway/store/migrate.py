@@ -36,7 +36,7 @@ def is_newest(connection: Connection, where: str) -> bool:
             f"store {where} is of version {', '.join(sorted(now - known))}, which this homing does not know; "
             "use the homing that made it, or a newer one, or give another store"
         )
-    if not now and inspect(connection).get_table_names():
+    if not now and set(inspect(connection).get_table_names()) - {"alembic_version"}:
         raise InputError(f"store {where} holds tables of another program; give a database of its own")
     return now == set(scripts.get_heads())
 

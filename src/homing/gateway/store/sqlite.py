@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -50,6 +51,8 @@ class Sqlite:
         event.listen(self._engine, "begin", _begin)
         self._writer = self._engine.execution_options(**{_WRITE: True})
         # SQLite has one writer. Ours stand in line; left to the file, each would poll for it, and some starve.
+        self._scrub: asyncio.Future[bool] | None = None
+        self._begun = threading.Event()
         self._writing = ThreadPoolExecutor(1, thread_name_prefix="homing-store-writes")
         self._reading = (
             self._writing if path is None else ThreadPoolExecutor(READERS, thread_name_prefix="homing-store-reads")
@@ -74,13 +77,21 @@ class Sqlite:
         return await asyncio.get_running_loop().run_in_executor(self._writing, write)
 
     async def scrub(self) -> bool:
-        """Bring the log into the file and cut it to nothing: it still has the pages as they were."""
+        """Write the file anew, and cut its log to nothing: both still have pages as they were.
 
-        def scrub() -> bool:
-            with self._engine.connect() as connection:
-                return not connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()[0]
+        secure_delete alone does not do: a page that was split or joined keeps copies of what it had in its unused middle.
+        Those who ask while one waits for its turn share it.
+        """
+        if self._scrub is None or self._begun.is_set():
+            self._begun = threading.Event()
+            self._scrub = asyncio.get_running_loop().run_in_executor(self._writing, self._write_anew, self._begun)
+        return await asyncio.shield(self._scrub)
 
-        return await asyncio.get_running_loop().run_in_executor(self._writing, scrub)
+    def _write_anew(self, begun: threading.Event) -> bool:
+        begun.set()  # what is deleted from here on needs another
+        with self._engine.connect() as connection:
+            connection.exec_driver_sql("VACUUM")
+            return not connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()[0]
 
     async def close(self) -> None:
         """Close every connection; the last one takes the log with it."""

@@ -41,6 +41,7 @@ def _once(table: Table, *key: str, tell: str) -> Dialected:
 
 
 _EVENTS: Final = counters.c.name == "events"
+_UNSCRUBBED: Final = counters.c.name == "unscrubbed"
 _TENANT: Final[BindParameter[str]] = bindparam("the_tenant", type_=String())
 _COUNTED: Final[BindParameter[int]] = bindparam("counted", type_=BigInteger())
 
@@ -112,3 +113,6 @@ OLD = (
 )
 FORGET = delete(conversations).where(_this(conversations))
 FORGET_EVENTS = delete(events).where(_this(events))
+UNSCRUBBED = select(counters.c.value).where(_UNSCRUBBED)
+OWE = update(counters).where(_UNSCRUBBED).values(value=counters.c.value + 1)
+SCRUBBED = update(counters).where(_UNSCRUBBED, counters.c.value == bindparam("was")).values(value=0)

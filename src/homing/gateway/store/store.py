@@ -81,6 +81,7 @@ class Store:
         try:
             if not await store._run(base.read(lambda c: is_newest(c, base.where))):
                 await store._run(base.write(lambda c: migrate(c, base.where)))
+            await store._scrub()
         except BaseException:
             await store.close()
             raise
@@ -168,7 +169,7 @@ class Store:
             settled = replace(settled, alarms=tuple(replace(a, turn=now.turns) for a in settled.alarms))
             after = replace(
                 now, turns=now.turns + 1, model=turn.model, position=finite(turn.position), drift=finite(turn.drift),
-                updated=turn.created,
+                updated=max(now.updated, turn.created),
             )  # fmt: skip
             return _settled(connection, key, after, settled, turn=now.turns)
 
@@ -220,7 +221,7 @@ class Store:
     async def forget(self, tenant: str, conversation: str) -> bool:
         """Delete all of a conversation, its events too, and leave the event that it is forgotten; False where there is none.
 
-        In SQLite its text is gone from the file; PostgreSQL overwrites it at its next vacuum.
+        In SQLite its text is gone from the disk, for which the file is written anew; PostgreSQL overwrites it at its next vacuum.
         """
         key = _key(tenant, conversation)
 
@@ -231,8 +232,7 @@ class Store:
             return True
 
         forgotten = await self._write(work)
-        if forgotten:
-            await self._scrub()
+        await self._scrub()
         return forgotten
 
     async def forget_before(self, unix_seconds: float) -> int:
@@ -248,13 +248,18 @@ class Store:
         total = 0
         while forgotten := await self._write(work):
             total += forgotten
-        if total:
-            await self._scrub()
+        await self._scrub()
         return total
 
     async def _scrub(self) -> None:
-        if not await self._run(self._base.scrub()):
-            _LOG.warning("store: another process reads the database; what was forgotten leaves its log when that ends")
+        """Overwrite what was forgotten and is not yet overwritten, be it by a process that was killed in between."""
+        owed = (await self._rows(statements.UNSCRUBBED, {}))[0]["value"]
+        if not owed:
+            return
+        if await self._run(self._base.scrub()):
+            await self._write(lambda c: c.execute(statements.SCRUBBED, {"was": owed}))
+        else:
+            _LOG.warning("store: another process reads the database; what was forgotten stays in its log for now")
 
     # -- events ----------------------------------------------------------------------------------------------------------
 
@@ -368,6 +373,7 @@ def _forget(connection: Connection, keys: Sequence[Mapping[str, str]]) -> None:
     """Delete conversations, their turns and alarms with them."""
     connection.execute(statements.FORGET_EVENTS, keys)
     connection.execute(statements.FORGET, keys)
+    connection.execute(statements.OWE)
     by_tenant: dict[str, list[tuple[str, str, Mapping[str, Any]]]] = {}
     for key in keys:
         by_tenant.setdefault(key["the_tenant"], []).append((key["the_conversation"], "forgotten", {}))

@@ -39,6 +39,7 @@ secrets = Table(
     Column("value", LargeBinary, nullable=False),
 )
 
+# ``events``: the last id given; ``unscrubbed``: forgotten since the file was last written anew
 counters = Table(
     "counters",
     metadata,

@@ -38,7 +38,7 @@ def upgrade() -> None:
         sa.Column("value", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("name", name="pk_counters"),
     )
-    op.bulk_insert(counters, [{"name": "events", "value": 0}])
+    op.bulk_insert(counters, [{"name": "events", "value": 0}, {"name": "unscrubbed", "value": 0}])
     op.create_table(
         "conversations",
         sa.Column("tenant", sa.String(), nullable=False),
