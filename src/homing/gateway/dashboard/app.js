@@ -61,6 +61,8 @@
 
   // -- the service ---------------------------------------------------------------------------------------------------------
 
+  const AWAY = "The service cannot be reached.";
+
   class Problem extends Error {
     constructor(status, message) {
       super(message);
@@ -88,7 +90,7 @@
     try {
       response = await fetch(`v1/${path}`, options);
     } catch (e) {
-      throw new Problem(0, e.name === "TimeoutError" ? "The service did not answer within 30 s." : "The service cannot be reached.");
+      throw new Problem(0, e.name === "TimeoutError" ? "The service did not answer within 30 s." : AWAY);
     }
     if (response.status === 401 && sent === key) demandKey();
     if (!response.ok) throw await problemOf(response);
@@ -103,6 +105,8 @@
 
   // -- what happened, said once --------------------------------------------------------------------------------------------
 
+  let keepWords = false; // what was said belongs to the next view too
+
   function say(text, wrong = false) {
     put(byId("said"), wrong ? "" : text);
     put(byId("wrong"), wrong ? text : "");
@@ -111,6 +115,11 @@
   const complain = (e) => {
     if (!(e instanceof Problem)) throw e;
     if (e.status !== 401) say(e.message, true);
+  };
+
+  /** Of a reload that nobody asked for: a service that is away is told as the state of the connection. */
+  const complainQuietly = (e) => {
+    if (e.status !== 0 || live.failures === 0) complain(e);
   };
 
   /** Run a control's request: not twice at once, and what came of it said in words. */
@@ -164,7 +173,7 @@
     };
   }
 
-  const live = { on: false, last: "", failures: 0, abort: null, wake: null };
+  const live = { run: null, last: "", failures: 0, abort: null, wake: null };
 
   function showLink(state, words) {
     const element = byId("live");
@@ -202,25 +211,26 @@
   }
 
   async function connect() {
-    const abort = (live.abort = new AbortController());
+    const abort = (live.abort = new AbortController()), sent = key;
     const more = { Accept: "text/event-stream", ...(live.last ? { "Last-Event-ID": live.last } : {}) };
     const response = await fetch("v1/events", { headers: headers(more), signal: abort.signal, cache: "no-store" });
-    if (response.status === 401) return demandKey();
+    if (response.status === 401) return sent === key ? demandKey() : undefined;
     if (!response.ok) throw await problemOf(response);
     showLink("live", "Live");
+    if (byId("wrong").textContent === AWAY) say("");
     refresh.now(); // what happened before this stream began
     return readStream(response, abort);
   }
 
   /** Stay connected: after a loss wait 0.5 s, and twice as long each time up to 10 s, less a random part. */
   async function stayLive() {
-    if (live.on) return;
-    live.on = true;
-    while (live.on) {
+    if (live.run) return;
+    const run = (live.run = {}); // a loop that was ended and has not noticed yet must not go on beside a new one
+    while (live.run === run) {
       try {
         await connect();
       } catch { /* told below, as a state and not as an error: it mends itself */ }
-      if (!live.on) break;
+      if (live.run !== run) break;
       const wait = Math.min(10000, 500 * 2 ** live.failures) * (0.6 + 0.4 * Math.random());
       live.failures = Math.min(live.failures + 1, 10);
       if (live.failures > 4 || !navigator.onLine) showLink("offline", "Offline: what you see may be old");
@@ -233,7 +243,8 @@
   }
 
   function stopLive() {
-    live.on = false;
+    live.run = null;
+    live.failures = 0;
     if (live.abort) live.abort.abort();
     if (live.wake) live.wake();
   }
@@ -253,7 +264,7 @@
       dropRow(data.conversation);
       if (open && open.id === data.conversation) gone("This conversation has been forgotten.");
     }
-    refresh.soon();
+    if (!open || open.id === data.conversation) refresh.soon();
   }
 
   function announce(data) {
@@ -265,37 +276,37 @@
 
   /** Reload what is shown: soon after the first event of a burst, then at a distance. */
   const refresh = (() => {
-    let timer = 0, last = 0, running = false, again = false;
+    let timer = 0, last = 0, running = false, again = "";
     async function now() {
       clearTimeout(timer);
       timer = 0;
       if (running) {
-        again = true;
+        again = "now";
         return;
       }
       running = true;
       try {
         await reload();
       } catch (e) {
-        complain(e);
+        complainQuietly(e);
       } finally {
         running = false;
         last = Date.now();
-        if (again) {
-          again = false;
-          soon();
-        }
+        const next = again;
+        again = "";
+        if (next === "now") void now();
+        else if (next) soon();
       }
     }
     function soon() {
-      if (running) again = true;
+      if (running) again ||= "soon";
       else if (!timer) timer = setTimeout(now, Math.max(NEAR_MS, last + NEXT_MS - Date.now()));
     }
     return { now, soon };
   })();
 
   async function reload() {
-    if (!live.on || byId("main").dataset.view === "key") return;
+    if (byId("main").dataset.view === "key") return;
     await Promise.all([loadStatus(), open ? loadConversation(open) : loadFleet()]);
   }
 
@@ -320,7 +331,9 @@
     rows.clear();
     fleet.pages = 1;
     live.last = "";
+    fleet.seen = false;
     byId("rows").replaceChildren();
+    byId("first").replaceChildren();
     byId("news").replaceChildren();
     byId("facts").replaceChildren();
     byId("conversation").replaceChildren();
@@ -495,11 +508,12 @@
     put(cells.alarm, alarmWords(data));
     cells.alarm.classList.toggle("alarm", Boolean(data.alarmed));
     cells.alarm.classList.toggle("mute", !data.alarmed);
-    put(cells.back, data.returning ? "\u21A9 returning" : "");
+    put(cells.back, data.returning ? "\u21A9\uFE0E returning" : "");
     cells.back.hidden = !data.returning;
     cells.alarm.hidden = !cells.alarm.textContent;
-    put(cells.hold, data.hold === null || data.hold === undefined ? "as the service says" : holdWords(data.hold));
-    cells.hold.classList.toggle("mute", data.hold === null || data.hold === undefined);
+    const own = data.hold !== null && data.hold !== undefined;
+    put(cells.hold, own ? holdWords(data.hold) : `${status ? holdWords(status.hold) : "the service\u2019s"} (service)`);
+    cells.hold.classList.toggle("mute", !own);
     setTime(cells.updated, data.updated);
   }
 
@@ -527,11 +541,17 @@
       }
       mark.setAttribute("visibility", number(position) ? "visible" : "hidden");
       if (number(position)) mark.setAttribute("cx", String(at(position)));
-      svg.classList.toggle("far", far(position, range));
+      setSide(svg, position, range);
     }
     return { svg, set };
   }
-  const far = (position, range) => number(position) && position < (range ? range.low : 0.75);
+  const far = (position, range) => Boolean(range) && number(position) && position < range.low;
+  const side = (position, range) => (range && number(position) ? (position < range.low ? "far" : "near") : "");
+
+  function setSide(element, position, range) {
+    element.classList.remove("far", "near");
+    if (side(position, range)) element.classList.add(side(position, range));
+  }
 
   function compareRows(a, b) {
     const rank = (c) => {
@@ -555,11 +575,11 @@
     const resting = Date.now() - fleet.pointer > 3000;
     const moves = shown.length === wanted.length && shown.every((tr) => wanted.includes(tr));
     if (!same && moves && !resting && !force) fleet.later = setTimeout(arrange, 3000);
-    else if (!same) place_(body, shown, wanted);
+    else if (!same) rearrange(body, shown, wanted);
     showFleetParts(wanted.length, nothing);
   }
 
-  function place_(body, shown, wanted) {
+  function rearrange(body, shown, wanted) {
     const held = wanted.find((tr) => tr.contains(document.activeElement));
     for (const tr of shown) {
       if (wanted.includes(tr)) continue;
@@ -620,7 +640,7 @@
       const click = () => setOrder(order, fleet.order === order ? !fleet.down : STARTS_DOWN.has(order));
       const right = order === "drift" || order === "turns" ? "right" : null;
       byId("columns").append(
-        h("th", { scope: "col", "data-order": order, class: right }, h("button", { type: "button", onclick: click }, words)),
+        h("th", { scope: "col", role: "columnheader", "data-order": order, class: right }, h("button", { type: "button", onclick: click }, words)),
       );
     }
     for (const [order, down, words] of ORDERS) byId("order").append(h("option", { value: `${order} ${down}` }, words));
@@ -652,6 +672,7 @@
     const parts = buildConversation(id);
     open = { id, parts, data: null, turns: new Map(), traces: new Map(), plain: false };
     byId("conversation").replaceChildren(...parts.all);
+    byId("conversation").classList.remove("plain");
     parts.body.hidden = true;
     return open;
   }
@@ -746,7 +767,7 @@
   function showNow(list, data) {
     const facts = [
       ["Position", two(data.position), "1 is home, 0 the mean role"], ["Drift", signed(data.drift)], ["Turns", String(data.turns)],
-      ["State", [alarmWords(data) || "no alarm", data.returning ? "\u21A9 returning" : ""].filter(Boolean).join(", ")],
+      ["State", [alarmWords(data) || "no alarm", data.returning ? "\u21A9\uFE0E returning" : ""].filter(Boolean).join(", ")],
       ["Model", plain(data.model)],
     ];
     facts.forEach(([name, value, hint], i) => {
@@ -764,10 +785,10 @@
     const given = data.hold ?? "";
     const names = ["none", ...holds.map((k) => k.id).filter((k) => k !== "none")];
     if (given && !names.includes(given)) names.push(given);
-    const wanted = ["", ...names].join("\n");
+    const service = status ? `as the service says (${holdWords(status.hold)})` : "as the service says";
+    const wanted = [service, ...names].join("\n");
     const chosen = p.select.dataset.given === undefined || p.select.value === p.select.dataset.given ? given : p.select.value;
     if (p.select.dataset.names !== wanted) {
-      const service = status ? `as the service says (${holdWords(status.hold)})` : "as the service says";
       const kinds = new Map(holds.map((k) => [k.id, k]));
       p.select.replaceChildren(
         h("option", { value: "" }, service),
@@ -815,7 +836,10 @@
     await act(mine.parts.forget, "Forgetting\u2026", async () => {
       await ask("DELETE", place(mine.id));
       dropRow(mine.id);
-      if (open === mine) location.hash = "#/";
+      if (open === mine) {
+        keepWords = true;
+        location.hash = "#/";
+      }
       return `${short(mine.id)} is forgotten.`;
     });
   }
@@ -882,7 +906,7 @@
       h("thead", {}, h("tr", {}, ...["Facet", "", "Distance", "Interval", "Items"].map((w) => h("th", { scope: "col" }, w || h("span", { class: "sr" }, "Bar"))))),
       h("tbody", {}, ...list.map((f) => h(
         "tr", {}, h("th", { scope: "row" }, plain(f.facet)), h("td", {}, facetBar(f, top)), h("td", { class: "num" }, two(f.distance)),
-        h("td", { class: "num mute" }, number(f.low) && number(f.high) ? `${two(f.low)} to ${two(f.high)}` : "none"), h("td", { class: "num" }, String(f.n ?? "\u2013")),
+        h("td", { class: "num mute" }, number(f.low) && number(f.high) ? `${two(f.low)} to ${two(f.high)}` : "no interval"), h("td", { class: "num", "data-label": "items" }, String(f.n ?? "\u2013")),
       ))),
     ));
   }
@@ -909,7 +933,7 @@
     const had = document.activeElement === button;
     turn.element.replaceChildren(
       h("div", { class: "top" }, h("h4", {}, `Turn ${from1(t.index)}`), ...turnFacts(t)),
-      ...messages(mine, t), turnDid(t, alarms), button, turn.compared,
+      ...messages(mine, t), ...turnDid(t, alarms), button, turn.compared,
     );
     if (had) button.focus();
     if (!known) mine.parts.turns.append(turn.element);
@@ -920,7 +944,7 @@
       number(t.position) ? `position ${two(t.position)}` : "not read",
       number(t.drift) ? `drift ${signed(t.drift)}` : "",
       many(t.tokens ?? 0, "token"),
-      number(t.seconds) ? `${two(t.seconds)} s${t.added_seconds > 0.005 ? `, ${two(t.added_seconds)} s of them added` : ""}` : "",
+      number(t.seconds) ? `${two(t.seconds)} s${t.added_seconds > 0.005 ? ` (${two(t.added_seconds)} s of them added)` : ""}` : "",
       t.hold && t.hold !== "none" ? `hold ${plain(t.hold)}` : "no hold",
       t.mode && t.mode !== "on" ? `mode ${plain(t.mode)}` : "",
       t.finish && t.finish !== "stop" ? `ended by ${plain(t.finish)}` : "",
@@ -937,7 +961,7 @@
     const lines = alarms.map((a) => h("li", { class: "alarm" }, `\u25B2 Alarm: ${plain(a.detector)} at ${two(a.statistic)}, past ${two(a.threshold)}${a.false_alarm ? ", marked as false" : ""}`));
     if (t.capped > 0) lines.push(h("li", { class: "hold" }, `The cap moved ${t.capped} of ${many(t.tokens, "token")}.`));
     for (const d of t.interventions ?? []) lines.push(h("li", { class: "hold" }, interventionWords(d)));
-    return lines.length ? h("ul", { class: "did" }, ...lines) : null;
+    return lines.length ? [h("ul", { class: "did" }, ...lines)] : [];
   }
 
   function interventionWords(d) {
@@ -955,7 +979,7 @@
     return t.messages.flatMap((m, i) => {
       const role = plain(m.role), known = ["user", "assistant", "system"].includes(role) ? role : "other";
       const reply = i === last && role === "assistant";
-      const off = reply && far(t.position, mine.data.band) ? " far" : "";
+      const off = reply ? ` ${side(t.position, mine.data.band)}` : "";
       const cut = reply && trace && trace.pieces && trace.pieces.length === trace.tokens.length && trace.pieces.join("").trim() === spoken(m.content).trim();
       const text = cut ? heat(t, trace) : h("p", { class: "text", dir: "auto" }, spoken(m.content) || h("span", { class: "mute" }, "(nothing)"));
       const cells = reply && trace && trace.tokens.length && !cut ? strip(t, trace) : null;
@@ -966,11 +990,11 @@
   async function compare(mine, t, turn) {
     await act(turn.button, `Making turn ${from1(t.index)} again, with and without its hold\u2026`, async () => {
       const got = await ask("POST", place(mine.id, "/compare"), { turn: t.index });
-      const side = (name, one) => h(
+      const half = (name, one) => h(
         "div", {}, h("h5", {}, `${name} `, h("span", {}, number(one?.position) ? `position ${two(one.position)}` : "not read")),
         h("p", { class: "text", dir: "auto" }, spoken(one?.text) || "(nothing)"),
       );
-      turn.compared.replaceChildren(h("div", { class: "compared", role: "group", "aria-label": `Turn ${from1(t.index)}, held and not held` }, side("Held", got.held), side("Not held", got.unheld)));
+      turn.compared.replaceChildren(h("div", { class: "compared", role: "group", "aria-label": `Turn ${from1(t.index)}, held and not held` }, half("Held", got.held), half("Not held", got.unheld)));
       return `Turn ${from1(t.index)}: held at ${two(got.held?.position)}, not held at ${two(got.unheld?.position)}.`;
     });
   }
@@ -1046,7 +1070,7 @@
   function plotOf(turns, range, width) {
     const values = turns.map((t) => t.position).filter(number);
     const low = Math.min(0, range?.low ?? 0, ...values) - 0.08, high = Math.max(1, range?.high ?? 1, ...values) + 0.12;
-    const left = 36, right = width - 10, top = 14, bottom = 196, driftTop = 220, driftBottom = 282;
+    const left = 60, right = width - 10, top = 14, bottom = 196, driftTop = 222, driftBottom = 284;
     const first = turns.length ? turns[0].index : 0, last = turns.length ? turns[turns.length - 1].index : 0;
     const step = (right - left) / (last - first + 1);
     const most = Math.max(0.2, ...turns.map((t) => Math.abs(t.drift ?? 0)));
@@ -1065,11 +1089,11 @@
       out.push(s("path", { class: v === 0.5 ? "grid" : "zero", d: `M${p.left} ${p.y(v)}H${p.right}` }));
       out.push(s("text", { class: "tick", x: p.left - 6, y: p.y(v) + 4, "text-anchor": "end" }, v.toFixed(2)));
     }
-    out.push(s("text", { class: "axis", x: p.left + 4, y: p.y(0) - 5 }, "mean role"), s("text", { class: "axis", x: p.left + 4, y: p.y(1) - 5 }, "home"));
+    const beside = (y, words) => s("text", { class: "axis", x: p.left - 6, y, "text-anchor": "end" }, words);
+    out.push(beside(p.y(0) + 17, "mean role"), beside(p.y(1) + 17, "home"), beside(p.driftTop + 4, "drift"));
     out.push(s("path", { class: "zero", d: `M${p.left} ${p.d(0)}H${p.right}` }));
     out.push(s("text", { class: "tick", x: p.left - 6, y: p.d(0) + 4, "text-anchor": "end" }, "0.00"));
     out.push(s("text", { class: "tick", x: p.left - 6, y: p.driftBottom + 4, "text-anchor": "end" }, two(-p.most)));
-    out.push(s("text", { class: "axis", x: p.left + 4, y: p.driftTop - 2 }, "drift"));
     const every = Math.max(1, Math.ceil(28 / p.step));
     for (let i = p.first; i <= p.last; i += 1) {
       if ((i - p.first) % every) continue;
@@ -1116,7 +1140,7 @@
     }
     if (d) out.push(s("path", { class: "line", d }));
     const r = p.step < 7 ? 2 : 4.5;
-    for (const t of turns) if (number(t.position)) out.push(s("circle", { class: far(t.position, data.band) ? "dot far" : "dot", cx: p.x(t.index), cy: p.y(t.position), r }));
+    for (const t of turns) if (number(t.position)) out.push(s("circle", { class: `dot ${side(t.position, data.band)}`, cx: p.x(t.index), cy: p.y(t.position), r }));
     for (const i of alarmed) if (i >= p.first && i <= p.last) out.push(s("path", { class: "alarm", d: `M${p.x(i)} ${p.top - 4}l6 10h-12z` }));
     return out;
   }
@@ -1146,13 +1170,13 @@
   }
 
   function legend(turns, data) {
-    const key_ = (shape, words) => h("li", {}, s("svg", { viewBox: "0 0 16 12", "aria-hidden": "true" }, shape), words);
+    const sample = (shape, words) => h("li", {}, s("svg", { viewBox: "0 0 16 12", "aria-hidden": "true" }, shape), words);
     const out = [];
-    if (data.band) out.push(key_(s("rect", { class: "band", width: 16, height: 12 }), `home band ${two(data.band.low)} to ${two(data.band.high)}`));
-    if (turns.some((t) => far(t.position, data.band))) out.push(key_(s("circle", { class: "dot far", cx: 8, cy: 6, r: 4.5 }), "below it"));
-    if ((data.alarms_list ?? []).length) out.push(key_(s("path", { class: "alarm", d: "M8 1l6 10h-12z" }), "alarm"));
-    if (turns.some(acted)) out.push(key_(s("rect", { class: "act", width: 16, height: 12 }), "a hold acted"));
-    if (waysOf(data).length) out.push(key_(s("path", { class: "way", d: "M2 6h12" }), "way back"));
+    if (data.band) out.push(sample(s("rect", { class: "band", width: 16, height: 12 }), `home band ${two(data.band.low)} to ${two(data.band.high)}`));
+    if (turns.some((t) => far(t.position, data.band))) out.push(sample(s("circle", { class: "dot far", cx: 8, cy: 6, r: 4.5 }), "below it"));
+    if ((data.alarms_list ?? []).length) out.push(sample(s("path", { class: "alarm", d: "M8 1l6 10h-12z" }), "alarm"));
+    if (turns.some(acted)) out.push(sample(s("rect", { class: "act", width: 16, height: 12 }), "a hold acted"));
+    if (waysOf(data).length) out.push(sample(s("path", { class: "way", d: "M2 6h12" }), "way back"));
     return out;
   }
 
@@ -1250,7 +1274,6 @@
       open = null;
       view("fleet");
       byId("conversation").replaceChildren();
-      byId("conversation").classList.remove("plain");
       arrange(true);
       const row = left === null ? null : rows.get(left);
       if (focus) (row && row.tr.isConnected ? row.cells.link : byId("fleet-h")).focus();
@@ -1267,12 +1290,14 @@
     }
     if (key !== null) sessionStorage.setItem(KEY, key);
     route(byId("main").dataset.view === "key");
+    refresh.now();
     void stayLive();
   }
 
   window.addEventListener("hashchange", () => {
     if (byId("main").dataset.view === "key" || !/^#(\/|$)/.test(location.hash || "#")) return;
-    say("");
+    if (!keepWords) say("");
+    keepWords = false;
     route(true);
     refresh.now();
   });
@@ -1287,7 +1312,7 @@
     for (const time of document.querySelectorAll("time[data-at]")) put(time, ago(Number(time.dataset.at)));
   }, 15000);
   setInterval(() => {
-    if (!document.hidden && live.on && byId("live").dataset.state === "live") loadStatus().catch(complain);
+    if (!document.hidden && live.run && byId("live").dataset.state === "live") loadStatus().catch(complainQuietly);
   }, STATUS_MS);
 
   buildFleet();
