@@ -290,10 +290,13 @@ class PageDouble:
         after = request.headers.get("last-event-id", "")
         self.opened.append((after, request.headers.get("authorization", "")))
         headers = {"x-accel-buffering": "no"}
-        return StreamingResponse(self._stream(after), media_type="text/event-stream", headers=headers)
+        return StreamingResponse(
+            self._stream(int(after or len(self.events)), self._generation),
+            media_type="text/event-stream",
+            headers=headers,
+        )
 
-    async def _stream(self, after: str) -> AsyncIterator[bytes]:
-        seen, generation = int(after) if after else len(self.events), self._generation
+    async def _stream(self, seen: int, generation: int) -> AsyncIterator[bytes]:
         yield b": hello\n\n"
         while generation == self._generation:
             for number, kind, data in list(self.events)[seen:]:

@@ -58,7 +58,9 @@ class Page:
         return until(lambda: self.all(css), css)[0]
 
     def text(self, css: str) -> str:
-        return self.script("const e = document.querySelector(arguments[0]); return e && e.checkVisibility() ? e.innerText : ''", css)
+        return self.script(
+            "const e = document.querySelector(arguments[0]); return e && e.checkVisibility() ? e.innerText : ''", css
+        )
 
     def click(self, css: str) -> None:
         element = self.one(css)
@@ -319,9 +321,9 @@ def test_a_service_that_stays_away_is_said_to_be(page: Page, service: PageDouble
 def test_dropped_streams_do_not_pile_up(page: Page, service: PageDouble) -> None:
     populate(service)
     page.fleet(5)
-    for round in range(3):
+    for ended in range(3):
         service.drop()
-        until(lambda n=round: len(service.opened) >= n + 2, "another stream")
+        until(lambda n=ended: len(service.opened) >= n + 2, "another stream")
         page.live()
     assert len(service.opened) == 4
 
@@ -349,7 +351,7 @@ def test_conversation_shows_curve_text_alarms_and_facets(page: Page, service: Pa
         "the invoice first",
     ):
         assert part in last
-    assert len(page.all("#turn-5 .heat .tok")) == 18
+    assert len(page.all("#turn-5 .heat .tok")) == 19
     assert page.text(".facets").count("\n") >= 3
     assert "0.22 to 0.63" in page.text(".facets")
     assert len(page.all(".facets .whisker")) == 3

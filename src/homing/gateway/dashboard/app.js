@@ -258,6 +258,7 @@
     }
     if (data === null || typeof data !== "object") return;
     const row = rows.get(data.conversation);
+    if (kind === "turn" && open && open.id === data.conversation) open.gone = false; // it may begin anew under its id
     if (kind === "turn" && row) touch(row, data);
     if (kind === "alarm") announce(data);
     if (kind === "forgotten") {
@@ -711,6 +712,7 @@
   }
 
   async function loadConversation(mine) {
+    if (mine.gone) return undefined;
     let data;
     try {
       data = await get(place(mine.id));
@@ -735,6 +737,7 @@
   function gone(words) {
     const p = open.parts;
     open.data = null;
+    open.gone = true;
     p.body.hidden = true;
     p.wait.hidden = false;
     put(p.wait, sentence(plain(words)));
