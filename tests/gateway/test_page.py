@@ -403,6 +403,34 @@ def test_conversation_without_text_shows_cells(page: Page, service: PageDouble) 
 
 
 @browser_test
+def test_nothing_read_is_said_and_not_drawn(page: Page, service: PageDouble) -> None:
+    service.add("off", (None, None))
+    page.conversation("off", 2)
+    assert "No position was read in this conversation." in page.text("#conversation")
+    assert not page.one("figure").is_displayed()
+    assert "not read" in page.text("#turn-1")
+    page.click(".back")
+    until(lambda: page.ids() == ["off"], "the fleet")
+    assert page.text("#rows .where") == "\u2013"
+
+
+@browser_test
+def test_long_conversation_opens_soon(page: Page, service: PageDouble) -> None:
+    service.add("long", [0.9] * 3)
+    for i in range(200):
+        service.turn("long", 0.5 + (i % 50) / 100, tell=False, reply="word " * 200)
+    page.conversation("long", 203)
+    page.script("window.scrollTo(0, document.body.scrollHeight)")
+    service.turn("long", 0.25, reply="The last one.")
+    page.shows("#turn-203", "The last one.", 6)
+    assert page.script("return document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
+    labels = page.script(
+        "return [...document.querySelectorAll('svg.chart .tick')].filter(t => t.getAttribute('text-anchor') === 'middle').map(t => [t.getBoundingClientRect().left, t.getBoundingClientRect().right])"
+    )
+    assert all(a[1] < b[0] for a, b in pairwise(labels))
+
+
+@browser_test
 def test_bring_back(page: Page, service: PageDouble) -> None:
     populate(service)
     page.conversation(FAR, 5)

@@ -107,10 +107,14 @@
 
   let keepWords = false; // what was said belongs to the next view too
 
+  let saidTimer = 0; // what went well need not be closed by hand; what went wrong stays
+
   function say(text, wrong = false) {
     put(byId("said"), wrong ? "" : text);
     put(byId("wrong"), wrong ? text : "");
     byId("hush").hidden = !text;
+    clearTimeout(saidTimer);
+    if (text && !wrong) saidTimer = setTimeout(() => say(""), 12000);
   }
   const complain = (e) => {
     if (!(e instanceof Problem)) throw e;
@@ -272,6 +276,7 @@
     const line = h("a", { href: `#/c/${encodeURIComponent(data.conversation)}` }, h("bdi", {}, short(data.conversation)));
     const what = ` alarmed in turn ${from1(data.turn)}: ${plain(data.detector)} is at ${two(data.statistic)}, past ${two(data.threshold)}.`;
     const close = h("button", { type: "button", class: "quiet", onclick: () => byId("news").replaceChildren() }, "Close");
+    byId("news").dataset.of = String(data.conversation);
     byId("news").replaceChildren("\u25B2 ", line, what, " ", close);
   }
 
@@ -452,7 +457,8 @@
 
   /** A turn as its event tells it, at once; the reload that follows brings the rest. */
   function touch(row, data) {
-    const turns = Math.max(row.data.turns, from1(data.turn));
+    const turns = from1(data.turn);
+    if (!(turns >= row.data.turns)) return; // told late, or again
     if (turns > row.data.turns) flash(row);
     const told = { position: data.position, drift: data.drift, returning: data.returning, alarmed: data.alarmed };
     for (const name of Object.keys(told)) if (told[name] === undefined) delete told[name];
@@ -483,7 +489,9 @@
       drift: h("td", { role: "cell", class: "num right", "data-label": "drift" }),
       turns: h("td", { role: "cell", class: "num right", "data-label": "turns" }),
       alarm: h("span", { class: "tag alarm" }),
-      back: h("span", { class: "tag back" }),
+      back: h("span", { class: "tag way" }),
+      name: h("span"),
+      of: h("span", { class: "of" }),
       hold: h("td", { role: "cell", class: "wide", "data-label": "hold" }),
       updated: h("time"),
     };
@@ -495,6 +503,7 @@
       h("td", { role: "cell", class: "wide" }, cells.alarm, cells.back), cells.hold,
       h("td", { role: "cell", class: "wide mute num" }, cells.updated),
     );
+    cells.hold.append(cells.name, cells.of);
     const row = { id, tr, cells, data: null };
     rows.set(id, row);
     return row;
@@ -513,7 +522,8 @@
     cells.back.hidden = !data.returning;
     cells.alarm.hidden = !cells.alarm.textContent;
     const own = data.hold !== null && data.hold !== undefined;
-    put(cells.hold, own ? holdWords(data.hold) : `${status ? holdWords(status.hold) : "the service\u2019s"} (service)`);
+    put(cells.name, own ? holdWords(data.hold) : status ? holdWords(status.hold) : "as set");
+    put(cells.of, own ? "" : " (service)");
     cells.hold.classList.toggle("mute", !own);
     setTime(cells.updated, data.updated);
   }
@@ -692,6 +702,7 @@
       h("span", { class: "row" }, h("label", { for: "hold" }, "Hold"), p.select, p.set), p.back, h("span", { class: "end" }, p.forget),
     );
     p.chart = h("figure");
+    p.unread = h("p", { class: "absent", hidden: true }, "No position was read in this conversation.");
     p.alarms = h("ul", { class: "alarms" });
     p.alarmsNone = h("p", { class: "absent" }, "No alarm in this conversation.");
     p.facets = h("div");
@@ -702,7 +713,7 @@
       "div", {}, p.now, controls,
       h("div", { class: "columns" },
         h("div", { class: "side" },
-          h("section", {}, h("h3", {}, "Position by turn"), p.chart),
+          h("section", {}, h("h3", {}, "Position by turn"), p.chart, p.unread),
           h("section", {}, h("h3", {}, "Alarms"), p.alarms, p.alarmsNone),
           h("section", {}, h("h3", {}, "Distance from home, by facet"), p.facets)),
         h("div", { class: "talk" }, h("h3", {}, "Turns"), p.heat, p.noText, p.turns)),
@@ -725,7 +736,7 @@
     const [trace, kinds] = await Promise.all([
       missing ? get(place(mine.id, "/trace")) : null, holds.length ? null : get("holds"),
     ]);
-    if (open !== mine) return undefined;
+    if (open !== mine || mine.gone) return undefined; // an answer from before it was forgotten
     if (kinds) holds = kinds.data;
     for (const t of trace ? trace.turns : []) mine.traces.set(t.index, t);
     mine.data = data;
@@ -772,15 +783,17 @@
       ["Position", two(data.position), "1 is home, 0 the mean role"], ["Drift", signed(data.drift)], ["Turns", String(data.turns)],
       ["State", [alarmWords(data) || "no alarm", data.returning ? "\u21A9\uFE0E returning" : ""].filter(Boolean).join(", ")],
       ["Model", plain(data.model)],
-    ];
+    ].filter(([name]) => name !== "Model" || !status || status.model !== data.model); // the heading has it
+    facts.push(["Last turn", null]);
+    while (list.children.length > facts.length) list.lastChild.remove();
     facts.forEach(([name, value, hint], i) => {
-      const group = list.children[i] ?? h("div", {}, h("dt", {}, name), h("dd", { title: hint }));
+      const group = list.children[i] ?? h("div", {}, h("dt"), h("dd", { title: hint }));
       if (!group.isConnected) list.append(group);
-      put(group.lastChild, value);
+      put(group.firstChild, name);
+      if (value !== null) return put(group.lastChild, value);
+      if (!group.querySelector("time")) group.lastChild.replaceChildren(h("time"));
+      return setTime(group.querySelector("time"), data.updated);
     });
-    const last = list.children[facts.length] ?? h("div", {}, h("dt", {}, "Last turn"), h("dd", {}, h("time")));
-    if (!last.isConnected) list.append(last);
-    setTime(last.querySelector("time"), data.updated);
   }
 
   function showHolds(mine) {
@@ -998,6 +1011,7 @@
         h("p", { class: "text", dir: "auto" }, spoken(one?.text) || "(nothing)"),
       );
       turn.compared.replaceChildren(h("div", { class: "compared", role: "group", "aria-label": `Turn ${from1(t.index)}, held and not held` }, half("Held", got.held), half("Not held", got.unheld)));
+      turn.compared.scrollIntoView({ block: "nearest" });
       return `Turn ${from1(t.index)}: held at ${two(got.held?.position)}, not held at ${two(got.unheld?.position)}.`;
     });
   }
@@ -1057,6 +1071,9 @@
       figure.append(svg, h("figcaption", {}, h("ul", { class: "legend" })));
       new ResizeObserver(() => { if (open && open.parts.chart === figure && open.data) drawChart(open); }).observe(figure);
     }
+    const read = (mine.data.list ?? []).some((t) => number(t.position));
+    figure.hidden = !read;
+    mine.parts.unread.hidden = read;
     const width = Math.round(figure.clientWidth);
     const sign = JSON.stringify([width, mine.data.list, mine.data.band, mine.data.alarms_list, mine.data.returning, mine.data.ways]);
     if (!width || figure.dataset.sign === sign) return;
@@ -1073,7 +1090,7 @@
   function plotOf(turns, range, width) {
     const values = turns.map((t) => t.position).filter(number);
     const low = Math.min(0, range?.low ?? 0, ...values) - 0.08, high = Math.max(1, range?.high ?? 1, ...values) + 0.12;
-    const left = 60, right = width - 10, top = 14, bottom = 196, driftTop = 222, driftBottom = 284;
+    const left = 62, right = width - 10, top = 14, bottom = 196, driftTop = 222, driftBottom = 284;
     const first = turns.length ? turns[0].index : 0, last = turns.length ? turns[turns.length - 1].index : 0;
     const step = (right - left) / (last - first + 1);
     const most = Math.max(0.2, ...turns.map((t) => Math.abs(t.drift ?? 0)));
@@ -1271,6 +1288,7 @@
     if (id !== null) {
       openConversation(id);
       view("conversation");
+      if (byId("news").dataset.of === id) byId("news").replaceChildren(); // it was followed
       window.scrollTo(0, 0);
       if (focus) open.parts.heading.focus({ preventScroll: true });
     } else {
