@@ -384,6 +384,8 @@ def test_tokens_and_turns_are_walked_with_the_arrows(page: Page, service: PageDo
     assert page.text("#tip").startswith("Turn 5\nposition 0.31")
     page.keys(Keys.ENTER)
     until(lambda: page.focused() == "turn-4", "the turn to have the focus")
+    page.click(".head button")
+    until(lambda: page.focused() == "turn-4", "the latest turn to have the focus")
     page.click("#heat")
     plain = "return getComputedStyle(document.querySelector('#turn-4 .tok.t5')).backgroundColor"
     assert page.script(plain) == "rgba(0, 0, 0, 0)"

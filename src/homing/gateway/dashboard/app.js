@@ -708,6 +708,7 @@
     p.facets = h("div");
     p.heat = h("div", { class: "heat-tools" }, heatSwitch(), swatches());
     p.noText = h("p", { class: "absent", hidden: true }, "The text of this conversation is not kept, only where each token stood. Start the service so that it keeps text to read replies here.");
+    p.latest = h("button", { type: "button", class: "quiet", onclick: () => jump(Math.max(...open.turns.keys())) }, "Go to the latest");
     p.turns = h("div");
     p.body = h(
       "div", {}, p.now, controls,
@@ -716,7 +717,7 @@
           h("section", {}, h("h3", {}, "Position by turn"), p.chart, p.unread),
           h("section", {}, h("h3", {}, "Alarms"), p.alarms, p.alarmsNone),
           h("section", {}, h("h3", {}, "Distance from home, by facet"), p.facets)),
-        h("div", { class: "talk" }, h("h3", {}, "Turns"), p.heat, p.noText, p.turns)),
+        h("div", { class: "talk" }, h("div", { class: "head" }, h("h3", {}, "Turns"), p.latest), p.heat, p.noText, p.turns)),
     );
     p.all = [h("a", { class: "back", href: "#/" }, "\u2190 All conversations"), p.heading, p.wait, p.body];
     return p;
@@ -774,6 +775,7 @@
       turn.element.remove();
       mine.turns.delete(index);
     }
+    p.latest.hidden = turns.length < 3;
     drawChart(mine);
     title();
   }
@@ -917,13 +919,19 @@
       return;
     }
     const top = Math.max(0.01, ...list.flatMap((f) => [f.distance, f.high]).filter(number));
+    // roles are said, since a phone lays the table out as blocks, and some browsers then take it for none
+    const head = (words) => h("th", { scope: "col", role: "columnheader" }, words || h("span", { class: "sr" }, "Bar"));
+    const cell = (more, content) => h("td", { role: "cell", ...more }, content);
+    const row = (f) => h(
+      "tr", { role: "row" }, h("th", { scope: "row", role: "rowheader" }, plain(f.facet)), cell({}, facetBar(f, top)),
+      cell({ class: "num" }, two(f.distance)),
+      cell({ class: "num mute" }, number(f.low) && number(f.high) ? `${two(f.low)} to ${two(f.high)}` : "no interval"),
+      cell({ class: "num", "data-label": "items" }, String(f.n ?? "\u2013")),
+    );
     mine.parts.facets.replaceChildren(h(
-      "table", { class: "facets" },
-      h("thead", {}, h("tr", {}, ...["Facet", "", "Distance", "Interval", "Items"].map((w) => h("th", { scope: "col" }, w || h("span", { class: "sr" }, "Bar"))))),
-      h("tbody", {}, ...list.map((f) => h(
-        "tr", {}, h("th", { scope: "row" }, plain(f.facet)), h("td", {}, facetBar(f, top)), h("td", { class: "num" }, two(f.distance)),
-        h("td", { class: "num mute" }, number(f.low) && number(f.high) ? `${two(f.low)} to ${two(f.high)}` : "no interval"), h("td", { class: "num", "data-label": "items" }, String(f.n ?? "\u2013")),
-      ))),
+      "table", { class: "facets", role: "table" },
+      h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, ...["Facet", "", "Distance", "Interval", "Items"].map(head))),
+      h("tbody", { role: "rowgroup" }, ...list.map(row)),
     ));
   }
 
