@@ -328,6 +328,20 @@ def test_dropped_streams_do_not_pile_up(page: Page, service: PageDouble) -> None
     assert len(service.opened) == 4
 
 
+@browser_test
+def test_a_stream_that_fell_silent_is_opened_again(page: Page, service: PageDouble) -> None:
+    """Nothing tells of a connection that is gone without an end; the double sends no comments, and 45 s are made 0.4 s."""
+    short = "const t = setTimeout; window.setTimeout = (f, ms, ...rest) => t(f, ms === 45000 ? 400 : ms, ...rest);"
+    added = page.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": short})
+    try:
+        populate(service)
+        page.fleet(5)
+        until(lambda: len(service.opened) >= 3, "streams to be opened again")
+        page.live()
+    finally:
+        page.driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", added)
+
+
 # -- one conversation ----------------------------------------------------------------------------------------------------
 
 

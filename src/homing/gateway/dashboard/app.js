@@ -265,6 +265,10 @@
     if (kind === "turn" && open && open.id === data.conversation) open.gone = false; // it may begin anew under its id
     if (kind === "turn" && row) touch(row, data);
     if (kind === "alarm") announce(data);
+    if (kind === "alarm" && row) {
+      row.data = { ...row.data, alarmed: true };
+      fillRow(row);
+    }
     if (kind === "forgotten") {
       dropRow(data.conversation);
       if (open && open.id === data.conversation) gone("This conversation has been forgotten.");
@@ -277,7 +281,7 @@
     const what = ` alarmed in turn ${from1(data.turn)}: ${plain(data.detector)} is at ${two(data.statistic)}, past ${two(data.threshold)}.`;
     const close = h("button", { type: "button", class: "quiet", onclick: () => byId("news").replaceChildren() }, "Close");
     byId("news").dataset.of = String(data.conversation);
-    byId("news").replaceChildren("\u25B2 ", line, what, " ", close);
+    byId("news").replaceChildren(h("span", {}, "\u25B2 ", line, what), close);
   }
 
   /** Reload what is shown: soon after the first event of a burst, then at a distance. */
@@ -1098,7 +1102,7 @@
   function plotOf(turns, range, width) {
     const values = turns.map((t) => t.position).filter(number);
     const low = Math.min(0, range?.low ?? 0, ...values) - 0.08, high = Math.max(1, range?.high ?? 1, ...values) + 0.12;
-    const left = 62, right = width - 10, top = 14, bottom = 196, driftTop = 222, driftBottom = 284;
+    const left = 66, right = width - 10, top = 14, bottom = 196, driftTop = 222, driftBottom = 284;
     const first = turns.length ? turns[0].index : 0, last = turns.length ? turns[turns.length - 1].index : 0;
     const step = (right - left) / (last - first + 1);
     const most = Math.max(0.2, ...turns.map((t) => Math.abs(t.drift ?? 0)));
