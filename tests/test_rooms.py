@@ -45,6 +45,9 @@ PUBLIC = {
         Busy EngineError HomingError IdentityError InputError Interrupted LayersError MissingExtra
         ModelError StoreError TemplateError TooLong Unsupported
     """,
+    "homing.gateway": """
+        Deployment Key Keeper Service make_app
+    """,
     "homing.hold": """
         Candidate Cap CapStabiliser Efficacy Example Fresh Heal Matched Note Recap RolePlay SelfTest Sham SystemLine
         Stabiliser Trait Tuning Turn available build collect control_directions get held load_roleplay match_controls

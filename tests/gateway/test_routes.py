@@ -165,7 +165,7 @@ def test_events_come_live_and_go_on_after_the_last_one_seen(gate: Served) -> Non
 
 BAD = [
     ("GET", "/conversations?limit=0", None, 400), ("GET", "/conversations?limit=x", None, 400),
-    ("GET", "/conversations?before=nan", None, 400), ("GET", "/conversations/none-such", None, 404),
+    ("GET", "/conversations?before=none-such", None, 400), ("GET", "/conversations/none-such", None, 404),
     ("GET", "/conversations/a%20b", None, 404), ("GET", "/conversations/x/trace", None, 404),
     ("POST", "/conversations/x/return", {}, 404), ("POST", "/conversations/x/hold", {"hold": "none"}, 404),
     ("POST", "/conversations/x/hold", {}, 400), ("POST", "/conversations/x/hold", {"hold": 3}, 400),

@@ -232,7 +232,7 @@ class _Api:
         header = request.headers.get(CONVERSATION_HEADER)
         if header is not None and not re.fullmatch(NAME, header):
             raise WireError(
-                400, f"{CONVERSATION_HEADER}: use 1 to 128 letters, digits and ._:@/+-", param=CONVERSATION_HEADER
+                400, f"{CONVERSATION_HEADER}: use 1 to 128 letters, digits and ._:@+-", param=CONVERSATION_HEADER
             )
         state = state_of(request)
         chat = Chat(

@@ -22,7 +22,7 @@ from homing.gateway.problems import WireError
 from homing.gateway.records import AlarmRecord, Settled, Standing, TurnRecord
 from homing.gateway.sse import EventStream, until_gone
 from homing.gateway.store import Store
-from homing.gateway.turns import AT_HOME
+from homing.gateway.turns import AT_HOME, past_ways
 from homing.gateway.wire import HOLD, NAME
 from homing.hold.chain import available, get
 
@@ -67,6 +67,15 @@ def conversation_json(s: Standing) -> dict[str, Any]:
         "hold": s.hold,
         "returning": s.state.get("way") is not None,
     }
+
+
+def ways_of(s: Standing) -> list[dict[str, Any]]:
+    """Where the way back was gone: turns counted from 0, the last one to its end, or null where it goes on."""
+    now = s.state.get("way")
+    return [
+        *s.state.get("ways", []),
+        *([] if now is None else [{"since": now["since"], "until": None, "by": now["by"]}]),
+    ]
 
 
 def turn_json(index: int, t: TurnRecord) -> dict[str, Any]:
@@ -157,7 +166,9 @@ class _Kept:
                 "turns": counts.turns,
                 "alarms": counts.alarms,
                 "false_alarms": counts.false_alarms,
+                "alarms_open": counts.alarms - counts.false_alarms,
                 "text": deployment.text,
+                "band": self._band(),
             }
         )
 
@@ -189,14 +200,14 @@ class _Kept:
 
     async def conversations(self, request: Request) -> Response:
         limit = _integer(request, "limit", 50, 1, MOST)
-        raw = request.query_params.get("before")
-        try:
-            before = None if raw is None else float(raw)
-        except ValueError:
-            before = math.nan
-        if before is not None and not math.isfinite(before):
-            raise WireError(400, "before: a time in Unix seconds is needed", param="before")
-        found = await self.store.conversations(self._tenant(request), limit=limit + 1, before=before)
+        tenant, last = self._tenant(request), request.query_params.get("before")
+        before = None
+        if last is not None:
+            found = await self.store.standing(tenant, last) if re.fullmatch(NAME, last) else None
+            if found is None:
+                raise WireError(400, "before: the id of the last conversation that was seen is needed", param="before")
+            before = found.updated
+        found = await self.store.conversations(tenant, limit=limit + 1, before=before)
         return JSONResponse(
             {"object": "list", "data": [conversation_json(s) for s in found[:limit]], "has_more": len(found) > limit}
         )
@@ -217,6 +228,7 @@ class _Kept:
                 "list": [turn_json(i, t) for i, t in turns],
                 "alarms_list": [alarm_json(a) for a in alarms],
                 "facets": None,
+                "ways": ways_of(standing),
             }
         )
 
@@ -230,7 +242,8 @@ class _Kept:
 
     async def trace(self, request: Request) -> Response:
         standing = await self._standing(request)
-        turns = await self.store.turns(self._tenant(request), standing.conversation, limit=TURNS)
+        after = _integer(request, "after", -1, 0, 10**8)
+        turns = await self.store.turns(self._tenant(request), standing.conversation, after=after, limit=TURNS)
         return JSONResponse(
             {
                 "id": standing.conversation,
@@ -277,7 +290,8 @@ class _Kept:
             raise WireError(409, str(e)) from None
 
         def change(now: Standing) -> Settled:
-            state = {**now.state, "way": {"since": now.turns, "home": 0, "by": "operator"}}
+            ended = past_ways(now, now.turns - 1)
+            state = {**now.state, "ways": ended, "way": {"since": now.turns, "home": 0, "by": "operator"}}
             return Settled(state, events=(("return", {"turn": now.turns, "by": "operator"}),))
 
         return await self._amended(request, standing, change)
@@ -302,7 +316,9 @@ class _Kept:
         def change(now: Standing) -> Settled:
             told = {"turn": now.turns, "alarm": alarm.id, "false_alarm": alarm.false_alarm}
             # what an operator has looked at and let stand is no reason to bring anything back
-            calm: dict[str, Any] = {"way": None, "over": [], "detector": asdict(DetectorState())}
+            calm: dict[str, Any] = {
+                "ways": past_ways(now, now.turns - 1), "way": None, "over": [], "detector": asdict(DetectorState())
+            }  # fmt: skip
             return Settled({**now.state, **(calm if alarm.false_alarm else {})}, events=(("false_alarm", told),))
 
         await self.store.amend(tenant, conversation, change)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import signal
 import socket
 import time
 from collections.abc import Callable, Mapping
@@ -232,4 +233,6 @@ def serve(serving: Serving, said: Said) -> None:
     Raises:
         HomingError: the deployment cannot be served; nothing has been answered.
     """
+    # uvicorn raises again, in the end, what stopped it: it has been heeded by then
+    signal.signal(signal.SIGTERM, lambda number, frame: None)
     asyncio.run(_serve(serving, said))

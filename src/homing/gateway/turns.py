@@ -38,7 +38,7 @@ from homing.models.base import ChatModel, Done, Event, Intervention, Reply, Toke
 from homing.stats.seeds import stable_seed
 from homing.verbs.watch import LONGEST_FRESH, Home
 
-__all__ = ["Asked", "Keeper", "Report", "Store"]
+__all__ = ["AT_HOME", "Asked", "Keeper", "Report", "Store", "past_ways"]
 
 F32 = NDArray[np.float32]
 _LOG = logging.getLogger("homing.gateway")
@@ -46,6 +46,7 @@ AT_HOME = 1.6448536269514722
 """Standard deviations below home's own drift within which a reply counts as home: 95% of home's replies lie there or above."""
 SHOWN = 2
 """Turns in a row that must be home before a conversation counts as returned."""
+WAYS = 50
 REMEMBERED = 4096
 """Conversations whose held text is remembered where no text is kept."""
 
@@ -178,6 +179,7 @@ class Keeper:
         self._salt = salt
         self.kept: Callable[[Committed], None] = lambda kept: None
         self._held: OrderedDict[tuple[str, str], tuple[str, Conversation]] = OrderedDict()
+        self._left: OrderedDict[tuple[str, str], dict[str, Any]] = OrderedDict()
         if home is not None:
             for direction in home.axis.directions:
                 model.register(direction)
@@ -312,7 +314,7 @@ class Keeper:
     async def _held_events(self, run: _Run, chain: Sequence[Stabiliser]) -> AsyncGenerator[Event, None]:
         reads = () if self.home is None or run.mode == "off" or not run.asked.keep else (self.home.axis.read(),)
         kept = cast("Mapping[str, Any]", run.standing.state.get("holds", {}))
-        state = dict(kept)
+        state = {**kept, **self._left.get((run.asked.tenant, run.id), {})}
         if run.shown is run.asked.conversation:
             # what a hold of the past remembers of a text that is gone would keep it from doing its work again
             for name, traits_ in zip(run.chosen.names.split("+"), traits(run.chosen.names), strict=False):
@@ -381,13 +383,13 @@ class Keeper:
             fresh=_finite(again),
             trace=tuple(round(x, 4) for x in trace),
             capped=len(run.moved),
-            interventions=tuple(run.done),
+            interventions=tuple(d if self.deployment.text else {**d, "note": ""} for d in run.done),
             messages=self._messages(run, reply) if self.deployment.text else None,
             pieces=self._pieces(reply, len(trace)) if self.deployment.text else None,
         )
         base = Report(
             run.id, 0, run.mode, run.chosen.names, run.chosen.by, bool(run.chosen.chain), record.position, record.drift,
-            capped=record.capped, tokens=reply.new_tokens, did=record.interventions, added_seconds=record.added_seconds,
+            capped=record.capped, tokens=reply.new_tokens, did=tuple(run.done), added_seconds=record.added_seconds,
             kept=False,
         )  # fmt: skip
         if not asked.keep or run.mode == "off":
@@ -463,13 +465,14 @@ class Keeper:
             if way is not None and run.chosen.chain:
                 way = {**way, "home": int(way["home"]) + 1 if z >= -AT_HOME else 0}
                 if way["home"] >= SHOWN:
+                    state["ways"] = past_ways(now, now.turns)
                     events.append(("home", {"turn": now.turns, "since": way["since"]}))
                     way, detector, state["over"] = None, DetectorState(), []
             elif way is None and state["over"] and record.mode == "on" and conditional(record.hold):
                 way = {"since": now.turns + 1, "home": 0, "by": "alarm"}
                 events.append(("return", {"turn": now.turns, "by": "alarm"}))
         state.update(detector=asdict(detector), way=way)
-        if run.left or run.chosen.chain:
+        if run.left and self.deployment.text:  # a hold may remember words
             state["holds"] = {**cast("dict[str, Any]", state.get("holds", {})), **run.left}
         told = {
             "turn": now.turns, "position": record.position, "drift": record.drift, "hold": record.hold, "capped": record.capped,
@@ -484,6 +487,10 @@ class Keeper:
     def _remember(self, run: _Run, after: Conversation, reply: Reply) -> None:
         """What the model was shown in place of what the client has, for the next turn; forgotten where they are the same."""
         key = (run.asked.tenant, run.id)
+        if run.left and not self.deployment.text:
+            self._left[key] = {**self._left.pop(key, {}), **run.left}
+            if len(self._left) > REMEMBERED:
+                self._left.popitem(last=False)
         base = run.rewritten or (run.shown if run.shown is not run.asked.conversation else None)
         self._held.pop(key, None)
         if base is None or base == run.asked.conversation:
@@ -519,6 +526,14 @@ class Keeper:
     def forget(self, tenant: str, conversation: str) -> None:
         """Forget what is remembered of a conversation."""
         self._held.pop((tenant, conversation), None)
+        self._left.pop((tenant, conversation), None)
+
+
+def past_ways(now: Standing, until: int) -> list[dict[str, Any]]:
+    """The ways back that were gone, the one that goes on ended at a turn among them; the newest few."""
+    way = now.state.get("way")
+    ended = [] if way is None else [{"since": way["since"], "until": until, "by": way["by"]}]
+    return [*now.state.get("ways", []), *ended][-WAYS:]
 
 
 def _finite(value: float | None) -> float | None:

@@ -30,7 +30,7 @@ MAX_STOPS = 16
 MAX_STOP_CHARS = 256
 MAX_TOKENS = 2**20
 SEEDS = 2**63 - 1
-NAME = r"^[A-Za-z0-9][A-Za-z0-9._:@/+-]{0,127}$"
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._:@+-]{0,127}$"
 HOLD = r"^[a-z0-9_]+(\+[a-z0-9_]+){0,7}$"
 FORBIDDEN = frozenset(
     {"api_base", "base_url", "api_key", "headers", "extra_headers", "api_version", "custom_llm_provider"}
