@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from homing.conversation import Conversation, Message
-from homing.models.inspected import ASKED, LETTERS
+from homing.models.letters import ASKED, LETTERS
 from homing.stats.seeds import stable_seed
 
 __all__ = [
