@@ -8,7 +8,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-__all__ = ["Event", "Events", "Garbage", "Gathered", "Part", "Usage", "choices_of", "counted", "logprob_of", "rows_of", "said_in"]
+__all__ = [
+    "Event",
+    "Events",
+    "Garbage",
+    "Gathered",
+    "Part",
+    "Usage",
+    "choices_of",
+    "counted",
+    "error_of",
+    "logprob_of",
+    "object_of",
+    "rows_of",
+    "said_in",
+]
 
 MOST_TOKENS = 2**24
 """No service counts more tokens of one call than this; more is no count."""
@@ -74,11 +88,7 @@ class Events:
             raise Garbage(f"an event is longer than {self._most:,} bytes")
 
     def rest(self) -> Event | None:
-        """What was left when the bytes ended, as if a blank line had followed; None: nothing was left.
-
-        Raises:
-            Garbage: it is no UTF-8.
-        """
+        """What was left when the bytes ended, as if a blank line had followed; None: nothing, or no UTF-8, was left."""
         if not self._held:
             return None
         if self._line < len(self._held):
@@ -86,7 +96,10 @@ class Events:
         raw = bytes(self._held)
         self._held.clear()
         self._line = self._seen = 0
-        return self._event(raw)
+        try:
+            return self._event(raw)
+        except Garbage:
+            return None
 
     def _take(self, line: bytes) -> None:
         name, _, value = line.removeprefix(b"\xef\xbb\xbf").partition(b":")
@@ -192,30 +205,28 @@ class Gathered:
         ended = sum(p.finish is not None for p in self.choices.values())
         return bool(self.choices) and (self.done or (ended == len(self.choices) and ended >= self.expected))
 
-    def take(self, data: str | bytes) -> Mapping[str, Any]:
-        """Add one JSON object, and give it back.
+    def take(self, data: str) -> Mapping[str, Any]:
+        """Add the JSON of one event, and give its object.
 
         Raises:
             Garbage: it is none, or its choices are none.
         """
-        try:
-            raw: Any = json.loads(data)
-        except (ValueError, RecursionError):
-            raise Garbage("it is no JSON") from None
-        if not isinstance(raw, dict):
-            raise Garbage("it is no JSON object")
-        body = cast("dict[str, Any]", raw)
+        body = object_of(data)
+        self.take_object(body)
+        return body
+
+    def take_object(self, body: Mapping[str, Any]) -> None:
+        """Add a chunk, or a whole completion; raises as :meth:`take` does."""
         if body.get("error") is not None:
             error: Any = body["error"]
             self.error = _object(error) or {"message": str(error)}
-            return body
+            return
         self.usage = counted(body.get("usage")) or self.usage
         for choice in choices_of(body):
             index = choice.get("index", 0)
             if not isinstance(index, int) or not 0 <= index < MOST_CHOICES:
                 raise Garbage("a choice has no index that could be one")
             self.choices.setdefault(index, Part()).take(choice)
-        return body
 
 
 def choices_of(body: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
@@ -243,6 +254,36 @@ def logprob_of(row: Mapping[str, Any]) -> float:
     if isinstance(p, bool) or not isinstance(p, int | float) or not -1e6 < p < 1e-3:
         return math.nan
     return min(float(p), 0.0)
+
+
+def object_of(raw: bytes | str) -> Mapping[str, Any]:
+    """The JSON object of a body.
+
+    Raises:
+        Garbage: it is none.
+    """
+    try:
+        found: Any = json.loads(raw)
+    except (ValueError, RecursionError):
+        raise Garbage("it is no JSON") from None
+    if not isinstance(found, dict):
+        raise Garbage("it is no JSON object")
+    return cast("dict[str, Any]", found)
+
+
+def error_of(raw: bytes) -> Mapping[str, Any]:
+    """The error object of a body; empty where it has none."""
+    try:
+        error: Any = object_of(raw).get("error")
+    except Garbage:
+        return {}
+    return (
+        cast("dict[str, Any]", error)
+        if isinstance(error, dict)
+        else {"message": error}
+        if isinstance(error, str)
+        else {}
+    )
 
 
 def _object(raw: object) -> Mapping[str, Any]:

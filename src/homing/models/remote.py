@@ -6,14 +6,18 @@ heeded, and whatever is said of the service is said without it.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import ssl
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, fields
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from urllib.parse import urlsplit
 
 from homing.errors import InputError, MissingExtra
+from homing.models.chunks import Event, Events, Garbage, object_of
 
 try:
     import httpx2
@@ -25,6 +29,8 @@ __all__ = ["MiB", "Remote"]
 MiB = 2**20
 HIDDEN = "***"
 """What a key is shown as."""
+LAST_SECONDS = 0.1
+"""Longest that the end of an answer is waited for that has said that nothing follows, so that its connection serves again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +63,8 @@ class Remote:
         try:
             parts = urlsplit(self.url)
             known = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-        except ValueError:
+            httpx2.URL(self.url)
+        except (ValueError, httpx2.InvalidURL):
             raise InputError("the upstream's address cannot be read; give one like http://127.0.0.1:8000/v1") from None
         if parts.username is not None or parts.password is not None:
             raise InputError("an upstream with a user name or password in its address is not used; give its key apart")
@@ -74,7 +81,9 @@ class Remote:
     def _read_key(self) -> str:
         key = os.environ.get(self.key_variable, "").strip()
         if not key:
-            raise InputError(f"environment variable {self.key_variable} holds no key for {self.url}; set it, or name none")
+            raise InputError(
+                f"environment variable {self.key_variable} holds no key for {self.url}; set it, or name none"
+            )
         if not re.fullmatch(r"[\x21-\x7e]{1,4096}", key):
             raise InputError(f"environment variable {self.key_variable} holds what can be no key; set the right one")
         return key
@@ -101,8 +110,77 @@ class Remote:
             follow_redirects=False,
             verify=ssl.create_default_context() if secure else False,
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
-            timeout=httpx2.Timeout(self.read_seconds, connect=self.connect_seconds, pool=self.connect_seconds),
+            timeout=httpx2.Timeout(
+                max(self.read_seconds, self.idle_seconds), connect=self.connect_seconds, pool=self.connect_seconds
+            ),
             limits=httpx2.Limits(
                 max_connections=self.connections, max_keepalive_connections=self.connections, keepalive_expiry=15.0
             ),
         )
+
+    async def read(self, response: httpx2.Response) -> bytes:
+        """A whole answer.
+
+        Raises:
+            Garbage: longer than ``max_answer``, or compressed. TransportError: of httpx2; it broke off.
+        """
+        _uncompressed(response)
+        parts: list[bytes] = []
+        size = 0
+        async with aclosing(response.aiter_raw()) as raw:
+            async for chunk in raw:
+                size += len(chunk)
+                if size > self.max_answer:
+                    raise Garbage(f"it is longer than {self.max_answer:,} bytes")
+                parts.append(chunk)
+        return b"".join(parts)
+
+    async def events(self, response: httpx2.Response) -> AsyncGenerator[list[Event], None]:
+        """The events of a stream, those together that came together; nothing is read before it is asked for.
+
+        Raises:
+            Garbage: no stream, an event or the whole too long, no UTF-8. TimeoutError: nothing came for ``idle_seconds``.
+            TransportError: of httpx2; it broke off.
+        """
+        _uncompressed(response)
+        events, size, done = Events(self.max_event), 0, False
+        async with aclosing(response.aiter_raw()) as raw:
+            while not done:
+                async with asyncio.timeout(self.idle_seconds if size else self.read_seconds):
+                    chunk = await anext(raw, None)
+                if chunk is None:
+                    break
+                size += len(chunk)
+                if size > self.max_answer:
+                    raise Garbage(f"it is longer than {self.max_answer:,} bytes")
+                found: list[Event] = []
+                wrong: Garbage | None = None
+                try:
+                    for event in events.feed(chunk):
+                        found.append(event)
+                        done = done or event.done
+                except Garbage as e:
+                    wrong = None if done else e
+                if found:
+                    yield found
+                if wrong is not None:
+                    raise wrong
+            if done:
+                with suppress(TimeoutError, httpx2.TransportError):
+                    async with asyncio.timeout(LAST_SECONDS):
+                        await anext(raw, None)
+                return
+        rest = events.rest()
+        if rest is None or rest.data is None:
+            return
+        if not rest.done:
+            try:
+                object_of(rest.data)
+            except Garbage:
+                return  # it was cut in the middle of an event
+        yield [Event(rest.raw + b"\n\n", rest.data)]
+
+
+def _uncompressed(response: httpx2.Response) -> None:
+    if response.headers.get("content-encoding", "identity").lower() != "identity":
+        raise Garbage("it is compressed, which was not asked for")
