@@ -1,7 +1,7 @@
 """A service on this machine that speaks the OpenAI wire and misbehaves when it is told to.
 
-It listens on 127.0.0.1 in a thread of its own, answers ``/v1/chat/completions`` and ``/v1/completions`` whole or as a
-stream, and ``/v1/models``, and remembers what it was asked and what it was paid for: a call is paid where a whole completion left this service.
+It listens on 127.0.0.1 in a thread of its own, answers ``/v1/chat/completions`` and ``/v1/completions`` whole or as a stream,
+and ``/v1/models``, and remembers what it was asked and what it was paid for: a call is paid where a whole completion left it.
 """
 
 from __future__ import annotations
@@ -58,7 +58,8 @@ class Deed:
         delay_seconds: before anything is sent. ``cut``: half of the body is sent and the connection closed.
         hang_up: the connection is closed and nothing sent. ``raw``: sent in place of a completion.
         logprobs: given where they are asked for and the subject has any. ``usage``: whether tokens are counted in the answer.
-        counts: said in place of what was counted. ``flow``: how a stream goes out. ``kind``: content type in place of the right one.
+        counts: said in place of what was counted. ``flow``: how a stream goes out.
+        kind: content type in place of the right one.
     """
 
     status: int = 200
@@ -199,13 +200,13 @@ class Upstream:
             self.connections += by
             self.opened += max(by, 0)
 
-    def take(self, body: Mapping[str, Any], key: str, path: str, headers: Mapping[str, str], raw: bytes) -> Asked:
+    def take(self, body: Mapping[str, Any], key: str) -> Asked:
         """Note a call, and say what is to be done with it."""
         with self._lock:
             deed = self._left.pop(0) if self._left else self.rule(len(self.asked))
             if body.get("model") != self.name and deed.status == 200:
                 deed = fails(404, "model_not_found")
-            asked = Asked(body, deed, key, path=path, headers=headers, raw=raw)
+            asked = Asked(body, deed, key)
             self.asked.append(asked)
             return asked
 
@@ -281,8 +282,9 @@ def _handler(up: Upstream) -> type[BaseHTTPRequestHandler]:
                 self._json(404, {"error": {"message": f"no {self.path} here", "code": "not_found"}})
                 return
             key = self.headers.get("Authorization", "").removeprefix("Bearer ")
-            headers = {name.lower(): value for name, value in self.headers.items()}
-            asked = up.take(json.loads(raw), key, self.path, headers, raw)
+            asked = up.take(json.loads(raw), key)
+            asked.path, asked.raw = self.path, raw
+            asked.headers = {name.lower(): value for name, value in self.headers.items()}
             up.wait(asked, self.connection, asked.deed.delay_seconds)
             try:
                 self._answer(asked)
