@@ -170,7 +170,7 @@ class Upstream:
         self._left = list(self.script)
         self._lock = threading.Lock()  # protects asked and the rest of the script: each call has a thread of its own
         self._closing = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._server = _Server(("127.0.0.1", 0), _handler(self))
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
@@ -249,6 +249,10 @@ class Upstream:
             plain = {"index": 0, "text": text, "finish_reason": finish, "logprobs": None}
             made |= {"object": "text_completion", "choices": [plain]}
         return made
+
+
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 256  # many may ask at once
 
 
 def _handler(up: Upstream) -> type[BaseHTTPRequestHandler]:
