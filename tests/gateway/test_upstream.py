@@ -15,7 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-httpx2 = pytest.importorskip("httpx2")
+pytest.importorskip("httpx2")
+
+import httpx2
 
 from homing.conversation import Conversation
 from homing.errors import HomingError
