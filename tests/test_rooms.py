@@ -107,6 +107,7 @@ PUBLIC = {
     "homing.testing.upstream": """
         ANSWER Asked CUT Deed EMPTY HANG_UP OVERFLOW REFUSE Subject Upstream behind busy fails garbage late says
     """,
+    "homing.testing.upstream_flow": "Flow SMOOTH events_of flowing left",
     "homing.verbs": """
         ChatSession Identity MapPlan Model Progress ReturnPlan TestPlan card_text compare_identities export_gguf
         import_foreign make_progress map_model open plan_map report_data return_model run_demo run_home run_map

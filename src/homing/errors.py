@@ -73,7 +73,11 @@ class EngineError(HomingError):
 
 
 class Busy(EngineError):
-    """No slot is free now; the same job may pass later."""
+    """No slot is free now; the same job may pass later. ``wait_seconds``: when, where that was said."""
+
+    def __init__(self, message: str, *, wait_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.wait_seconds = wait_seconds
 
 
 class TooLong(EngineError):

@@ -7,7 +7,6 @@ probabilities of the first token where the provider gives them, else from seeded
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
-import math
 import zlib
 from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
@@ -21,6 +20,7 @@ from homing.engine.base import Act, Direction, EngineInfo, Finish, MeanRead, Rea
 from homing.errors import InputError, ModelError, Unsupported
 from homing.models.account import Account, Said, settled
 from homing.models.base import Capability, Choice, Done, Event, Reply, ReplyRequest, TurnRead
+from homing.models.letters import DRAWS, ORDERS, chosen, lettered, letters_of, orders_of, shares_of
 from homing.models.lockstep import together
 from homing.models.trouble import sentence, status_of
 from homing.stats.estimate import Cost
@@ -50,15 +50,6 @@ SECONDS = 600
 """Time after which a call is not made again."""
 PATIENCE = 30
 """Longest, in seconds, that a call on its way is waited for once its talk has been ended."""
-
-ORDERS = 2
-"""Orders in which the options of a choice are lettered: as given, and reversed. The mean over both has no position in it."""
-DRAWS = 16
-"""Seeded replies a choice is drawn from in each order, where no probabilities are given."""
-LEAST = 1e-9
-"""Probability of an option that is not among those given: a logarithm needs one."""
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-ASKED = "Which of these would you say? Answer with one letter."
 
 
 class InspectModel:
@@ -207,20 +198,9 @@ class InspectModel:
         if self.local is not None:
             return await self.local.choose(conversation, options, acts=acts)
         self._check(acts, (), ())
-        if not 2 <= len(options) <= len(LETTERS):
-            raise InputError(f"a choice has 2 to {len(LETTERS)} options; got {len(options)}")
-        orders = [list(range(len(options))), list(reversed(range(len(options))))][:ORDERS]
+        orders = orders_of(options)
         shares = [await self._order(conversation, [options[i] for i in order]) for order in orders]
-        exact = all(e for _, e in shares)
-        by_option = np.zeros(len(options))
-        for order, (p, _) in zip(orders, shares, strict=True):
-            by_option[order] += p / len(orders)
-        mass = float(by_option.sum())
-        whole = mass if mass > 0 else 1.0
-        # what was never drawn is given half a draw where its logarithm is taken
-        least = LEAST if exact else 0.5 / (self.draws * len(orders))
-        logs = [math.log(max(float(p), least)) for p in by_option]
-        return Choice(tuple(options), tuple(logs), tuple(float(p / whole) for p in by_option), min(1.0, mass), exact)
+        return chosen(options, orders, shares, self.draws)
 
     async def _order(self, conversation: Conversation, options: Sequence[str]) -> tuple[NDArray[np.float64], bool]:
         """Probability of each letter in one order, un-normalised, and whether it is exact."""
@@ -233,7 +213,7 @@ class InspectModel:
                 said = Said("")
             if said.tops is not None:
                 self.account.gives_logprobs = True
-                return _letters(said.tops, len(options)), True
+                return shares_of(said.tops, len(options)), True
             if not said.state:
                 self.account.gives_logprobs = False
         seed = stable_seed("choose", asked.digest)
@@ -298,20 +278,6 @@ def _passing() -> tuple[type[BaseException], ...]:
     from inspect_ai.util import LimitExceededError
 
     return (LimitExceededError, InputError)
-
-
-def lettered(conversation: Conversation, options: Sequence[str]) -> Conversation:
-    """The conversation with its last message asked as a choice with letters."""
-    lines = "\n".join(f"{LETTERS[k]}) {text}" for k, text in enumerate(options))
-    return conversation.edit(-1, f"{conversation[-1].content}\n\n{lines}\n\n{ASKED}")
-
-
-def letters_of(text: str, n: int) -> int | None:
-    """Which of the first ``n`` letters a reply names: one that stands alone at its beginning; None where none does."""
-    head = text.strip().lstrip("(*[\"'")
-    if not head or head[0].upper() not in LETTERS[:n] or (len(head) > 1 and head[1].isalnum()):
-        return None
-    return LETTERS.index(head[0].upper())
 
 
 def messages(conversation: Conversation) -> list[ChatMessage]:
@@ -379,13 +345,3 @@ def _reply(said: Said) -> Reply:
         new_tokens=said.new_tokens,
         seconds=said.seconds,
     )
-
-
-def _letters(tops: Sequence[tuple[str, float]], n: int) -> NDArray[np.float64]:
-    """Probability of each letter as the first token."""
-    out = np.zeros(n)
-    for token, logprob in tops:
-        k = letters_of(token, n)
-        if k is not None:
-            out[k] += math.exp(logprob)
-    return out

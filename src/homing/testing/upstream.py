@@ -1,24 +1,27 @@
 """A service on this machine that speaks the OpenAI wire and misbehaves when it is told to.
 
-It listens on 127.0.0.1 in a thread of its own, answers ``/v1/chat/completions`` whole or as a stream and ``/v1/models``, and
-remembers what it was asked and what it was paid for: a call is paid where a whole completion left this service.
+It listens on 127.0.0.1 in a thread of its own, answers ``/v1/chat/completions`` and ``/v1/completions`` whole or as a stream,
+and ``/v1/models``, and remembers what it was asked and what it was paid for: a call is paid where a whole completion left it.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Protocol, Self
 
 from homing.conversation import Conversation, Message
-from homing.models.inspected import ASKED, LETTERS
+from homing.models.letters import ASKED, LETTERS
 from homing.stats.seeds import stable_seed
+from homing.testing.upstream_flow import SMOOTH, Flow, events_of, flowing, left
 
 __all__ = [
     "ANSWER",
@@ -39,6 +42,7 @@ __all__ = [
     "says",
 ]
 
+CHAT, PLAIN = "/v1/chat/completions", "/v1/completions"
 Say = Callable[[Conversation, Mapping[str, Any]], str]
 Tops = Callable[[Conversation], Mapping[str, float] | None]
 
@@ -54,6 +58,8 @@ class Deed:
         delay_seconds: before anything is sent. ``cut``: half of the body is sent and the connection closed.
         hang_up: the connection is closed and nothing sent. ``raw``: sent in place of a completion.
         logprobs: given where they are asked for and the subject has any. ``usage``: whether tokens are counted in the answer.
+        counts: said in place of what was counted. ``flow``: how a stream goes out.
+        kind: content type in place of the right one.
     """
 
     status: int = 200
@@ -68,6 +74,9 @@ class Deed:
     raw: bytes | None = None
     logprobs: bool = True
     usage: bool = True
+    counts: Mapping[str, Any] | None = None
+    flow: Flow = SMOOTH
+    kind: str = ""
 
 
 ANSWER = Deed()
@@ -105,16 +114,29 @@ def says(text: str) -> Deed:
 
 @dataclass(eq=False, slots=True)
 class Asked:
-    """One call. ``deed``: what was done with it. ``paid``: a whole completion left the service. ``key``: that came with it."""
+    """One call.
+
+    Attributes:
+        deed: what was done with it. ``paid``: a whole completion left the service. ``key``: that came with it.
+        path, headers, raw: as they came. ``left``: who asked closed the connection before the answer had ended.
+        sent: bytes of the answer's body that were handed on.
+    """
 
     body: Mapping[str, Any]
     deed: Deed
     key: str = ""
     paid: bool = False
+    path: str = CHAT
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    raw: bytes = b""
+    left: bool = False
+    sent: int = 0
 
     @property
     def conversation(self) -> Conversation:
-        """What was sent."""
+        """What was sent; of plain text, as the user's message."""
+        if "messages" not in self.body:
+            return Conversation.of(str(self.body["prompt"]))
         return Conversation(tuple(Message(m["role"], m["content"]) for m in self.body["messages"]))
 
 
@@ -128,9 +150,10 @@ class Upstream:
         rule: what is done with a call, by its number from 0, once the script is used up.
         script: what is done with the first calls, one each.
         name: of the model that is listed. Another one that is asked for is answered with 404.
+        keep_alive: whether a connection serves several calls.
 
     Attributes:
-        asked: every call for a completion, in the order of their coming.
+        asked: every call for a completion, in the order of their coming. ``connections``: open now. ``opened``: so far.
     """
 
     say: Say = lambda c, body: "Yes."
@@ -138,13 +161,16 @@ class Upstream:
     rule: Callable[[int], Deed] = lambda n: ANSWER
     script: Sequence[Deed] = ()
     name: str = "x"
+    keep_alive: bool = False
+    connections: int = field(default=0, init=False)
+    opened: int = field(default=0, init=False)
     asked: list[Asked] = field(default_factory=list[Asked], init=False)
 
     def __enter__(self) -> Self:
         self._left = list(self.script)
         self._lock = threading.Lock()  # protects asked and the rest of the script: each call has a thread of its own
         self._closing = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._server = _Server(("127.0.0.1", 0), _handler(self))
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
@@ -168,6 +194,12 @@ class Upstream:
         """Calls that a whole completion was given for."""
         return sum(a.paid for a in self.asked)
 
+    def connected(self, by: int) -> None:
+        """Note that a connection was opened, 1, or closed, -1."""
+        with self._lock:
+            self.connections += by
+            self.opened += max(by, 0)
+
     def take(self, body: Mapping[str, Any], key: str) -> Asked:
         """Note a call, and say what is to be done with it."""
         with self._lock:
@@ -178,9 +210,11 @@ class Upstream:
             self.asked.append(asked)
             return asked
 
-    def wait(self, seconds: float) -> None:
-        """A delay that ends when the service does."""
-        self._closing.wait(seconds)
+    def wait(self, asked: Asked, connection: socket.socket, seconds: float) -> None:
+        """A delay that ends when the service does, or when who asked has gone, which is noted."""
+        until = time.monotonic() + seconds
+        while not (self._closing.is_set() or asked.left) and (rest := until - time.monotonic()) > 0:
+            asked.left = left(connection, min(rest, 0.02))
 
     def completion(self, asked: Asked) -> dict[str, Any]:
         """The whole completion of a call."""
@@ -210,12 +244,35 @@ class Upstream:
         if deed.usage:
             sent, new = sum(len(m.content.split()) for m in conversation), len(text.split())
             made["usage"] = {"prompt_tokens": sent, "completion_tokens": new, "total_tokens": sent + new}
+            made["usage"] = made["usage"] if deed.counts is None else dict(deed.counts)
+        if asked.path == PLAIN:
+            plain = {"index": 0, "text": text, "finish_reason": finish, "logprobs": None}
+            made |= {"object": "text_completion", "choices": [plain]}
         return made
+
+
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 256  # many may ask at once
 
 
 def _handler(up: Upstream) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
+
+        def setup(self) -> None:
+            super().setup()
+            up.connected(1)
+
+        def finish(self) -> None:
+            try:
+                super().finish()
+            finally:
+                up.connected(-1)
+
+        def handle(self) -> None:
+            with suppress(ConnectionError):  # who asked has gone between two calls
+                super().handle()
 
         def do_GET(self) -> None:
             if self.path.rstrip("/") == "/v1/models":
@@ -224,77 +281,86 @@ def _handler(up: Upstream) -> type[BaseHTTPRequestHandler]:
                 self._json(404, {"error": {"message": f"no {self.path} here", "code": "not_found"}})
 
         def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            if self.path != "/v1/chat/completions":
+            raw = self.rfile.read(int(self.headers["Content-Length"]))
+            if self.path not in (CHAT, PLAIN):
                 self._json(404, {"error": {"message": f"no {self.path} here", "code": "not_found"}})
                 return
-            asked = up.take(body, self.headers.get("Authorization", "").removeprefix("Bearer "))
-            up.wait(asked.deed.delay_seconds)
+            key = self.headers.get("Authorization", "").removeprefix("Bearer ")
+            asked = up.take(json.loads(raw), key)
+            asked.path, asked.raw = self.path, raw
+            asked.headers = {name.lower(): value for name, value in self.headers.items()}
+            up.wait(asked, self.connection, asked.deed.delay_seconds)
             try:
                 self._answer(asked)
             except ConnectionError:  # who asked has gone
-                asked.paid = False
+                asked.paid, asked.left = False, True
+                self.close_connection = True
 
         def _answer(self, asked: Asked) -> None:
             deed = asked.deed
-            if deed.hang_up:
+            if deed.hang_up or asked.left:
                 self.close_connection = True
                 return
             if deed.status != 200:
                 kind = "invalid_request_error" if deed.status < 500 else "server_error"
                 error = {"message": f"{deed.code or 'failed'} ({deed.status})", "type": kind, "code": deed.code or None}
-                self._json(deed.status, {"error": error}, deed.headers)
+                raw = json.dumps({"error": error}).encode() if deed.raw is None else deed.raw
+                self._send(deed.status, deed.kind or "application/json", raw, deed.headers)
                 return
             streams = bool(asked.body.get("stream")) and deed.raw is None
             raw = deed.raw
+            flows = streams and deed.flow is not SMOOTH
             if raw is None:
                 said = up.completion(asked)
-                raw = b"".join(_events(said, asked.body)) if streams else json.dumps(said).encode()
-            kind = "text/event-stream" if streams else "application/json"
+                raw = b"".join(events_of(said, asked.body)) if streams else json.dumps(said).encode()
+            kind = deed.kind or ("text/event-stream" if streams else "application/json")
             # before it is sent: who has read the whole of it may count at once
             asked.paid = not deed.cut and deed.raw is None
-            self._send(200, kind, raw, cut=deed.cut)
+            if flows:
+                self._flow(asked, kind, raw)
+            else:
+                self._send(200, kind, raw, deed.headers, cut=deed.cut)
+
+        def _flow(self, asked: Asked, kind: str, raw: bytes) -> None:
+            """A stream piece by piece, chunked, as real services send it."""
+            self._head(200, (("Content-Type", kind), ("Transfer-Encoding", "chunked"), *asked.deed.headers))
+            whole = (event + b"\n\n" for event in raw.split(b"\n\n")[:-1])
+            for piece in flowing(asked.deed.flow, whole):
+                if piece is None:
+                    up.wait(asked, self.connection, 3600.0)
+                    self.close_connection = True
+                    return
+                self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+                self.wfile.flush()
+                asked.sent += len(piece)
+            if asked.deed.cut:  # the last chunk is missing, so who reads knows
+                self.close_connection = True
+                return
+            self.wfile.write(b"0\r\n\r\n")
 
         def _json(self, status: int, value: Any, headers: Sequence[tuple[str, str]] = ()) -> None:
             self._send(status, "application/json", json.dumps(value).encode(), headers)
 
+        def _head(self, status: int, headers: Sequence[tuple[str, str]]) -> None:
+            self.send_response(status)
+            # a connection that is kept alive would outlive the event loop of who asked, and be found unclosed by anyone
+            self.close_connection = not up.keep_alive
+            for name, value in (*headers, *(() if up.keep_alive else (("Connection", "close"),))):
+                self.send_header(name, value)
+            self.end_headers()
+
         def _send(
             self, status: int, kind: str, raw: bytes, headers: Sequence[tuple[str, str]] = (), *, cut: bool = False
         ) -> None:
-            self.send_response(status)
-            # a connection that is kept alive would outlive the event loop of who asked, and be found unclosed by anyone
-            fixed = (("Content-Type", kind), ("Content-Length", str(len(raw))), ("Connection", "close"))
-            for name, value in (*fixed, *headers):
-                self.send_header(name, value)
-            self.end_headers()
+            self._head(status, (("Content-Type", kind), ("Content-Length", str(len(raw))), *headers))
             self.wfile.write(raw[: len(raw) // 2] if cut else raw)
             self.wfile.flush()
-            self.close_connection = True
+            self.close_connection = self.close_connection or cut
 
         def log_message(self, format: str, *args: Any) -> None:
             """Nothing: what was asked is remembered, not printed."""
 
     return Handler
-
-
-def _events(said: Mapping[str, Any], body: Mapping[str, Any]) -> Iterator[bytes]:
-    """A completion as the events of a stream, a word each."""
-    (choice,) = said["choices"]
-    head = {k: said[k] for k in ("id", "created", "model")} | {"object": "chat.completion.chunk"}
-
-    def event(delta: Mapping[str, Any], finish: str | None = None, logprobs: Any = None) -> bytes:
-        part = {"index": 0, "delta": delta, "finish_reason": finish, "logprobs": logprobs}
-        return f"data: {json.dumps({**head, 'choices': [part]})}\n\n".encode()
-
-    yield event({"role": "assistant", "content": ""})
-    kind = "refusal" if choice["message"]["refusal"] is not None else "content"
-    for n, word in enumerate((choice["message"][kind] or "").split(" ")):
-        yield event({kind: word if n == 0 else f" {word}"}, logprobs=choice["logprobs"] if n == 0 else None)
-    yield event({}, choice["finish_reason"])
-    options: Mapping[str, Any] = body.get("stream_options") or {}
-    if options.get("include_usage") and "usage" in said:
-        yield f"data: {json.dumps({**head, 'choices': [], 'usage': said['usage']})}\n\n".encode()
-    yield b"data: [DONE]\n\n"
 
 
 class Subject(Protocol):
