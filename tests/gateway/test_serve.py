@@ -119,7 +119,7 @@ def test_a_bad_start_is_one_sentence(mapped: Mapped, tmp_path: Path) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         assert "--port" in refused(*good, "--port", taken.getsockname()[1])
-    assert "--hold off" in refused(mapped.model, "--check")
+    assert "--hold off" in refused(mapped.model, "--store", tmp_path / "g.db", "--check")
     assert "keys" in refused(*good, "--host", "0.0.0.0")
     keys = tmp_path / "keys.json"
     keys.write_text('{"alice": "plain key"}')

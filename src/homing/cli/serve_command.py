@@ -37,6 +37,8 @@ INSTALL = 'pip install "homing[gateway]"'
 )
 @click.option("--rate", type=click.IntRange(0, 10**6), default=0, help="Requests a minute of one key; 0: no bound.")
 @click.option("--max-new-tokens", type=click.IntRange(1, 2**20), default=1024, show_default=True)
+@click.option("--upstream", metavar="URL", help="Base URL of an OpenAI-compatible service that has MODEL.")
+@click.option("--upstream-key", metavar="NAME", default="", help="Environment variable that holds its key.")
 @click.option("--webhook", help="Address that is told of alarms and returns, signed with HOMING_WEBHOOK_SECRET.")
 @click.option("--check", "only_check", is_flag=True, help="Say whether it could be served, and do not.")
 @opening_options
@@ -56,6 +58,8 @@ def command(
     keep_days: float,
     rate: int,
     max_new_tokens: int,
+    upstream: str | None,
+    upstream_key: str,
     webhook: str | None,
     only_check: bool,
     engine: str | None,
@@ -72,6 +76,7 @@ def command(
     try:
         from homing.gateway.deployment import Deployment
         from homing.gateway.serve import Serving, check, default_store, read_keys, serve
+        from homing.models.remote import Remote
     except ModuleNotFoundError as e:
         if e.name is not None and e.name.startswith("homing"):
             raise
@@ -91,9 +96,15 @@ def command(
         max_new_tokens=max_new_tokens,
     )
     serving = Serving(
-        deployment, store or default_store(), chosen_model(settings), settings["identity"], opening(settings, layers),
-        webhook, os.environ.get("HOMING_WEBHOOK_SECRET", ""),
-    )  # fmt: skip
+        deployment,
+        store or default_store(),
+        chosen_model(settings),
+        settings["identity"],
+        opening(settings, layers),
+        upstream=None if upstream is None else Remote(upstream, key_variable=upstream_key),
+        webhook=webhook,
+        secret=os.environ.get("HOMING_WEBHOOK_SECRET", ""),
+    )
     if only_check:
         with stdout_for(as_json) as out:
             found = asyncio.run(check(serving))

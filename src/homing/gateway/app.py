@@ -28,10 +28,12 @@ from homing.gateway.metrics import Metrics
 from homing.gateway.plain import Plain
 from homing.gateway.problems import WireError, problem_of
 from homing.gateway.records import Committed
+from homing.gateway.relayed import Relayed
 from homing.gateway.sse import DONE, EventStream, data, until_gone
-from homing.gateway.turns import Keeper, Report
+from homing.gateway.turns import Keeper, Report, Run
+from homing.gateway.upstream import Relay
 from homing.gateway.webhooks import Webhook
-from homing.gateway.wire import NAME, chat_request, chosen, completion_request
+from homing.gateway.wire import NAME, chat_request, chosen, completion_request, relayed_completion
 from homing.models.base import Done, Event, Token
 
 __all__ = ["Service", "make_app"]
@@ -73,10 +75,13 @@ class Service:
         self.ready = False
         self.live.close()
 
+    relay: Relay | None = None
+    offered: tuple[str, ...] = ()
+
     @property
     def names(self) -> tuple[str, ...]:
-        """Models that are served."""
-        return (self.keeper.model.name,)
+        """Models that are served: the one that is open, or those of the upstream."""
+        return self.offered or (self.keeper.model.name,)
 
 
 def make_app(
@@ -93,6 +98,8 @@ def make_app(
         service.live.close()
         if service.webhook is not None:
             await service.webhook.close()
+        if service.relay is not None:
+            await service.relay.close()
         if on_stop is not None:
             await on_stop()
 
@@ -150,10 +157,15 @@ def _no_constant(name: str) -> Any:
 
 
 async def body_of(request: Request, most: int) -> Any:
-    """The JSON of a body.
+    """The JSON of a body; raises as :func:`raw_of` and :func:`json_of` do."""
+    return json_of(await raw_of(request, most))
+
+
+async def raw_of(request: Request, most: int) -> bytes:
+    """The bytes of a body.
 
     Raises:
-        WireError: 413, longer than ``most`` bytes; 400, no JSON.
+        WireError: 413, there are more than ``most``.
     """
     length = request.headers.get("content-length", "")
     parts: list[bytes] = []
@@ -167,7 +179,15 @@ async def body_of(request: Request, most: int) -> Any:
             parts.append(chunk)
     if size > most:
         raise WireError(413, f"the body is longer than {most:,} bytes; shorten it", code="body_too_large")
-    raw = b"".join(parts)
+    return b"".join(parts)
+
+
+def json_of(raw: bytes) -> Any:
+    """The JSON that some bytes are.
+
+    Raises:
+        WireError: 400, they are none.
+    """
     try:
         text = raw.decode()
         depth = most_open = 0
@@ -227,18 +247,40 @@ class _Api:
 
     async def chat(self, request: Request) -> Any:
         service = self.service
-        asked = chat_request(await body_of(request, service.deployment.max_body), local=True)
-        chosen(service.names, asked.model)
-        header = request.headers.get(CONVERSATION_HEADER)
-        if header is not None and not re.fullmatch(NAME, header):
-            raise WireError(
-                400, f"{CONVERSATION_HEADER}: use 1 to 128 letters, digits and ._:@+-", param=CONVERSATION_HEADER
-            )
-        state = state_of(request)
+        raw = await raw_of(request, service.deployment.max_body)
+        body, header, state = json_of(raw), self._header(request), state_of(request)
+        if service.relay is not None:
+            work = Relayed(service.keeper, service.relay, body, raw, state["tenant"], state["request_id"], header)
+            run = await work.begin()
+            if not run.chosen.chain:
+                return await self._passed_on(request, work, run)
+        asked = chat_request(body, local=True)
+        chosen((service.keeper.model.name,), asked.model)
         chat = Chat(
             service.keeper, asked, asked.conversation(), state["tenant"], state["request_id"], header, self._watch
         )
         return await self._answered(request, asked.stream, chat)
+
+    def _header(self, request: Request) -> str | None:
+        header = request.headers.get(CONVERSATION_HEADER)
+        if header is not None and not re.fullmatch(NAME, header):
+            told = f"{CONVERSATION_HEADER}: use 1 to 128 letters, digits and ._:@+-"
+            raise WireError(400, told, param=CONVERSATION_HEADER)
+        return header
+
+    async def _passed_on(self, request: Request, work: Relayed, run: Run | None) -> Any:
+        """The upstream's answer; the request holds its place until its end."""
+        leave = self._enter()
+        try:
+            answer = await until_gone(request.receive, work.open(dict(request.headers)))
+            if not answer.streams:
+                raw = await work.kept(answer, run, self._watch)
+                return Response(raw, answer.status, headers=answer.headers)
+            stream = EventStream(answer.body(lambda a: work.last(a, run, self._watch)))
+            stream.on_end, leave = leave, _nothing
+            return stream
+        finally:
+            leave()
 
     async def _answered(self, request: Request, stream: bool | None, work: _Work) -> Any:
         """The whole answer or a stream of it; the request holds its place until the end of either."""
@@ -310,7 +352,11 @@ class _Api:
 
     async def completions(self, request: Request) -> Any:
         service = self.service
-        asked = completion_request(await body_of(request, service.deployment.max_body), local=True)
+        raw = await raw_of(request, service.deployment.max_body)
+        if service.relay is not None:
+            relayed_completion(json_of(raw))
+            return await self._passed_on(request, Relayed.plain(service.keeper, service.relay, raw), None)
+        asked = completion_request(json_of(raw), local=True)
         chosen(service.names, asked.model)
         return await self._answered(request, asked.stream, Plain(service.keeper, asked))
 

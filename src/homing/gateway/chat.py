@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from homing.conversation import Conversation
 from homing.engine.base import Sampling
@@ -248,11 +248,16 @@ async def side_by_side(calls: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(c) for c in calls]
     except BaseExceptionGroup as group_of:
-        first: BaseException = group_of
-        while isinstance(first, BaseExceptionGroup):
-            first = first.exceptions[0]
-        raise first from None
+        raise first_of(group_of) from None
     return [t.result() for t in tasks]
+
+
+def first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first single exception in a group of groups."""
+    first = group.exceptions[0]
+    return (
+        first_of(cast("BaseExceptionGroup[BaseException]", first)) if isinstance(first, BaseExceptionGroup) else first
+    )
 
 
 def text_of(keeper: Keeper, token: int) -> str:

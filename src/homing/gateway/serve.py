@@ -20,13 +20,16 @@ import uvicorn
 from homing.errors import HomingError, InputError
 from homing.gateway.access import Key
 from homing.gateway.app import Service, make_app
-from homing.gateway.deployment import RETURN, Deployment
+from homing.gateway.deployment import RETURN, Deployment, conditional
 from homing.gateway.routes import kept_routes
 from homing.gateway.store import Store
 from homing.gateway.turns import Keeper
+from homing.gateway.upstream import Relay
 from homing.gateway.webhooks import Webhook
 from homing.identity import Identity
 from homing.models.base import ChatModel
+from homing.models.endpoint import EndpointModel
+from homing.models.remote import Remote
 from homing.models.sources import open_model
 from homing.verbs.watch import Home
 
@@ -46,6 +49,7 @@ class Serving:
     Args:
         store: a database's URL. ``model``: by name; None: the identity's own. ``identity``: directory; None: nothing is read.
         opening: how the model is opened, as :func:`homing.models.sources.open_model` takes it.
+        upstream: the service that has the model; None: it is opened here.
         webhook: address that is told of alarms and returns; ``secret``: what its messages are signed with.
     """
 
@@ -54,6 +58,7 @@ class Serving:
     model: str | None = None
     identity: Path | None = None
     opening: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    upstream: Remote | None = None
     webhook: str | None = None
     secret: str = field(default="", repr=False)
 
@@ -98,6 +103,13 @@ def _open(serving: Serving) -> tuple[ChatModel, Home | None]:
     given = dict(serving.opening)
     if given.get("dtype", "auto") == "auto":
         given["dtype"] = "float32"  # what an identity is measured in, and what repeats
+    if serving.upstream is not None:
+        if conditional(serving.deployment.hold) and serving.deployment.mode == "on":
+            raise InputError(
+                f"hold {serving.deployment.hold} waits for an alarm, and of an upstream nothing is read that could alarm; give"
+                " --hold off, or a hold that does not wait, such as heal"
+            )
+        return EndpointModel(serving.upstream, serving.model or ""), None
     if serving.identity is None:
         if serving.deployment.mode != "off" and serving.deployment.hold != "none":
             raise InputError(
@@ -113,10 +125,27 @@ def _open(serving: Serving) -> tuple[ChatModel, Home | None]:
     return model, Home.on(identity, model)
 
 
+async def _offered(model: ChatModel) -> tuple[str, ...]:
+    """The models of an upstream; none where the model is here.
+
+    Raises:
+        InputError: the upstream does not have the one that is named. HomingError: it does not say.
+    """
+    if not isinstance(model, EndpointModel):
+        return ()
+    offered = tuple(await model.models())
+    if model.name not in offered:
+        raise InputError(
+            f"upstream {model.remote.url} does not have model {model.name!r}; it has {', '.join(offered[:20]) or 'none'}"
+        )
+    return offered
+
+
 async def _keeper(serving: Serving, store: Store) -> Keeper:
     model, home = _open(serving)
     keeper = Keeper(model, home, store, serving.deployment, salt=await store.salt())
     try:
+        await _offered(model)
         if serving.deployment.mode == "on":
             for s in keeper.build(serving.deployment.hold):
                 if s.name in ("cap", RETURN) and home is not None:
@@ -199,6 +228,9 @@ async def _serve(serving: Serving, said: Said) -> None:
         store = await Store.open(serving.store, text=deployment.text)
         keeper = await _keeper(serving, store)
         service = Service(keeper, deployment)
+        if serving.upstream is not None:
+            service.relay = Relay(serving.upstream)
+            service.offered = await _offered(keeper.model)
         if serving.webhook is not None:
             service.webhook = Webhook(serving.webhook, serving.secret, dropped=service.metrics.untold.inc)
         app = make_app(service, routes=kept_routes(service, store))

@@ -38,7 +38,7 @@ from homing.models.base import ChatModel, Done, Event, Intervention, Reply, Toke
 from homing.stats.seeds import stable_seed
 from homing.verbs.watch import LONGEST_FRESH, Home
 
-__all__ = ["AT_HOME", "Asked", "Keeper", "Report", "Store", "past_ways"]
+__all__ = ["AT_HOME", "Asked", "Keeper", "Report", "Run", "Store", "past_ways"]
 
 F32 = NDArray[np.float32]
 _LOG = logging.getLogger("homing.gateway")
@@ -146,7 +146,7 @@ class _Chosen:
 
 
 @dataclass(slots=True)
-class _Run:
+class Run:
     """A turn on its way."""
 
     asked: Asked
@@ -211,7 +211,9 @@ class Keeper:
         Raises:
             WireError, HomingError: the request cannot be met; before the first token wherever that can be known.
         """
-        run = await self._begin(asked)
+        run = await self.begin(asked)
+        if not asked.conversation.messages or asked.conversation.messages[-1].role != "user":
+            raise WireError(400, "messages: the last one must be the user's", param="messages")
         fresh = self._start_fresh(run)
         try:
             reply: Reply | None = None
@@ -222,20 +224,23 @@ class Keeper:
                     yield event
             if reply is None:
                 raise WireError(502, "the model ended without a reply", code="model_error")
-            yield await self._end(run, reply, fresh)
+            yield await self.end(run, reply, fresh)
         finally:
             if fresh is not None:
                 fresh.cancel()
 
     # -- before the reply ------------------------------------------------------------------------------------------------
 
-    async def _begin(self, asked: Asked) -> _Run:
+    async def begin(self, asked: Asked) -> Run:
+        """What is known of a turn before its reply: its conversation, and what holds it.
+
+        Raises:
+            WireError: a hold that is unknown, or that this model cannot do.
+        """
         mode = self.deployment.mode
         if asked.shadow and mode == "on":
             mode = "shadow"
         past = Conversation(asked.conversation.messages[:-1])
-        if not asked.conversation.messages or asked.conversation.messages[-1].role != "user":
-            raise WireError(400, "messages: the last one must be the user's", param="messages")
         digest = self.digest(past)
         id = asked.conversation_id
         if id is None and any(m.role == "assistant" for m in past):
@@ -247,7 +252,7 @@ class Keeper:
         shown = asked.conversation
         if held is not None and held[0] == digest:
             shown = Conversation((*held[1].messages, asked.conversation.messages[-1]))
-        return _Run(asked, mode, id, standing, chosen, shown)
+        return Run(asked, mode, id, standing, chosen, shown)
 
     def _choose(self, asked: Asked, standing: Standing, mode: str) -> _Chosen:
         """An operator's choice for a conversation goes before the client's, and that before the deployment's."""
@@ -270,7 +275,7 @@ class Keeper:
             chosen.chain = self.build(names)
         return chosen
 
-    def _start_fresh(self, run: _Run) -> asyncio.Task[F32] | None:
+    def _start_fresh(self, run: Run) -> asyncio.Task[F32] | None:
         """A reply to the same message asked afresh, under way; None where this turn needs none."""
         home, every = self.home, self.deployment.read_every
         if home is None or run.mode == "off" or not every or not run.asked.keep:
@@ -282,7 +287,7 @@ class Keeper:
             return None  # the first turn is its own fresh context
         return asyncio.create_task(self._fresh(run, home))
 
-    async def _fresh(self, run: _Run, home: Home) -> F32:
+    async def _fresh(self, run: Run, home: Home) -> F32:
         most = max(home.reply_tokens, min(run.asked.sampling.max_new_tokens, LONGEST_FRESH))
         seed = stable_seed("fresh", run.asked.sampling.seed)
         sampling = replace(run.asked.sampling, max_new_tokens=most, seed=seed, top_logprobs=0)
@@ -292,7 +297,7 @@ class Keeper:
 
     # -- the reply -------------------------------------------------------------------------------------------------------
 
-    async def _events(self, run: _Run) -> AsyncGenerator[Event, None]:
+    async def _events(self, run: Run) -> AsyncGenerator[Event, None]:
         """Events under the chain; where it fails before the first token and the deployment fails open, without it."""
         said = False
         try:
@@ -311,7 +316,7 @@ class Keeper:
             async for event in events:
                 yield event
 
-    async def _held_events(self, run: _Run, chain: Sequence[Stabiliser]) -> AsyncGenerator[Event, None]:
+    async def _held_events(self, run: Run, chain: Sequence[Stabiliser]) -> AsyncGenerator[Event, None]:
         reads = () if self.home is None or run.mode == "off" or not run.asked.keep else (self.home.axis.read(),)
         kept = cast("Mapping[str, Any]", run.standing.state.get("holds", {}))
         state = {**kept, **self._left.get((run.asked.tenant, run.id), {})}
@@ -336,7 +341,7 @@ class Keeper:
                     run.engine_seconds = event.reply.seconds
                 yield event
 
-    def _note(self, run: _Run, event: Intervention) -> None:
+    def _note(self, run: Run, event: Intervention) -> None:
         if event.state:
             left = dict(event.state)
             history = left.pop(HISTORY, None)
@@ -352,7 +357,12 @@ class Keeper:
 
     # -- after the reply -------------------------------------------------------------------------------------------------
 
-    async def _end(self, run: _Run, reply: Reply, fresh: asyncio.Task[F32] | None) -> Report:
+    async def end(self, run: Run, reply: Reply, fresh: asyncio.Task[F32] | None = None) -> Report:
+        """Read and keep a turn whose reply is there.
+
+        Raises:
+            WireError: reading or keeping failed, and the deployment fails closed.
+        """
         asked, home = run.asked, self.home
         position = drift = again = None
         trace: tuple[float, ...] = ()
@@ -366,7 +376,7 @@ class Keeper:
                 drift = None if again is None else position - again
         except HomingError as e:
             self._failed(run, "the reading", e)
-        after = asked.conversation.then(reply.text or "...", "assistant")
+        after = asked.conversation.then(reply.text, "assistant")
         record = TurnRecord(
             request_id=asked.request_id,
             created=time.time(),
@@ -416,7 +426,7 @@ class Keeper:
             warnings=tuple(run.warnings),
         )
 
-    def _failed(self, run: _Run, what: str, e: HomingError) -> None:
+    def _failed(self, run: Run, what: str, e: HomingError) -> None:
         """Heed the deployment's rule of failure.
 
         Raises:
@@ -427,7 +437,7 @@ class Keeper:
             raise WireError(503, f"{what} failed, and this service fails closed: {e}", code="not_kept") from e
         run.warnings.append(f"{what} failed: {e}")
 
-    async def _unacted(self, run: _Run, reply: Reply, home: Home) -> F32:
+    async def _unacted(self, run: Run, reply: Reply, home: Home) -> F32:
         """Readings of what was said without any act: its own, or where one was in force those of a pass of their own."""
         if not run.acts:
             return reply.readings[0]
@@ -435,7 +445,7 @@ class Keeper:
         turns = await self.model.read(whole, reads=(home.axis.read(),))
         return turns[-1].readings[0] if turns else np.zeros((0, 1), np.float32)
 
-    def _messages(self, run: _Run, reply: Reply) -> tuple[Mapping[str, Any], ...]:
+    def _messages(self, run: Run, reply: Reply) -> tuple[Mapping[str, Any], ...]:
         new: list[Message] = [*run.asked.conversation.messages[-1:], Message("assistant", reply.text)]
         if run.standing.turns == 0:
             new = [*run.asked.conversation.messages, new[-1]]
@@ -446,7 +456,7 @@ class Keeper:
         pieces = self.model.pieces(reply.text)
         return pieces if len(pieces) == tokens else None
 
-    def _settle(self, run: _Run, record: TurnRecord, seen: str, now: Standing) -> Settled:
+    def _settle(self, run: Run, record: TurnRecord, seen: str, now: Standing) -> Settled:
         """The state after a turn, from what is stored now: another replica may have kept one since this began."""
         state = dict(now.state)
         detector = DetectorState(**cast("dict[str, Any]", state.get("detector", {})))
@@ -484,7 +494,7 @@ class Keeper:
         ]
         return Settled(state, fired, (("turn", told), *alarmed, *events), seen)
 
-    def _remember(self, run: _Run, after: Conversation, reply: Reply) -> None:
+    def _remember(self, run: Run, after: Conversation, reply: Reply) -> None:
         """What the model was shown in place of what the client has, for the next turn; forgotten where they are the same."""
         key = (run.asked.tenant, run.id)
         if run.left and not self.deployment.text:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, ValidationError, field_validator
 
 from homing.conversation import Conversation, Message
+from homing.errors import InputError
 from homing.gateway.problems import WireError
 
 __all__ = [
@@ -20,8 +21,11 @@ __all__ = [
     "ChatRequest",
     "CompletionRequest",
     "HomingRequest",
+    "RelayedRequest",
     "chat_request",
     "completion_request",
+    "relayed_completion",
+    "relayed_request",
 ]
 
 MAX_MESSAGES = 1024
@@ -283,6 +287,59 @@ def completion_request(raw: Any, *, local: bool) -> CompletionRequest:
     if asked.stream_options is not None and not asked.stream:
         raise WireError(400, "stream_options needs stream to be true", param="stream_options")
     return asked
+
+
+class RelayedRequest(BaseModel):
+    """What is read of a request that is passed on: the rest is the upstream's affair."""
+
+    model_config = ConfigDict(extra="allow")
+
+    model: StrictStr = Field(min_length=1, max_length=256)
+    messages: list[dict[str, Any]] = Field(min_length=1, max_length=MAX_MESSAGES)
+    stream: StrictBool | None = None
+    homing: HomingRequest | None = None
+
+    @property
+    def ours(self) -> HomingRequest:
+        """Our own part, empty where there is none."""
+        return self.homing or HomingRequest()
+
+    def conversation(self) -> Conversation:
+        """The messages, with whatever else they hold.
+
+        Raises:
+            WireError: one of them is no message.
+        """
+        try:
+            return Conversation.from_openai(self.messages)
+        except InputError as e:
+            raise WireError(400, f"messages: {e}", param="messages") from None
+
+
+def relayed_request(raw: Any) -> RelayedRequest:
+    """A chat request that is passed on; raises as :func:`chat_request` does."""
+    body = _object(raw)
+    _forbidden(body)
+    try:
+        return RelayedRequest.model_validate(body)
+    except ValidationError as e:
+        raise _refused(e) from None
+
+
+def relayed_completion(raw: Any) -> None:
+    """Whether a completion request may be passed on; raises as :func:`chat_request` does."""
+    body = _object(raw)
+    _forbidden(body)
+    ours = body.get("homing")
+    if ours is not None:
+        try:
+            hold = HomingRequest.model_validate(ours).hold
+        except ValidationError as e:
+            raise _refused(e) from None
+        if hold not in (None, "none"):
+            raise WireError(
+                400, "homing.hold: plain text is passed on and held by nothing; use messages", param="homing.hold"
+            )
 
 
 def chosen(names: Sequence[str], asked: str) -> str:
