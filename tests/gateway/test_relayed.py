@@ -98,11 +98,11 @@ def test_what_the_upstream_gets_wrong_is_said(gate: str, service: Upstream) -> N
     assert ask(gate, messages=[{"role": "king"}]).status_code == 400
 
 
-def test_a_start_without_its_upstream(service: Upstream, tmp_path: Path) -> None:
+def test_a_start_without_its_upstream(service: Upstream, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     store = ["--store", tmp_path / "g.db", "--check"]
-    assert "cannot be reached" in refused("x", "--upstream", "http://127.0.0.1:9/v1", "--hold", "off", *store)
-    assert "does not have model 'y'" in refused("y", "--upstream", service.url, "--hold", "off", *store)
-    assert "--hold off" in refused("x", "--upstream", service.url, *store)
+    assert "cannot be reached" in refused(capsys, "x", "--upstream", "http://127.0.0.1:9/v1", "--hold", "off", *store)
+    assert "does not have model 'y'" in refused(capsys, "y", "--upstream", service.url, "--hold", "off", *store)
+    assert "--hold off" in refused(capsys, "x", "--upstream", service.url, *store)
     assert "NO_SUCH_KEY" in refused(
-        "x", "--upstream", service.url, "--upstream-key", "NO_SUCH_KEY", "--hold", "off", *store
+        capsys, "x", "--upstream", service.url, "--upstream-key", "NO_SUCH_KEY", "--hold", "off", *store
     )

@@ -17,7 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-from tests.verbs.tiny_map import Mapped
+import pytest
+from tests.cli.running import run
+from tests.verbs.tiny_map import Mapped, save_model
+
+from homing.testing.tiny import planted_model
 
 HELLO = [{"role": "user", "content": "Hello there"}]
 
@@ -103,49 +107,36 @@ def test_sigterm_lets_a_stream_end_and_takes_nothing_new(mapped: Mapped, tmp_pat
         assert p.wait(30) == 0
 
 
-def refused(*args: object) -> str:
-    p = subprocess.run(command(*args), capture_output=True, text=True, timeout=120)
-    assert p.returncode == 2, p.stderr
-    said = [x for x in p.stderr.splitlines() if x]
-    assert len(said) == 1 and said[0].startswith("error: "), p.stderr
+def refused(capsys: pytest.CaptureFixture[str], *args: object) -> str:
+    code, out, err = run(capsys, "serve", *args)
+    said = [x for x in err.splitlines() if x]
+    assert code == 2 and not out and len(said) == 1 and said[0].startswith("error: "), err
     return said[0]
 
 
-def test_a_bad_start_is_one_sentence(mapped: Mapped, tmp_path: Path) -> None:
+def test_a_bad_start_is_one_sentence(mapped: Mapped, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     good: list[object] = [mapped.model, "--identity", mapped.home, "--store", tmp_path / "g.db", "--check"]
-    found = subprocess.run(command(*good, "--json"), capture_output=True, text=True, timeout=120)
-    assert found.returncode == 0 and json.loads(found.stdout)["slots"] >= 1, found.stderr
+    code, out, err = run(capsys, "serve", *good, "--json")
+    assert code == 0 and json.loads(out)["slots"] >= 1, err
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        assert "--port" in refused(*good, "--port", taken.getsockname()[1])
-    assert "--hold off" in refused(mapped.model, "--store", tmp_path / "g.db", "--check")
-    assert "keys" in refused(*good, "--host", "0.0.0.0")
+        assert "--port" in refused(capsys, *good, "--port", taken.getsockname()[1])
+    assert "--hold off" in refused(capsys, mapped.model, "--store", tmp_path / "g.db", "--check")
+    assert "keys" in refused(capsys, *good, "--host", "0.0.0.0")
     keys = tmp_path / "keys.json"
     keys.write_text('{"alice": "plain key"}')
-    assert "SHA-256" in refused(*good, "--keys", keys)
-    assert "unknown hold" in refused(*good, "--hold", "nothing_like_it")
-    assert "HOMING_WEBHOOK_SECRET" in refused(*good, "--webhook", "http://127.0.0.1:9/")
-    assert (
-        "store" in refused(mapped.model, "--identity", mapped.home, "--store", "mysql://x/y", "--check").lower() or True
-    )
-    later = tmp_path / "later.db"
-    subprocess.run(
-        command(mapped.model, "--identity", mapped.home, "--store", later, "--check"),
-        check=True,
-        capture_output=True,
-        timeout=120,
-    )
-    with contextlib.closing(sqlite3.connect(later)) as db, db:
+    assert "SHA-256" in refused(capsys, *good, "--keys", keys)
+    assert "unknown hold" in refused(capsys, *good, "--hold", "nothing_like_it")
+    assert "HOMING_WEBHOOK_SECRET" in refused(capsys, *good, "--webhook", "http://127.0.0.1:9/")
+    with contextlib.closing(sqlite3.connect(tmp_path / "g.db")) as db, db:
         db.execute("UPDATE alembic_version SET version_num = '9999'")
-    assert "newer" in refused(mapped.model, "--identity", mapped.home, "--store", later, "--check")
-
-
-def test_an_identity_of_another_model_is_refused(mapped: Mapped, tmp_path: Path) -> None:
-    from tests.verbs.tiny_map import save_model
-
-    from homing.testing.tiny import planted_model
-
+    assert "newer" in refused(capsys, *good)
     other = save_model(planted_model(strength=3.0), tmp_path / "other")
-    said = refused(other, "--identity", mapped.home, "--store", tmp_path / "g.db", "--check")
+    said = refused(capsys, other, "--identity", mapped.home, "--store", tmp_path / "h.db", "--check")
     assert "identity" in said
+
+
+def test_forgetting_by_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = run(capsys, "forget", "never-was", "--store", tmp_path / "g.db")
+    assert code == 2 and "never-was" in err
