@@ -12,9 +12,11 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
+from tests.gateway.browsing import FLAGS, program
 from tests.verbs.tiny_map import Mapped, shared_map
 
 PASSWORD = "mayfly-7310"
@@ -110,3 +112,20 @@ def fresh_database(server: str) -> str:
 @pytest.fixture(scope="session")
 def mapped(tmp_path_factory: pytest.TempPathFactory) -> Mapped:
     return shared_map(tmp_path_factory.getbasetemp())
+
+
+@pytest.fixture(scope="module")
+def driver() -> Iterator[Any]:
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = program("chromium")
+    for flag in FLAGS:
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    made = webdriver.Chrome(options=options, service=Service(program("chromedriver")))
+    try:
+        yield made
+    finally:
+        made.quit()
