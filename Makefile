@@ -1,7 +1,7 @@
 # make setup | demo | test | prove | check | bench | docs | clean
 #
 # Everything happens in .venv, made here with Python 3.11 or newer; nothing is installed beside it except, only as root and
-# where missing, Debian's libgomp1 and, for the browser tests, its chromium. Stamps make a second call instant.
+# where missing, Debian's libgomp1 and, for the tests, its chromium and postgresql. Stamps make a second call instant.
 
 SHELL  := bash
 PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3.13 python3 2>/dev/null))
@@ -20,7 +20,7 @@ TEMPLATES := trl==1.16.0 axolotl==0.19.0
 export HF_HUB_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: setup demo test prove check bench docs docs-check browser clean
+.PHONY: setup demo test prove check bench docs docs-check browser database clean
 .DEFAULT_GOAL := setup
 
 setup: .venv/.dev
@@ -67,10 +67,19 @@ browser:
 	      || echo "apt-get could not install chromium; the browser tests will be skipped"; \
 	  else echo "no chromium here; the browser tests will be skipped (as root: apt-get install chromium chromium-driver)"; fi; fi
 
-test: setup browser
+# The tests of the gateway's store on PostgreSQL skip, and say so, where there is no server to start.
+database:
+	@if ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 && ! command -v initdb >/dev/null 2>&1; then \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    echo "installing postgresql for the tests of the gateway's store"; \
+	    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql; } >/dev/null 2>&1 \
+	      || echo "apt-get could not install postgresql; its tests will be skipped"; \
+	  else echo "no PostgreSQL here; its tests will be skipped (as root: apt-get install postgresql)"; fi; fi
+
+test: setup browser database
 	@$(BIN)/python -m pytest -m "not slow"
 
-prove: setup browser
+prove: setup browser database
 	@$(BIN)/python -m pytest -m slow --results benchmarks/results/slow.json
 	@$(BIN)/homing map smollm2 --engine torch --preset standard --out $(PROOF)
 	@$(BIN)/python benchmarks/collect.py $(PROOF)
