@@ -206,14 +206,15 @@ def returns(found: dict[str, Any]) -> list[str]:
             lines.append(f"| {push}: nudging sentences that move it half as far as all four | {figure(dose, '.1f')} |")
     lines += [
         "",
-        "| Hold | switched on late: of the way back | kept away, from the start | memory |",
-        "|---|---|---|---|",
+        "| Hold | switched on late: of the way back | left of the push itself, log-odds | kept away, from the start | memory |",
+        "|---|---|---|---|---|",
     ]
     for a in found["arms"]:
         name = f"{a['push']}: `{a['hold']}`" + ("" if a["reading"] == "off" else ", read in force")
         back, kept = (figure(a[k], ".0%") if a[k] else "–" for k in ("return_share", "hold_share"))
         memory = figure(a["memory"], "+.2f") if a["memory"] else "–"
-        lines.append(f"| {name} | {a['reason'] or back} | {kept} | {memory} |")
+        beyond = figure(a["beyond"], ".2f") if a.get("beyond") else "–"
+        lines.append(f"| {name} | {a['reason'] or back} | {beyond} | {kept} | {memory} |")
     return lines
 
 

@@ -9,7 +9,7 @@ import argparse
 import json
 from pathlib import Path
 
-KEPT = ("push", "hold", "reading", "return_share", "hold_share", "memory", "norms", "price", "reason")
+KEPT = ("push", "hold", "reading", "return_share", "hold_share", "beyond", "memory", "norms", "price", "reason")
 OUT = Path(__file__).parent / "results" / "return.json"
 
 
