@@ -30,6 +30,12 @@ INSTALL = 'pip install "homing[gateway]"'
 @click.option(
     "--read-every", type=click.IntRange(0, 1000), default=1, show_default=True, help="Turns between readings of drift."
 )
+@click.option(
+    "--ask-every", type=click.IntRange(0, 1000), default=0, help="Turns between askings of the home battery; 0: never."
+)
+@click.option(
+    "--ask-margin", type=click.FloatRange(0, 1000), help="Distance from home, in log-odds, that alarms when asked."
+)
 @click.option("--store", help="Database URL; by default one SQLite file of the user's.")
 @click.option("--keep-text", is_flag=True, help="Keep what is said, not only readings.")
 @click.option(
@@ -53,6 +59,8 @@ def command(
     hold: str,
     fail: Any,
     read_every: int,
+    ask_every: int,
+    ask_margin: float | None,
     store: str | None,
     keep_text: bool,
     keep_days: float,
@@ -90,6 +98,8 @@ def command(
         hold="none" if hold == "off" else hold,
         fail=fail,
         read_every=read_every,
+        ask_every=ask_every,
+        ask_margin=ask_margin,
         text=keep_text,
         keep_days=keep_days,
         per_minute=rate,

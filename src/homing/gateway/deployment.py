@@ -31,6 +31,8 @@ class Deployment:
         fail: what happens to a reply where measuring, holding or keeping fails: ``open``: it goes out without, and says so;
             ``closed``: it ends with an error.
         read_every: every so many turns a fresh reply is made to measure drift against; 0: never, so nothing alarms.
+        ask_every: every so many turns a conversation is asked in forks how far it stands from home; 0: never. ``ask_margin``:
+            the distance in log-odds that is too far; None: none alarms.
         text: whether what is said is kept. ``keep_days``: conversations are forgotten after so long; 0: never.
         max_body, max_new_tokens, per_minute: bounds of a request; ``queue``: requests that wait for a slot at most.
     """
@@ -42,6 +44,8 @@ class Deployment:
     hold: str = RETURN
     fail: Fail = "open"
     read_every: int = 1
+    ask_every: int = 0
+    ask_margin: float | None = None
     text: bool = False
     keep_days: float = 0.0
     max_body: int = 2**20
@@ -60,6 +64,7 @@ class Deployment:
             )
         for name, least in (
             ("read_every", 0),
+            ("ask_every", 0),
             ("keep_days", 0),
             ("max_body", 1024),
             ("max_new_tokens", 1),

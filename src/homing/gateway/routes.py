@@ -16,13 +16,14 @@ from homing.conversation import Conversation
 from homing.drift.detectors import DetectorState
 from homing.errors import InputError
 from homing.gateway.app import Service, body_of, state_of
+from homing.gateway.asking import past_ways
 from homing.gateway.deployment import RETURN
 from homing.gateway.events import stream_of
 from homing.gateway.problems import WireError
 from homing.gateway.records import AlarmRecord, Settled, Standing, TurnRecord
 from homing.gateway.sse import EventStream, until_gone
 from homing.gateway.store import Store
-from homing.gateway.turns import AT_HOME, past_ways
+from homing.gateway.turns import AT_HOME
 from homing.gateway.wire import HOLD, NAME
 from homing.hold.chain import available, get
 
@@ -75,6 +76,18 @@ def ways_of(s: Standing) -> list[dict[str, Any]]:
     return [
         *s.state.get("ways", []),
         *([] if now is None else [{"since": now["since"], "until": None, "by": now["by"]}]),
+    ]
+
+
+def facets_of(s: Standing) -> list[dict[str, Any]] | None:
+    """What was last asked, by facet; None where nothing was."""
+    found = s.state.get("asked", {}).get("found")
+    if found is None:
+        return None
+    return [
+        {"facet": k, "distance": e["value"], "low": e["low"], "high": e["high"], "n": e["n"]}
+        for k, e in found.items()
+        if k != "all"
     ]
 
 
@@ -227,7 +240,8 @@ class _Kept:
                 "band": self._band(),
                 "list": [turn_json(i, t) for i, t in turns],
                 "alarms_list": [alarm_json(a) for a in alarms],
-                "facets": None,
+                "facets": facets_of(standing),
+                "asked": standing.state.get("asked"),
                 "ways": ways_of(standing),
             }
         )

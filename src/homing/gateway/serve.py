@@ -20,6 +20,7 @@ import uvicorn
 from homing.errors import HomingError, InputError
 from homing.gateway.access import Key
 from homing.gateway.app import Service, make_app
+from homing.gateway.asking import Outside
 from homing.gateway.deployment import RETURN, Deployment, conditional
 from homing.gateway.routes import kept_routes
 from homing.gateway.store import Store
@@ -31,6 +32,7 @@ from homing.models.base import ChatModel
 from homing.models.endpoint import EndpointModel
 from homing.models.remote import Remote
 from homing.models.sources import open_model
+from homing.verbs.home import outside_of
 from homing.verbs.watch import Home
 
 __all__ = ["Serving", "check", "default_store", "read_keys", "serve"]
@@ -104,10 +106,12 @@ def _open(serving: Serving) -> tuple[ChatModel, Home | None]:
     if given.get("dtype", "auto") == "auto":
         given["dtype"] = "float32"  # what an identity is measured in, and what repeats
     if serving.upstream is not None:
-        if conditional(serving.deployment.hold) and serving.deployment.mode == "on":
+        deployment = serving.deployment
+        asks = serving.identity is not None and deployment.ask_every and deployment.ask_margin is not None
+        if conditional(deployment.hold) and deployment.mode == "on" and not asks:
             raise InputError(
-                f"hold {serving.deployment.hold} waits for an alarm, and of an upstream nothing is read that could alarm; give"
-                " --hold off, or a hold that does not wait, such as heal"
+                f"hold {deployment.hold} waits for an alarm, and of an upstream nothing is read that could alarm; give"
+                " --identity, --ask-every and --ask-margin, or --hold off, or one that does not wait, such as heal"
             )
         return EndpointModel(serving.upstream, serving.model or ""), None
     if serving.identity is None:
@@ -141,10 +145,32 @@ async def _offered(model: ChatModel) -> tuple[str, ...]:
     return offered
 
 
+def _outside(serving: Serving, model: ChatModel) -> Outside | None:
+    """What is asked of conversations; None where nothing is.
+
+    Raises:
+        HomingError: it is to be asked, and the identity cannot say how far from home an answer is.
+    """
+    if not serving.deployment.ask_every:
+        return None
+    if serving.identity is None:
+        raise InputError(
+            "--ask-every asks how far from home a conversation stands, and no home is given; give --identity DIR"
+        )
+    identity = Identity.load(serving.identity)
+    name = str(identity.model.get("name", ""))
+    if serving.upstream is not None and name.rpartition("/")[2] != model.name.rpartition("/")[2]:
+        raise InputError(
+            f"the identity in {serving.identity} is of {name}, and {model.name} is served; run homing home on that"
+        )
+    return Outside(outside_of(identity), model)
+
+
 async def _keeper(serving: Serving, store: Store) -> Keeper:
     model, home = _open(serving)
-    keeper = Keeper(model, home, store, serving.deployment, salt=await store.salt())
     try:
+        outside = _outside(serving, model)
+        keeper = Keeper(model, home, store, serving.deployment, salt=await store.salt(), outside=outside)
         await _offered(model)
         if serving.deployment.mode == "on":
             for s in keeper.build(serving.deployment.hold):
@@ -250,7 +276,7 @@ async def _serve(serving: Serving, said: Said) -> None:
                 forgetting.cancel()
     finally:
         if keeper is not None:
-            await keeper.model.close()
+            await keeper.close()
         if store is not None:
             await store.close()
         listening.close()

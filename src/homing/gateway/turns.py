@@ -29,6 +29,7 @@ from homing.drift.detectors import DetectorState
 from homing.drift.trace import position_of
 from homing.engine.base import Act, Sampling
 from homing.errors import HomingError, InputError
+from homing.gateway.asking import SHOWN, Outside, past_ways, settled
 from homing.gateway.deployment import Deployment, conditional
 from homing.gateway.problems import WireError
 from homing.gateway.records import AlarmRecord, Committed, Settled, Standing, TurnRecord
@@ -38,15 +39,12 @@ from homing.models.base import ChatModel, Done, Event, Intervention, Reply, Toke
 from homing.stats.seeds import stable_seed
 from homing.verbs.watch import LONGEST_FRESH, Home
 
-__all__ = ["AT_HOME", "Asked", "Keeper", "Report", "Run", "Store", "past_ways"]
+__all__ = ["AT_HOME", "Asked", "Keeper", "Report", "Run", "Store"]
 
 F32 = NDArray[np.float32]
 _LOG = logging.getLogger("homing.gateway")
 AT_HOME = 1.6448536269514722
 """Standard deviations below home's own drift within which a reply counts as home: 95% of home's replies lie there or above."""
-SHOWN = 2
-"""Turns in a row that must be home before a conversation counts as returned."""
-WAYS = 50
 REMEMBERED = 4096
 """Conversations whose held text is remembered where no text is kept."""
 
@@ -57,6 +55,7 @@ class Store(Protocol):
     async def standing(self, tenant: str, conversation: str) -> Standing | None: ...
     async def find(self, tenant: str, digest: str) -> str | None: ...
     async def commit(self, tenant: str, conversation: str, turn: TurnRecord, settle: Any) -> Committed: ...
+    async def amend(self, tenant: str, conversation: str, change: Any) -> Committed | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,11 +169,21 @@ class Keeper:
     Args:
         model: that replies. ``home``: its own, measured on these weights; None: nothing is read or capped.
         store: where turns are kept. ``deployment``: what the operator decided. ``salt``: of digests of what clients have.
+        outside: what is asked of a conversation in forks; None: nothing.
     """
 
     def __init__(
-        self, model: ChatModel, home: Home | None, store: Store, deployment: Deployment, *, salt: bytes
+        self,
+        model: ChatModel,
+        home: Home | None,
+        store: Store,
+        deployment: Deployment,
+        *,
+        salt: bytes,
+        outside: Outside | None = None,
     ) -> None:
+        self.outside = outside
+        self._asking: set[asyncio.Task[None]] = set()
         self.model, self.home, self.store, self.deployment = model, home, store, deployment
         self._salt = salt
         self.kept: Callable[[Committed], None] = lambda kept: None
@@ -191,7 +200,10 @@ class Keeper:
             InputError: it is unknown, or needs what there is not.
         """
         cap = self.home.cap if self.home is not None else None
-        chain = build(names, cap=cap, opening=self.home.opening if self.home is not None else ())
+        opening = (
+            self.home.opening if self.home is not None else self.outside.opening if self.outside is not None else ()
+        )
+        chain = build(names, cap=cap, opening=opening)
         for s in chain:
             missing = s.needs - self.model.capabilities
             if missing:
@@ -412,6 +424,13 @@ class Keeper:
             return replace(base, warnings=tuple(run.warnings))
         self.kept(kept)
         self._remember(run, after, reply)
+        every = self.deployment.ask_every
+        if self.outside is not None and every and kept.turn % every == 0:
+            task = asyncio.create_task(
+                self._ask(run, self.outside, kept.turn, run.shown.then(reply.text or "...", "assistant"))
+            )
+            self._asking.add(task)
+            task.add_done_callback(self._asking.discard)
         state = kept.standing.state
         if home is not None:
             run.warnings.extend(home.warnings(after, (len(trace),), on=self.model.info))
@@ -509,6 +528,28 @@ class Keeper:
         if len(self._held) > REMEMBERED:
             self._held.popitem(last=False)
 
+    async def _ask(self, run: Run, outside: Outside, turn: int, conversation: Conversation) -> None:
+        """Ask in forks how far a conversation stands from home, and keep what was found."""
+        try:
+            found = await outside.ask(conversation)
+            change = partial(
+                settled, found=found, turn=turn, margin=self.deployment.ask_margin, hold=run.chosen.names, mode=run.mode,
+                acted=bool(run.chosen.chain), calls=outside.calls,
+            )  # fmt: skip
+            kept = await self.store.amend(run.asked.tenant, run.id, change)
+        except HomingError as e:
+            _LOG.warning("a conversation could not be asked for its distance: %s", type(e).__name__)
+            return
+        if kept is not None:  # else it was forgotten meanwhile
+            self.kept(kept)
+
+    async def close(self) -> None:
+        """Give up what is being asked, and close the model."""
+        for task in self._asking:
+            task.cancel()
+        await asyncio.gather(*self._asking, return_exceptions=True)
+        await self.model.close()
+
     async def compare(self, asked: Conversation, turn: int) -> dict[str, Any]:
         """One turn made again with the same seed, held and with nothing done; nothing of it is kept.
 
@@ -537,13 +578,6 @@ class Keeper:
         """Forget what is remembered of a conversation."""
         self._held.pop((tenant, conversation), None)
         self._left.pop((tenant, conversation), None)
-
-
-def past_ways(now: Standing, until: int) -> list[dict[str, Any]]:
-    """The ways back that were gone, the one that goes on ended at a turn among them; the newest few."""
-    way = now.state.get("way")
-    ended = [] if way is None else [{"since": way["since"], "until": until, "by": way["by"]}]
-    return [*now.state.get("ways", []), *ended][-WAYS:]
 
 
 def _finite(value: float | None) -> float | None:
