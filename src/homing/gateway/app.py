@@ -25,6 +25,7 @@ from homing.gateway.chat import Chat
 from homing.gateway.deployment import Deployment
 from homing.gateway.events import Live
 from homing.gateway.metrics import Metrics
+from homing.gateway.openapi import document
 from homing.gateway.plain import Plain
 from homing.gateway.problems import WireError, problem_of
 from homing.gateway.records import Committed
@@ -108,6 +109,7 @@ def make_app(
             Route("/health", api.health),
             Route("/health/ready", api.ready),
             Route("/metrics", api.metrics),
+            Route("/openapi.json", api.described),
             Route("/v1/models", api.models),
             Route("/v1/models/{id:path}", api.model),
             Route("/v1/chat/completions", api.chat, methods=["POST"]),
@@ -228,6 +230,9 @@ class _Api:
 
     async def metrics(self, request: Request) -> Response:
         return Response(self.service.metrics.text(), media_type=self.service.metrics.content_type)
+
+    async def described(self, request: Request) -> Response:
+        return JSONResponse(document())
 
     def _card(self, name: str) -> dict[str, Any]:
         context = self.service.keeper.model.info.context
