@@ -82,6 +82,14 @@ def test_a_hold_that_needs_no_weights_holds(gate: str, service: Upstream) -> Non
     assert ask(gate, homing={"hold": "cap"}).json()["error"]["param"] == "homing.hold"
 
 
+def test_what_is_made_again_is_made_under_the_clients_own_system_prompt(gate: str, service: Upstream) -> None:
+    talk = [{"role": "system", "content": "Be brief."}, *HELLO, {"role": "assistant", "content": "I am a pirate."}]
+    assert ask(gate, messages=[*talk, {"role": "user", "content": "And?"}], homing={"hold": "heal"}).status_code == 200
+    healing, answering = service.asked[-2:]
+    assert [m["content"] for m in healing.body["messages"]] == ["Be brief.", "Hello there"]
+    assert [m["role"] for m in answering.body["messages"]] == ["system", "user", "assistant", "user"]
+
+
 def test_what_the_upstream_gets_wrong_is_said(gate: str, service: Upstream) -> None:
     rule = service.rule
     try:

@@ -45,6 +45,7 @@ F32 = NDArray[np.float32]
 _LOG = logging.getLogger("homing.gateway")
 AT_HOME = 1.6448536269514722
 """Standard deviations below home's own drift within which a reply counts as home: 95% of home's replies lie there or above."""
+NOTHING = Conversation()
 REMEMBERED = 4096
 """Conversations whose held text is remembered where no text is kept."""
 
@@ -193,16 +194,15 @@ class Keeper:
             for direction in home.axis.directions:
                 model.register(direction)
 
-    def build(self, names: str) -> tuple[Stabiliser, ...]:
-        """A chain by name, of what the identity has.
+    def build(self, names: str, conversation: Conversation = NOTHING) -> tuple[Stabiliser, ...]:
+        """A chain by name, of what the identity has; holds that begin again do so under the conversation's own system prompt.
 
         Raises:
             InputError: it is unknown, or needs what there is not.
         """
         cap = self.home.cap if self.home is not None else None
-        opening = (
-            self.home.opening if self.home is not None else self.outside.opening if self.outside is not None else ()
-        )
+        own = conversation.messages[:1] if conversation.system is not None else ()
+        opening = self.home.fresh_opening(conversation) if self.home is not None else own
         chain = build(names, cap=cap, opening=opening)
         for s in chain:
             missing = s.needs - self.model.capabilities
@@ -284,7 +284,7 @@ class Keeper:
             names, by = "return", "operator"
         chosen = _Chosen(names, by)
         if mode == "on" and (not conditional(names) or way is not None):
-            chosen.chain = self.build(names)
+            chosen.chain = self.build(names, asked.conversation)
         return chosen
 
     def _start_fresh(self, run: Run) -> asyncio.Task[F32] | None:
@@ -558,7 +558,7 @@ class Keeper:
         names = self.deployment.hold if self.deployment.hold != "none" else "return"
         sampling = Sampling(max_new_tokens=min(LONGEST_FRESH, self.deployment.max_new_tokens), temperature=0.0)
         out: dict[str, Any] = {"turn": turn, "hold": names}
-        for key, chain in (("unheld", ()), ("held", self.build(names))):
+        for key, chain in (("unheld", ()), ("held", self.build(names, asked))):
             seen: list[Turn] = []
 
             def said(step: Turn, seen: list[Turn] = seen) -> AsyncIterator[Event]:
