@@ -21,6 +21,7 @@ from starlette.routing import BaseRoute, Route
 
 from homing.errors import HomingError
 from homing.gateway.access import Access
+from homing.gateway.asked import Report, Run
 from homing.gateway.chat import Chat
 from homing.gateway.deployment import Deployment
 from homing.gateway.events import Live
@@ -31,7 +32,7 @@ from homing.gateway.problems import WireError, problem_of
 from homing.gateway.records import Committed
 from homing.gateway.relayed import Relayed
 from homing.gateway.sse import DONE, EventStream, data, until_gone
-from homing.gateway.turns import Keeper, Report, Run
+from homing.gateway.turns import Keeper
 from homing.gateway.upstream import Relay
 from homing.gateway.webhooks import Webhook
 from homing.gateway.wire import NAME, chat_request, chosen, completion_request, relayed_completion

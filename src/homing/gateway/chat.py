@@ -13,9 +13,10 @@ from typing import Any, TypeVar, cast
 
 from homing.conversation import Conversation
 from homing.engine.base import Sampling
+from homing.gateway.asked import Asked, Report
 from homing.gateway.problems import WireError, problem_of
 from homing.gateway.sse import DONE, data
-from homing.gateway.turns import Asked, Keeper, Report
+from homing.gateway.turns import Keeper
 from homing.gateway.wire import SEEDS, ChatRequest
 from homing.models.base import Done, Event, Reply, Token
 from homing.stats.seeds import stable_seed

@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, Self, cast
 
 from homing.engine.base import Finish, Sampling
+from homing.gateway.asked import Asked, Report, Run
 from homing.gateway.sse import data
-from homing.gateway.turns import Asked, Keeper, Report, Run
+from homing.gateway.turns import Keeper
 from homing.gateway.upstream import Answer, Relay
 from homing.gateway.wire import relayed_request
 from homing.models.base import Done, Event, Reply

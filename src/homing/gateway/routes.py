@@ -21,9 +21,9 @@ from homing.gateway.deployment import RETURN
 from homing.gateway.events import stream_of
 from homing.gateway.problems import WireError
 from homing.gateway.records import AlarmRecord, Settled, Standing, TurnRecord
+from homing.gateway.settling import AT_HOME
 from homing.gateway.sse import EventStream, until_gone
 from homing.gateway.store import Store
-from homing.gateway.turns import AT_HOME
 from homing.gateway.wire import HOLD, NAME
 from homing.hold.chain import available, get
 

@@ -16,7 +16,7 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol, cast
 from uuid import uuid4
@@ -25,26 +25,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from homing.conversation import Conversation, Message
-from homing.drift.detectors import DetectorState
 from homing.drift.trace import position_of
-from homing.engine.base import Act, Sampling
+from homing.engine.base import Sampling
 from homing.errors import HomingError, InputError
-from homing.gateway.asking import SHOWN, Outside, past_ways, settled
+from homing.gateway.asked import Asked, Chosen, Report, Run
+from homing.gateway.asking import Outside, settled
 from homing.gateway.deployment import Deployment, conditional
 from homing.gateway.problems import WireError
-from homing.gateway.records import AlarmRecord, Committed, Settled, Standing, TurnRecord
+from homing.gateway.records import Committed, Standing, TurnRecord
+from homing.gateway.settling import settle
 from homing.hold.base import HISTORY, Stabiliser, Turn, collect, last
 from homing.hold.chain import around, build, traits
 from homing.models.base import ChatModel, Done, Event, Intervention, Reply, Token
 from homing.stats.seeds import stable_seed
 from homing.verbs.watch import LONGEST_FRESH, Home
 
-__all__ = ["AT_HOME", "Asked", "Keeper", "Report", "Run", "Store"]
+__all__ = ["Keeper", "Store"]
 
 F32 = NDArray[np.float32]
 _LOG = logging.getLogger("homing.gateway")
-AT_HOME = 1.6448536269514722
-"""Standard deviations below home's own drift within which a reply counts as home: 95% of home's replies lie there or above."""
 NOTHING = Conversation()
 REMEMBERED = 4096
 """Conversations whose held text is remembered where no text is kept."""
@@ -57,111 +56,6 @@ class Store(Protocol):
     async def find(self, tenant: str, digest: str) -> str | None: ...
     async def commit(self, tenant: str, conversation: str, turn: TurnRecord, settle: Any) -> Committed: ...
     async def amend(self, tenant: str, conversation: str, change: Any) -> Committed | None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """One reply that somebody wants.
-
-    Attributes:
-        conversation: up to the user's message, as the client has it. ``hold``, ``shadow``, ``conversation_id``: of the request.
-        keep: whether it is a turn; of several choices the first alone is.
-    """
-
-    tenant: str
-    request_id: str
-    model: str
-    conversation: Conversation
-    sampling: Sampling
-    hold: str | None = None
-    shadow: bool | None = None
-    conversation_id: str | None = None
-    keep: bool = True
-    received: float = field(default_factory=time.perf_counter)
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What a reply can say of itself.
-
-    Attributes:
-        turn: counted from 1. ``hold``: in force. ``hold_of``: who chose it. ``acted``: whether it was in force in this turn; one
-            that waits for an alarm is not until then. ``returning``: whether the way back goes on. ``home``: shown in this turn.
-        capped: tokens that the cap moved, of ``tokens``. ``did``: what holds said. ``added_seconds``: not the reply's own.
-        kept: whether the turn is stored. ``warnings``: what failed, and why a promise does not cover this.
-    """
-
-    conversation: str
-    turn: int
-    mode: str
-    hold: str
-    hold_of: str
-    acted: bool
-    position: float | None = None
-    drift: float | None = None
-    alarms: tuple[AlarmRecord, ...] = ()
-    alarmed: bool = False
-    returning: bool = False
-    home: bool = False
-    capped: int = 0
-    tokens: int = 0
-    did: tuple[Mapping[str, Any], ...] = ()
-    added_seconds: float = 0.0
-    kept: bool = True
-    warnings: tuple[str, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        """The object ``homing`` of a response."""
-        return {
-            "conversation_id": self.conversation,
-            "turn": self.turn,
-            "mode": self.mode,
-            "hold": self.hold,
-            "hold_of": self.hold_of,
-            "acted": self.acted,
-            "position": self.position,
-            "drift": self.drift,
-            "alarms": [
-                {"detector": a.detector, "statistic": a.statistic, "threshold": a.threshold} for a in self.alarms
-            ],
-            "alarmed": self.alarmed,
-            "returning": self.returning,
-            "home": self.home,
-            "capped_tokens": self.capped,
-            "tokens": self.tokens,
-            "did": [dict(d) for d in self.did],
-            "added_seconds": round(self.added_seconds, 6),
-            "kept": self.kept,
-            "warnings": list(self.warnings),
-        }
-
-
-@dataclass(slots=True)
-class _Chosen:
-    """What holds this turn. ``names``: by name. ``by``: who chose. ``chain``: in force; empty where nothing is."""
-
-    names: str
-    by: str
-    chain: tuple[Stabiliser, ...] = ()
-
-
-@dataclass(slots=True)
-class Run:
-    """A turn on its way."""
-
-    asked: Asked
-    mode: str
-    id: str
-    standing: Standing
-    chosen: _Chosen
-    shown: Conversation
-    done: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
-    moved: set[int] = field(default_factory=set[int])
-    left: dict[str, Any] = field(default_factory=dict[str, Any])
-    rewritten: Conversation | None = None
-    acts: tuple[Act, ...] = ()
-    warnings: list[str] = field(default_factory=list[str])
-    engine_seconds: float = 0.0
 
 
 class Keeper:
@@ -266,7 +160,7 @@ class Keeper:
             shown = Conversation((*held[1].messages, asked.conversation.messages[-1]))
         return Run(asked, mode, id, standing, chosen, shown)
 
-    def _choose(self, asked: Asked, standing: Standing, mode: str) -> _Chosen:
+    def _choose(self, asked: Asked, standing: Standing, mode: str) -> Chosen:
         """An operator's choice for a conversation goes before the client's, and that before the deployment's."""
         if standing.hold is not None:
             names, by = standing.hold, "operator"
@@ -282,7 +176,7 @@ class Keeper:
         way = standing.state.get("way")
         if way is not None and way.get("by") == "operator" and not conditional(names):
             names, by = "return", "operator"
-        chosen = _Chosen(names, by)
+        chosen = Chosen(names, by)
         if mode == "on" and (not conditional(names) or way is not None):
             chosen.chain = self.build(names, asked.conversation)
         return chosen
@@ -417,8 +311,9 @@ class Keeper:
         if not asked.keep or run.mode == "off":
             return replace(base, warnings=tuple(run.warnings))
         try:
-            settle = partial(self._settle, run, record, self.digest(after))
-            kept = await self.store.commit(asked.tenant, run.id, record, settle)
+            calibration = home.calibration if home is not None else None
+            change = partial(settle, calibration, run, record, self.digest(after), self.deployment.text)
+            kept = await self.store.commit(asked.tenant, run.id, record, change)
         except HomingError as e:
             self._failed(run, "keeping the turn", e)
             return replace(base, warnings=tuple(run.warnings))
@@ -474,44 +369,6 @@ class Keeper:
         """The reply cut into the tokens that were read; None where it cannot be cut so."""
         pieces = self.model.pieces(reply.text)
         return pieces if len(pieces) == tokens else None
-
-    def _settle(self, run: Run, record: TurnRecord, seen: str, now: Standing) -> Settled:
-        """The state after a turn, from what is stored now: another replica may have kept one since this began."""
-        state = dict(now.state)
-        detector = DetectorState(**cast("dict[str, Any]", state.get("detector", {})))
-        events: list[tuple[str, Mapping[str, Any]]] = []
-        fired: tuple[AlarmRecord, ...] = ()
-        way = cast("dict[str, Any] | None", state.get("way"))
-        if self.home is not None and record.drift is not None:
-            calibration = self.home.calibration
-            detector, _, alarms = calibration.observe(detector, record.drift, len(record.trace), turn=now.turns)
-            before = set(cast("list[str]", state.get("over", [])))
-            state["over"] = sorted(a.detector for a in alarms)
-            fired = tuple(
-                AlarmRecord(a.detector, a.statistic, a.threshold, now.turns) for a in alarms if a.detector not in before
-            )
-            z = calibration.standard.z(now.turns, record.drift, len(record.trace))
-            if way is not None and run.chosen.chain:
-                way = {**way, "home": int(way["home"]) + 1 if z >= -AT_HOME else 0}
-                if way["home"] >= SHOWN:
-                    state["ways"] = past_ways(now, now.turns)
-                    events.append(("home", {"turn": now.turns, "since": way["since"]}))
-                    way, detector, state["over"] = None, DetectorState(), []
-            elif way is None and state["over"] and record.mode == "on" and conditional(record.hold):
-                way = {"since": now.turns + 1, "home": 0, "by": "alarm"}
-                events.append(("return", {"turn": now.turns, "by": "alarm"}))
-        state.update(detector=asdict(detector), way=way)
-        if run.left and self.deployment.text:  # a hold may remember words
-            state["holds"] = {**cast("dict[str, Any]", state.get("holds", {})), **run.left}
-        told = {
-            "turn": now.turns, "position": record.position, "drift": record.drift, "hold": record.hold, "capped": record.capped,
-            "tokens": record.new_tokens, "returning": way is not None, "alarmed": bool(state.get("over")),
-        }  # fmt: skip
-        alarmed = [
-            ("alarm", {"turn": now.turns, "detector": a.detector, "statistic": a.statistic, "threshold": a.threshold})
-            for a in fired
-        ]
-        return Settled(state, fired, (("turn", told), *alarmed, *events), seen)
 
     def _remember(self, run: Run, after: Conversation, reply: Reply) -> None:
         """What the model was shown in place of what the client has, for the next turn; forgotten where they are the same."""
