@@ -12,9 +12,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import socket
 import tempfile
 import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +30,12 @@ from homing.engine.base import Sampling
 from homing.gateway.app import Service, make_app
 from homing.gateway.deployment import Deployment
 from homing.gateway.routes import kept_routes
+from homing.gateway.serve import listen
 from homing.gateway.store import Store
 from homing.gateway.turns import Keeper
 from homing.identity import Identity
 from homing.models.base import ReplyRequest, Token
+from homing.models.scripted import ScriptedModel
 from homing.models.sources import open_model
 from homing.verbs.watch import Home
 
@@ -138,18 +142,34 @@ async def measure(model: Any, gate: Gateway, rounds: int) -> dict[str, Any]:
     return out
 
 
-async def run(given: argparse.Namespace) -> dict[str, Any]:
-    """Open all, measure, close all."""
-    model = open_model(given.model, engine=given.engine, dtype="float32", slots=64)
-    home = Home.on(Identity.load(given.identity), model) if given.identity else None
-    deployment = Deployment(mode="shadow" if home else "off", hold="none", queue=256)
-    # a client on the wire cannot say that nothing ends a reply: so it is said here, for both alike
-    stream = model.stream
-    model.stream = lambda c, *, sampling, **more: stream(c, sampling=_endless(sampling), **more)  # type: ignore[method-assign]
+async def bare(rounds: int) -> dict[str, Any]:
+    """What a request takes where the model takes nothing: the wire, the turn and its commit to a SQLite file, client included."""
+    model = ScriptedModel(lambda c: "It is the tilt of the earth.", name="scripted")
+    out: dict[str, Any] = {}
+    async with served(model, None, Deployment(port=0, mode="shadow", hold="none", queue=256)) as gate:
+        for _ in range(20):
+            await gate.whole(8, 0)
+        for key, abreast in (("bare_ms", 1), ("bare_ms_8_at_once", 8)):
+            took: list[float] = []
+
+            async def one(took: list[float] = took) -> None:
+                began = time.perf_counter()
+                await gate.whole(8, 0)
+                took.append(1000 * (time.perf_counter() - began))
+
+            for _ in range(rounds):
+                await asyncio.gather(*[one() for _ in range(abreast)])
+            out[key] = interval(took) | {"p95": float(np.quantile(took, 0.95))}
+    return out
+
+
+@asynccontextmanager
+async def served(model: Any, home: Home | None, deployment: Deployment) -> AsyncGenerator[Gateway, None]:
+    """A gateway of a model on a port of its own, and a client."""
     with tempfile.TemporaryDirectory() as folder:
         store = await Store.open(str(Path(folder) / "gateway.db"), text=False)
         service = Service(Keeper(model, home, store, deployment, salt=b"salt"), deployment)
-        listening = socket.create_server(("127.0.0.1", 0))
+        listening = listen(deployment)
         config = uvicorn.Config(
             make_app(service, routes=kept_routes(service, store)), log_config=None, access_log=False
         )
@@ -159,15 +179,30 @@ async def run(given: argparse.Namespace) -> dict[str, Any]:
         try:
             while not server.started:
                 await asyncio.sleep(0.01)
-            await gate.whole(4, 0)
-            await model.replies([ReplyRequest(Conversation.of(ASKED), sampling(4, 0))])
-            found = await measure(model, gate, given.rounds)
+            yield gate
         finally:
             await gate.client.aclose()
             server.should_exit = True
             await task
-            await model.close()
             await store.close()
+
+
+async def run(given: argparse.Namespace) -> dict[str, Any]:
+    """Open all, measure, close all."""
+    model = open_model(given.model, engine=given.engine, dtype="float32", slots=64)
+    home = Home.on(Identity.load(given.identity), model) if given.identity else None
+    deployment = Deployment(port=0, mode="shadow" if home else "off", hold="none", queue=256)
+    # a client on the wire cannot say that nothing ends a reply: so it is said here, for both alike
+    stream = model.stream
+    model.stream = lambda c, *, sampling, **more: stream(c, sampling=_endless(sampling), **more)  # type: ignore[method-assign]
+    try:
+        async with served(model, home, deployment) as gate:
+            await gate.whole(4, 0)
+            await model.replies([ReplyRequest(Conversation.of(ASKED), sampling(4, 0))])
+            found = await measure(model, gate, given.rounds)
+    finally:
+        await model.close()
+    found |= await bare(10 * given.rounds)
     return {
         "model": given.model,
         "engine": model.info.engine,
@@ -178,8 +213,6 @@ async def run(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def _endless(s: Sampling) -> Sampling:
-    from dataclasses import replace
-
     return replace(s, stop_tokens=())
 
 
@@ -194,7 +227,15 @@ def main() -> None:
     given = p.parse_args()
     found = asyncio.run(run(given))
     given.out.write_text(json.dumps(found, indent=1) + "\n")
-    for k in ("added_ms", "control_ms", "streams_32", "streams_32_control", "first_token_8"):
+    for k in (
+        "bare_ms",
+        "bare_ms_8_at_once",
+        "added_ms",
+        "control_ms",
+        "streams_32",
+        "streams_32_control",
+        "first_token_8",
+    ):
         print(k, found[k])
 
 

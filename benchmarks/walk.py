@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import socket
 import tempfile
 import time
 from pathlib import Path
@@ -25,6 +24,7 @@ import uvicorn
 from homing.gateway.app import Service, make_app
 from homing.gateway.deployment import Deployment
 from homing.gateway.routes import kept_routes
+from homing.gateway.serve import listen
 from homing.gateway.store import Store
 from homing.gateway.turns import Keeper
 from homing.identity import Identity
@@ -69,12 +69,12 @@ async def run(given: argparse.Namespace) -> list[dict[str, Any]]:
     home = Home.chosen(identity)
     model = open_model(str(home.identity.model["name"]), engine=home.engine(), dtype="float32", slots=32)
     home = Home.on(identity, model)
-    deployment = Deployment(mode="on", hold="return", queue=256)
+    deployment = Deployment(port=0, mode="on", hold="return", queue=256)
     scripts = [s for push in ("roleplay", "emotional") for s in load_pushes(push)][::1][: given.scripts]
     with tempfile.TemporaryDirectory() as folder:
         store = await Store.open(str(Path(folder) / "gateway.db"), text=False)
         service = Service(Keeper(model, home, store, deployment, salt=b"salt"), deployment)
-        listening = socket.create_server(("127.0.0.1", 0))
+        listening = listen(deployment)
         config = uvicorn.Config(
             make_app(service, routes=kept_routes(service, store)), log_config=None, access_log=False
         )

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import uvicorn
@@ -18,6 +17,7 @@ from tests.verbs.tiny_map import Mapped
 from homing.gateway.app import Service, make_app
 from homing.gateway.deployment import Deployment
 from homing.gateway.routes import kept_routes
+from homing.gateway.serve import listen
 from homing.gateway.store import Store
 from homing.gateway.turns import Keeper
 from homing.models.sources import open_model
@@ -47,8 +47,7 @@ def served(
     change: Callable[[Keeper], None] = lambda keeper: None,
 ) -> Iterator[Served]:
     decided = deployment or Deployment()
-    listening = socket.socket()
-    listening.bind(("127.0.0.1", 0))
+    listening = listen(replace(decided, port=0))
     started, out, trouble = threading.Event(), list[Served](), list[BaseException]()
     server: list[uvicorn.Server] = []
 

@@ -21,6 +21,8 @@ import pytest
 from tests.cli.running import run
 from tests.verbs.tiny_map import Mapped, save_model
 
+from homing.gateway.deployment import Deployment
+from homing.gateway.serve import listen
 from homing.testing.tiny import planted_model
 
 HELLO = [{"role": "user", "content": "Hello there"}]
@@ -140,3 +142,10 @@ def test_a_bad_start_is_one_sentence(mapped: Mapped, tmp_path: Path, capsys: pyt
 def test_forgetting_by_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, _, err = run(capsys, "forget", "never-was", "--store", tmp_path / "g.db")
     assert code == 2 and "never-was" in err
+
+
+def test_no_answer_waits_for_an_acknowledgement() -> None:
+    with listen(Deployment(port=0)) as server:
+        server.listen()
+        with socket.create_connection(server.getsockname()), server.accept()[0] as accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
