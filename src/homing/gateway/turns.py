@@ -151,8 +151,9 @@ class Keeper:
         id = asked.conversation_id
         if id is None and any(m.role == "assistant" for m in past):
             id = await self.store.find(asked.tenant, digest)
+        found = None if id is None else await self.store.standing(asked.tenant, id)
         id = id or f"conv-{uuid4().hex}"
-        standing = await self.store.standing(asked.tenant, id) or Standing(id, asked.tenant)
+        standing = found or Standing(id, asked.tenant)
         chosen = self._choose(asked, standing, mode)
         held = self._held.get((asked.tenant, id))
         shown = asked.conversation
