@@ -86,6 +86,8 @@ async def run(given: argparse.Namespace) -> list[dict[str, Any]]:
             list[dict[str, Any]](),
         )
         try:
+            while not server.started:
+                await asyncio.sleep(0.01)
             async with httpx2.AsyncClient(base_url=url, timeout=1800) as client:
 
                 async def one(k: int, script: PushScript, arm: str) -> None:
