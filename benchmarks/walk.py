@@ -36,7 +36,7 @@ from homing.verbs.watch import Home
 
 ARMS = ("none", "return", "brought")
 TOKENS = 32
-ABREAST = 8
+ABREAST = 16
 
 
 async def walk(
@@ -67,7 +67,7 @@ async def run(given: argparse.Namespace) -> list[dict[str, Any]]:
     """Every walk."""
     identity = Identity.load(given.identity)
     home = Home.chosen(identity)
-    model = open_model(str(home.identity.model["name"]), engine=home.engine(), dtype="float32", slots=32)
+    model = open_model(str(home.identity.model["name"]), engine=home.engine(), dtype="float32", slots=48)
     home = Home.on(identity, model)
     deployment = Deployment(port=0, mode="on", hold="return", queue=256)
     scripts = [s for push in ("roleplay", "emotional") for s in load_pushes(push)][::1][: given.scripts]

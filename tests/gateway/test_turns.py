@@ -13,6 +13,7 @@ import pytest
 from tests.gateway.serving import Served, served, until
 from tests.verbs.tiny_map import Mapped
 
+from homing.engine.prefixes import PrefixStore
 from homing.errors import ModelError
 from homing.gateway.deployment import Deployment
 from homing.testing.tiny import MARKER
@@ -241,3 +242,30 @@ def test_a_full_queue_is_429_with_a_time_to_come_back(mapped: Mapped, monkeypatc
         until(lambda: gate.service.running == 0)
         body = {**body, "max_tokens": 2, "stream": False}
         assert httpx2.post(gate.url + "/v1/chat/completions", json=body, timeout=60).status_code == 200
+
+
+def test_a_later_turn_goes_on_from_what_was_kept_of_its_own_conversation(
+    gate: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The beginning is computed once; another conversation with the same words computes its own."""
+    found: list[tuple[str, int]] = []
+    real = PrefixStore.find
+
+    def find(self: PrefixStore, tenant: str, *more: Any) -> Any:
+        hit = real(self, tenant, *more)
+        found.append((tenant, 0 if hit is None else len(hit.tokens)))
+        return hit
+
+    monkeypatch.setattr(PrefixStore, "find", find)
+    talk = Talk(gate, conversation_id="kept-keys", hold="none")
+    first = talk.say("Hello there, and a good day to you")
+    whole = max(n for t, n in found if t == "local/kept-keys")
+    assert found[0] == ("local/kept-keys", 0) and whole > 20
+    found.clear()
+    second = talk.say("And now?")
+    assert found[0] == ("local/kept-keys", whole), "it goes on from the whole of the turn before"
+    found.clear()
+    again = Talk(gate, conversation_id="others-keys", hold="none")
+    said = [again.say("Hello there, and a good day to you")["text"], again.say("And now?")["text"]]
+    assert found[0] == ("local/others-keys", 0)
+    assert said == [first["text"], second["text"]]

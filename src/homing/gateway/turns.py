@@ -34,9 +34,10 @@ from homing.gateway.deployment import Deployment, conditional
 from homing.gateway.problems import WireError
 from homing.gateway.records import Committed, Standing, TurnRecord
 from homing.gateway.settling import settle
-from homing.hold.base import HISTORY, Stabiliser, Turn, collect, last
+from homing.hold.base import HISTORY, Next, Stabiliser, Turn, collect, last
 from homing.hold.chain import around, build, traits
 from homing.models.base import ChatModel, Done, Event, Intervention, Reply, Token
+from homing.models.local import LocalModel
 from homing.stats.seeds import stable_seed
 from homing.verbs.watch import LONGEST_FRESH, Home
 
@@ -233,7 +234,7 @@ class Keeper:
                 if "lasting" in traits_:
                     state.pop(name, None)
         turn = Turn(run.shown, run.asked.sampling, reads=reads, state=state)
-        inner = last(self.model)
+        inner = self._innermost(f"{run.asked.tenant}/{run.id}")
 
         def said(step: Turn) -> AsyncIterator[Event]:
             run.shown, run.acts = step.conversation, step.acts
@@ -247,6 +248,19 @@ class Keeper:
                 elif isinstance(event, Done):
                     run.engine_seconds = event.reply.seconds
                 yield event
+
+    def _innermost(self, keep: str) -> Next:
+        """The model itself; one that is here goes on from what it kept of this very conversation."""
+        model = self.model
+        if not isinstance(model, LocalModel):
+            return last(model)
+
+        def reply(turn: Turn) -> AsyncIterator[Event]:
+            return model.stream(
+                turn.conversation, sampling=turn.sampling, acts=turn.acts, reads=turn.reads, means=turn.means, keep=keep
+            )
+
+        return reply
 
     def _note(self, run: Run, event: Intervention) -> None:
         if event.state:

@@ -124,9 +124,14 @@ class LocalModel:
         acts: Sequence[Act] = (),
         reads: Sequence[Read] = (),
         means: Sequence[MeanRead] = (),
+        keep: str = "",
     ) -> AsyncGenerator[Event, None]:
-        """Token, Reading and Intervention events as they come, then one Done."""
-        request = ReplyRequest(conversation, sampling, tuple(acts), tuple(reads), tuple(means))
+        """Token, Reading and Intervention events as they come, then one Done.
+
+        Args:
+            keep: as in :class:`~homing.models.base.ReplyRequest`: the prompt is kept for the next turn of this conversation.
+        """
+        request = ReplyRequest(conversation, sampling, tuple(acts), tuple(reads), tuple(means), keep)
         async with aclosing(self._events(self._job(request), request)) as events:
             async for event in events:
                 yield event
