@@ -149,6 +149,12 @@ async def bare(rounds: int) -> dict[str, Any]:
     async with served(model, None, Deployment(port=0, mode="shadow", hold="none", queue=256)) as gate:
         for _ in range(20):
             await gate.whole(8, 0)
+        health: list[float] = []
+        for _ in range(rounds):
+            began = time.perf_counter()
+            (await gate.client.get("/health")).raise_for_status()
+            health.append(1000 * (time.perf_counter() - began))
+        out["health_ms"] = interval(health)
         for key, abreast in (("bare_ms", 1), ("bare_ms_8_at_once", 8)):
             took: list[float] = []
 

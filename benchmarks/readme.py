@@ -185,7 +185,36 @@ def table() -> str:
     returned = load("return.json")
     if returned is not None:
         lines += returns(returned)
+    gate, walk = load("gateway.json"), load("walk.json")
+    if gate is not None or walk is not None:
+        lines += served(gate, walk)
     return "\n".join(lines)
+
+
+def served(gate: dict[str, Any] | None, walk: dict[str, Any] | None) -> list[str]:
+    """What the gateway takes, and what it brings back."""
+    lines = ["", "| `homing serve`, two cores | figure, 95% interval |", "|---|---|"]
+    rows: list[tuple[str, dict[str, Any] | None, str]] = []
+    if gate is not None:
+        on = f"{gate['model']}, {gate['dtype']} on {gate['engine']}"
+        rows += [
+            ("a request where the model takes no time: wire, turn, commit and client, ms", gate["bare_ms"], ".1f"),
+            ("the same, health alone: wire and client, ms", gate["health_ms"], ".1f"),
+            (f"32 streams against the engine's own batch of 32, tokens a second ({on})", gate["streams_32"], ".2f"),
+            ("the engine's batch against itself", gate["streams_32_control"], ".2f"),
+            ("first token at 8 streams, over the engine's own", gate["first_token_8"], ".2f"),
+        ]
+    if walk is not None:
+        rows += [
+            ("walk: drift after the push, nothing done (1 is from home to the mean role)", walk["after_push"], "+.2f"),
+            ("walk: conversations that an alarm fired in", walk["alarmed"], ".0%"),
+            ("walk: of those, shown home under `return`", walk["shown_home_after_alarm"], ".0%"),
+            ("walk: shown home when brought back, alarm or none", walk["shown_home_when_brought"], ".0%"),
+            ("walk: drift at the end, nothing done", walk["last_none"], "+.2f"),
+            ("walk: change of it under `return`", walk["gain_return"], "+.2f"),
+            ("walk: change of it when brought back", walk["gain_brought"], "+.2f"),
+        ]
+    return [*lines, *(f"| {words} | {figure(e, spec)} |" for words, e, spec in rows)]
 
 
 def returns(found: dict[str, Any]) -> list[str]:
