@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from homing.conversation import Conversation
 from homing.engine.base import Sampling
@@ -19,6 +19,7 @@ from homing.gateway.sse import DONE, data
 from homing.gateway.turns import Keeper
 from homing.gateway.wire import SEEDS, ChatRequest
 from homing.models.base import Done, Event, Reply, Token
+from homing.models.lockstep import first_of
 from homing.stats.seeds import stable_seed
 
 __all__ = ["FINISH", "Chat", "side_by_side", "text_of", "usage_of"]
@@ -251,14 +252,6 @@ async def side_by_side(calls: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
     except BaseExceptionGroup as group_of:
         raise first_of(group_of) from None
     return [t.result() for t in tasks]
-
-
-def first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The first single exception in a group of groups."""
-    first = group.exceptions[0]
-    return (
-        first_of(cast("BaseExceptionGroup[BaseException]", first)) if isinstance(first, BaseExceptionGroup) else first
-    )
 
 
 def text_of(keeper: Keeper, token: int) -> str:

@@ -22,7 +22,7 @@ from homing.engine.base import Act, Direction, EngineInfo, MeanRead, Read, Sampl
 from homing.models.base import Capability, ChatModel, Choice, Done, Event, Reply, ReplyRequest, TurnRead
 from homing.stats.estimate import Cost
 
-__all__ = ["Lockstep", "together"]
+__all__ = ["Lockstep", "first_of", "together"]
 
 T = TypeVar("T")
 F32 = NDArray[np.float32]
@@ -109,7 +109,7 @@ class Lockstep:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(one(i)) for i in range(len(talks))]
         except BaseExceptionGroup as e:
-            raise _first(e) from None
+            raise first_of(e) from None
         finally:
             if self._flush is not None:
                 self._flush.cancel()
@@ -257,7 +257,9 @@ async def together(calls: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
     return cast("list[T]", made)
 
 
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+def first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """The first single exception in a group of groups."""
     first = group.exceptions[0]
-    return _first(cast("BaseExceptionGroup[BaseException]", first)) if isinstance(first, BaseExceptionGroup) else first
+    return (
+        first_of(cast("BaseExceptionGroup[BaseException]", first)) if isinstance(first, BaseExceptionGroup) else first
+    )
