@@ -234,7 +234,9 @@ class Keeper:
                 if "lasting" in traits_:
                     state.pop(name, None)
         turn = Turn(run.shown, run.asked.sampling, reads=reads, state=state)
-        inner = self._innermost(f"{run.asked.tenant}/{run.id}")
+        # most conversations have one turn; and on llama.cpp each that is kept slows all others
+        again = run.standing.turns > 0 and self.model.info.engine == "torch"
+        inner = self._innermost(f"{run.asked.tenant}/{run.id}" if again else "")
 
         def said(step: Turn) -> AsyncIterator[Event]:
             run.shown, run.acts = step.conversation, step.acts
@@ -252,7 +254,7 @@ class Keeper:
     def _innermost(self, keep: str) -> Next:
         """The model itself; one that is here goes on from what it kept of this very conversation."""
         model = self.model
-        if not isinstance(model, LocalModel):
+        if not keep or not isinstance(model, LocalModel):
             return last(model)
 
         def reply(turn: Turn) -> AsyncIterator[Event]:
