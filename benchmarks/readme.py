@@ -206,7 +206,7 @@ def served(gate: dict[str, Any] | None, walk: dict[str, Any] | None) -> list[str
         ]
     if walk is not None:
         rows += [
-            ("walk: drift after the push, nothing done (1 is from home to the mean role)", walk["after_push"], "+.2f"),
+            ("walk: drift after the push, nothing done (-1 is from home to the mean role)", walk["after_push"], "+.2f"),
             ("walk: conversations that an alarm fired in", walk["alarmed"], ".0%"),
             ("walk: of those, shown home under `return`", walk["shown_home_after_alarm"], ".0%"),
             ("walk: shown home when brought back, alarm or none", walk["shown_home_when_brought"], ".0%"),
