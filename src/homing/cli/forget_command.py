@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from homing.errors import InputError, MissingExtra
+from homing.cli.settings import needs_gateway
+from homing.errors import InputError
 
 
 @click.command(name="forget")
@@ -15,13 +16,9 @@ def command(conversation: str, store: str | None, tenant: str) -> None:
     """Delete all that the gateway keeps of CONVERSATION."""
     import asyncio
 
-    try:
+    with needs_gateway("homing forget"):
         from homing.gateway.serve import default_store
         from homing.gateway.store import Store
-    except ModuleNotFoundError as e:
-        if e.name is not None and e.name.startswith("homing"):
-            raise
-        raise MissingExtra("what homing forget needs", 'pip install "homing[gateway]"') from None
 
     async def run() -> bool:
         opened = await Store.open(store or default_store(), text=False)

@@ -8,10 +8,7 @@ from typing import Any
 import click
 
 from homing.cli.output import json_option, stdout_for
-from homing.cli.settings import chosen_model, load_settings, opening, opening_options
-from homing.errors import MissingExtra
-
-INSTALL = 'pip install "homing[gateway]"'
+from homing.cli.settings import chosen_model, load_settings, needs_gateway, opening, opening_options
 
 
 @click.command(name="serve")
@@ -81,14 +78,10 @@ def command(
     import asyncio
     import os
 
-    try:
+    with needs_gateway("homing serve"):
         from homing.gateway.deployment import Deployment
         from homing.gateway.serve import Serving, check, default_store, read_keys, serve
         from homing.models.remote import Remote
-    except ModuleNotFoundError as e:
-        if e.name is not None and e.name.startswith("homing"):
-            raise
-        raise MissingExtra("what homing serve needs", INSTALL) from None
     settings = load_settings(model=model, identity=identity, engine=engine, dtype=dtype, threads=threads, slots=slots)
     deployment = Deployment(
         host=host,

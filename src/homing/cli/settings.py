@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from homing.errors import InputError
+from homing.errors import InputError, MissingExtra
 
 if TYPE_CHECKING:
     from homing.config import Settings
@@ -17,6 +18,7 @@ __all__ = [
     "engine_option",
     "layers_option",
     "load_settings",
+    "needs_gateway",
     "opening",
     "opening_options",
     "refuse_half",
@@ -92,6 +94,21 @@ def opening(settings: Settings, layers: str | None) -> dict[str, Any]:
         "layers": layers,
     }
     return {k: v for k, v in wanted.items() if v is not None}
+
+
+@contextmanager
+def needs_gateway(what: str) -> Generator[None, None, None]:
+    """Around imports of the gateway.
+
+    Raises:
+        MissingExtra: a package of its extra is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as e:
+        if e.name is not None and e.name.startswith("homing"):
+            raise
+        raise MissingExtra(f"what {what} needs", 'pip install "homing[gateway]"') from None
 
 
 def refuse_half(settings: Settings) -> None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import re
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from importlib import resources
@@ -40,7 +39,6 @@ from homing.models.base import Done, Event, Token
 
 __all__ = ["Service", "make_app"]
 
-_LOG = logging.getLogger("homing.gateway")
 FIRST_SECONDS = 2.0
 """A stream whose first event takes longer is begun without it, and comments keep it open; what fails then is an event in it."""
 CONVERSATION_HEADER = "x-homing-conversation"
@@ -59,8 +57,9 @@ class Service:
     ready: bool = True
     running: int = 0
     live: Live = field(default_factory=Live)
-
     webhook: Webhook | None = None
+    relay: Relay | None = None
+    offered: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self.keeper.kept = self.kept
@@ -77,19 +76,14 @@ class Service:
         self.ready = False
         self.live.close()
 
-    relay: Relay | None = None
-    offered: tuple[str, ...] = ()
-
     @property
     def names(self) -> tuple[str, ...]:
         """Models that are served: the one that is open, or those of the upstream."""
         return self.offered or (self.keeper.model.name,)
 
 
-def make_app(
-    service: Service, *, routes: tuple[BaseRoute, ...] = (), on_stop: Callable[[], Awaitable[None]] | None = None
-) -> Access:
-    """The ASGI application. ``on_stop``: awaited when it ends."""
+def make_app(service: Service, *, routes: tuple[BaseRoute, ...] = ()) -> Access:
+    """The ASGI application."""
     api = _Api(service)
 
     @asynccontextmanager
@@ -102,8 +96,6 @@ def make_app(
             await service.webhook.close()
         if service.relay is not None:
             await service.relay.close()
-        if on_stop is not None:
-            await on_stop()
 
     app = Starlette(
         routes=[
@@ -124,11 +116,10 @@ def make_app(
             HTTPException: _http,
             WireError: _told,
             HomingError: _told,
-            Exception: _bug,
+            Exception: _told,
         },  # type: ignore[arg-type]
         lifespan=lifespan,
     )
-    app.state.service = service
     return Access(app, keys=service.deployment.keys, per_minute=service.deployment.per_minute)
 
 
@@ -139,10 +130,6 @@ async def _http(request: Request, error: Exception) -> Response:
 
 
 async def _told(request: Request, error: Exception) -> Response:
-    return _response(problem_of(error))
-
-
-async def _bug(request: Request, error: Exception) -> Response:
     return _response(problem_of(error))
 
 
@@ -194,8 +181,8 @@ def json_of(raw: bytes) -> Any:
     try:
         text = raw.decode()
         depth = most_open = 0
-        for c in re.sub(r'"(?:[^"\\]|\\.)*"', "", text):
-            depth += (c in "[{") - (c in "]}")
+        for c in re.findall(r"[\[\]{}]", re.sub(r'"(?:[^"\\]|\\.)*"', "", text)):
+            depth += 1 if c in "[{" else -1
             most_open = max(most_open, depth)
         if most_open > DEEPEST:
             raise WireError(400, f"the body nests {most_open} levels deep; {DEEPEST} are read")

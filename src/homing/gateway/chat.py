@@ -8,19 +8,17 @@ import secrets
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import aclosing, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from homing.conversation import Conversation
-from homing.engine.base import Sampling
 from homing.gateway.asked import Asked, Report
 from homing.gateway.problems import WireError, problem_of
 from homing.gateway.sse import DONE, data
 from homing.gateway.turns import Keeper
-from homing.gateway.wire import SEEDS, ChatRequest
+from homing.gateway.wire import ChatRequest
 from homing.models.base import Done, Event, Reply, Token
 from homing.models.lockstep import first_of
-from homing.stats.seeds import stable_seed
 
 __all__ = ["FINISH", "Chat", "side_by_side", "text_of", "usage_of"]
 
@@ -28,18 +26,6 @@ T = TypeVar("T")
 FINISH = {"stop": "stop", "stop_string": "stop", "length": "length"}
 WAITING = 64
 """Events of several choices that wait for a slow reader, together."""
-
-
-def sampling_of(asked: ChatRequest, most: int) -> Sampling:
-    """How the tokens of the first choice are drawn, as the wire has it: temperature 1 unless told otherwise."""
-    return Sampling(
-        max_new_tokens=min(asked.most or most, most),
-        temperature=1.0 if asked.temperature is None else asked.temperature,
-        top_p=1.0 if asked.top_p is None else asked.top_p,
-        seed=secrets.randbelow(SEEDS) if asked.seed is None else abs(asked.seed),
-        stop=asked.stops,
-        top_logprobs=asked.top_logprobs or 0,
-    )
 
 
 @dataclass(eq=False)
@@ -67,10 +53,10 @@ class Chat:
     def turns(self) -> list[Asked]:
         """One a choice; the first alone is a turn of the conversation."""
         ours = self.asked.ours
-        base = sampling_of(self.asked, self.keeper.deployment.max_new_tokens)
+        most = self.keeper.deployment.max_new_tokens
+        tokens, tops = min(self.asked.most or most, most), self.asked.top_logprobs or 0
         out: list[Asked] = []
-        for k in range(self.asked.n or 1):
-            sampling = base if k == 0 else replace(base, seed=stable_seed("choice", base.seed, k))
+        for k, sampling in enumerate(self.asked.samplings(self.asked.n or 1, tokens, tops)):
             out.append(
                 Asked(
                     self.tenant, self.request_id, self.asked.model, self.conversation, sampling, ours.hold, ours.shadow,

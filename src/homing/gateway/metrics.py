@@ -18,7 +18,6 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = r = CollectorRegistry()
-        self.requests = Counter("homing_requests", "Answers by route and status.", ["route", "status"], registry=r)
         self.running = Gauge("homing_requests_running", "Requests on their way.", registry=r)
         self.prompt_tokens = Counter("homing_prompt_tokens", "Tokens of prompts.", registry=r)
         self.new_tokens = Counter("homing_generation_tokens", "Tokens generated for replies.", registry=r)

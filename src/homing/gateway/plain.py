@@ -6,19 +6,16 @@ import secrets
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import replace
 from typing import Any, Protocol, cast
 
 from homing.engine.base import Act, Sampling
-from homing.errors import InputError
 from homing.gateway.chat import FINISH, side_by_side, text_of, usage_of
 from homing.gateway.problems import WireError, problem_of
 from homing.gateway.sse import DONE, data
 from homing.gateway.turns import Keeper
-from homing.gateway.wire import SEEDS, CompletionRequest
+from homing.gateway.wire import CompletionRequest
 from homing.hold.cap import CapStabiliser
 from homing.models.base import Done, Event, Reply, Token
-from homing.stats.seeds import stable_seed
 
 __all__ = ["Plain"]
 
@@ -49,10 +46,7 @@ class Plain:
         hold = self.asked.ours.hold
         if hold in (None, "none") or self.keeper.deployment.mode != "on" or self.asked.ours.shadow:
             return ()
-        try:
-            chain = self.keeper.build(hold or "none")
-        except InputError as e:
-            raise WireError(400, f"homing.hold: {e}", param="homing.hold") from None
+        chain = self.keeper.built(hold or "none", "homing.hold")
         if len(chain) != 1 or not isinstance(chain[0], CapStabiliser):
             raise WireError(
                 400, "homing.hold: plain text is held by cap or none; others need messages", param="homing.hold"
@@ -61,19 +55,9 @@ class Plain:
 
     def _rows(self) -> list[tuple[str, Sampling]]:
         a, most = self.asked, self.keeper.deployment.max_new_tokens
-        base = Sampling(
-            max_new_tokens=min(a.max_tokens or DEFAULT_TOKENS, most),
-            temperature=1.0 if a.temperature is None else a.temperature,
-            top_p=1.0 if a.top_p is None else a.top_p,
-            seed=secrets.randbelow(SEEDS) if a.seed is None else abs(a.seed),
-            stop=a.stops,
-            top_logprobs=a.logprobs or 0,
-        )
-        rows = [(p, k) for p in a.prompts for k in range(a.n or 1)]
-        return [
-            (p, base if i == 0 else replace(base, seed=stable_seed("choice", base.seed, i)))
-            for i, (p, _) in enumerate(rows)
-        ]
+        texts = [p for p in a.prompts for _ in range(a.n or 1)]
+        tokens = min(a.max_tokens or DEFAULT_TOKENS, most)
+        return list(zip(texts, a.samplings(len(texts), tokens, a.logprobs or 0), strict=True))
 
     def _events(self, text: str, sampling: Sampling) -> AsyncGenerator[Event, None]:
         return cast(_Continues, self.keeper.model).continued(text, sampling=sampling, acts=self.acts)

@@ -280,10 +280,7 @@ class _Kept:
                 raise WireError(
                     400, "hold: a chain of names such as heal+cap is needed, or none, or null", param="hold"
                 )
-            try:
-                self.service.keeper.build(hold)
-            except InputError as e:
-                raise WireError(400, f"hold: {e}", param="hold") from None
+            self.service.keeper.built(hold, "hold")
 
         def change(now: Standing) -> Settled:
             return Settled(now.state, events=(("hold", {"turn": now.turns, "hold": hold}),))

@@ -96,7 +96,7 @@ def read_keys(path: Path) -> tuple[Key, ...]:
     return tuple(keys)
 
 
-def _open(serving: Serving) -> tuple[ChatModel, Home | None]:
+def _open(serving: Serving, identity: Identity | None) -> tuple[ChatModel, Home | None]:
     """The model and its home.
 
     Raises:
@@ -107,21 +107,20 @@ def _open(serving: Serving) -> tuple[ChatModel, Home | None]:
         given["dtype"] = "float32"  # what an identity is measured in, and what repeats
     if serving.upstream is not None:
         deployment = serving.deployment
-        asks = serving.identity is not None and deployment.ask_every and deployment.ask_margin is not None
+        asks = identity is not None and deployment.ask_every and deployment.ask_margin is not None
         if conditional(deployment.hold) and deployment.mode == "on" and not asks:
             raise InputError(
                 f"hold {deployment.hold} waits for an alarm, and of an upstream nothing is read that could alarm; give"
                 " --identity, --ask-every and --ask-margin, or --hold off, or one that does not wait, such as heal"
             )
         return EndpointModel(serving.upstream, serving.model or ""), None
-    if serving.identity is None:
+    if identity is None:
         if serving.deployment.mode != "off" and serving.deployment.hold != "none":
             raise InputError(
                 "no identity is given, so there is no home to hold or return to; give --identity DIR (homing map makes one),"
                 " or --hold off"
             )
         return open_model(serving.model or "smollm2", **given), None
-    identity = Identity.load(serving.identity)
     home = Home.chosen(identity, serving.model, given.get("engine", "auto"))
     given["engine"] = home.engine(given.get("engine", "auto"), serving.model)
     given.setdefault("layers", home.layers_of(identity, serving.model))
@@ -145,7 +144,7 @@ async def _offered(model: ChatModel) -> tuple[str, ...]:
     return offered
 
 
-def _outside(serving: Serving, model: ChatModel) -> Outside | None:
+def _outside(serving: Serving, identity: Identity | None, model: ChatModel) -> Outside | None:
     """What is asked of conversations; None where nothing is.
 
     Raises:
@@ -153,11 +152,10 @@ def _outside(serving: Serving, model: ChatModel) -> Outside | None:
     """
     if not serving.deployment.ask_every:
         return None
-    if serving.identity is None:
+    if identity is None:
         raise InputError(
             "--ask-every asks how far from home a conversation stands, and no home is given; give --identity DIR"
         )
-    identity = Identity.load(serving.identity)
     name = str(identity.model.get("name", ""))
     if serving.upstream is not None and name.rpartition("/")[2] != model.name.rpartition("/")[2]:
         raise InputError(
@@ -166,12 +164,15 @@ def _outside(serving: Serving, model: ChatModel) -> Outside | None:
     return Outside(outside_of(identity), model)
 
 
-async def _keeper(serving: Serving, store: Store) -> Keeper:
-    model, home = _open(serving)
+async def _keeper(serving: Serving, store: Store) -> tuple[Keeper, tuple[str, ...]]:
+    """The keeper, and the models of an upstream."""
+    wanted = serving.upstream is None or serving.deployment.ask_every
+    identity = Identity.load(serving.identity) if serving.identity is not None and wanted else None
+    model, home = _open(serving, identity)
     try:
-        outside = _outside(serving, model)
+        outside = _outside(serving, identity, model)
         keeper = Keeper(model, home, store, serving.deployment, salt=await store.salt(), outside=outside)
-        await _offered(model)
+        offered = await _offered(model)
         if serving.deployment.mode == "on":
             for s in keeper.build(serving.deployment.hold):
                 if s.name in ("cap", RETURN) and home is not None:
@@ -179,7 +180,7 @@ async def _keeper(serving: Serving, store: Store) -> Keeper:
     except BaseException:
         await model.close()
         raise
-    return keeper
+    return keeper, offered
 
 
 def listen(deployment: Deployment) -> socket.socket:
@@ -212,7 +213,7 @@ async def check(serving: Serving) -> dict[str, Any]:
     listen(serving.deployment).close()
     store = await Store.open(serving.store, text=serving.deployment.text)
     try:
-        keeper = await _keeper(serving, store)
+        keeper, _ = await _keeper(serving, store)
         info = keeper.model.info
         await keeper.model.close()
     finally:
@@ -254,11 +255,10 @@ async def _serve(serving: Serving, said: Said) -> None:
     keeper = None
     try:
         store = await Store.open(serving.store, text=deployment.text)
-        keeper = await _keeper(serving, store)
-        service = Service(keeper, deployment)
+        keeper, offered = await _keeper(serving, store)
+        service = Service(keeper, deployment, offered=offered)
         if serving.upstream is not None:
             service.relay = Relay(serving.upstream)
-            service.offered = await _offered(keeper.model)
         if serving.webhook is not None:
             service.webhook = Webhook(serving.webhook, serving.secret, dropped=service.metrics.untold.inc)
         app = make_app(service, routes=kept_routes(service, store))

@@ -107,6 +107,17 @@ class Keeper:
                 )
         return chain
 
+    def built(self, names: str, param: str) -> tuple[Stabiliser, ...]:
+        """The same of a chain that a client names in a field.
+
+        Raises:
+            WireError: 400, with that field.
+        """
+        try:
+            return self.build(names)
+        except InputError as e:
+            raise WireError(400, f"{param}: {e}", param=param) from None
+
     def digest(self, conversation: Conversation) -> str:
         """What a client has, as a salted digest; text cannot be guessed from it without the salt."""
         plain = [[m.role, m.content] for m in conversation]
@@ -171,10 +182,7 @@ class Keeper:
         else:
             names, by = self.deployment.hold, "deployment"
         if asked.hold is not None:
-            try:
-                self.build(asked.hold)
-            except InputError as e:
-                raise WireError(400, f"homing.hold: {e}", param="homing.hold") from None
+            self.built(asked.hold, "homing.hold")
         way = standing.state.get("way")
         if way is not None and way.get("by") == "operator" and not conditional(names):
             names, by = "return", "operator"
@@ -188,7 +196,7 @@ class Keeper:
         home, every = self.home, self.deployment.read_every
         if home is None or run.mode == "off" or not every or not run.asked.keep:
             return None
-        before = sum(m.role == "assistant" for m in run.shown)
+        before = run.shown.turns
         if before % every:
             return None
         if before == 0 and not run.chosen.chain:
@@ -272,10 +280,10 @@ class Keeper:
                 run.rewritten = Conversation.from_openai(cast("list[dict[str, Any]]", history))
             if left:
                 run.left[event.hold] = left
-            run.done.append({"hold": event.hold, "note": event.note, "amount": event.amount})
         elif event.amount:
             run.moved.add(event.index)
-        elif event.note:
+            return
+        if event.state or event.note:
             run.done.append({"hold": event.hold, "note": event.note, "amount": event.amount})
 
     # -- after the reply -------------------------------------------------------------------------------------------------
@@ -294,7 +302,7 @@ class Keeper:
                 position, trace = position_of(await self._unacted(run, reply, home), home.axis)
                 if fresh is not None:
                     again = position_of((await fresh)[: max(home.reply_tokens, len(trace))], home.axis)[0]
-                elif sum(m.role == "assistant" for m in run.shown) == 0 and self.deployment.read_every:
+                elif run.shown.turns == 0 and self.deployment.read_every:
                     again = position
                 drift = None if again is None else position - again
         except HomingError as e:
@@ -370,10 +378,11 @@ class Keeper:
 
     async def _unacted(self, run: Run, reply: Reply, home: Home) -> F32:
         """Readings of what was said without any act: its own, or where one was in force those of a pass of their own."""
-        if not run.acts:
-            return reply.readings[0]
-        whole = run.shown.then(reply.text or "...", "assistant")
-        turns = await self.model.read(whole, reads=(home.axis.read(),))
+        return await self._again(run.shown, reply, home) if run.acts else reply.readings[0]
+
+    async def _again(self, shown: Conversation, reply: Reply, home: Home) -> F32:
+        """Readings of a reply that was said, in a pass of their own."""
+        turns = await self.model.read(shown.then(reply.text or "...", "assistant"), reads=(home.axis.read(),))
         return turns[-1].readings[0] if turns else np.zeros((0, 1), np.float32)
 
     def _messages(self, run: Run, reply: Reply) -> tuple[Mapping[str, Any], ...]:
@@ -442,9 +451,8 @@ class Keeper:
             reply = await collect(around(self.model, chain, said)(Turn(asked, sampling)))
             position = None
             if self.home is not None:
-                whole = seen[-1].conversation.then(reply.text or "...", "assistant")
-                turns = await self.model.read(whole, reads=(self.home.axis.read(),))
-                position = position_of(turns[-1].readings[0], self.home.axis)[0] if turns else None
+                readings = await self._again(seen[-1].conversation, reply, self.home)
+                position = position_of(readings, self.home.axis)[0]
             out[key] = {"text": reply.text, "position": _finite(position)}
         return out
 

@@ -7,14 +7,18 @@ nobody believes it was heeded. To an upstream everything passes through but what
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, ValidationError, field_validator
 
 from homing.conversation import Conversation, Message
+from homing.engine.base import Sampling
 from homing.errors import InputError
 from homing.gateway.problems import WireError
+from homing.stats.seeds import stable_seed
 
 __all__ = [
     "FORBIDDEN",
@@ -106,6 +110,18 @@ class _Sampled(BaseModel):
     def stops(self) -> tuple[str, ...]:
         """The strings that end a reply."""
         return () if self.stop is None else (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
+
+    def samplings(self, count: int, tokens: int, top_logprobs: int) -> list[Sampling]:
+        """How the tokens of each choice are drawn, as the wire has it: temperature 1 unless told otherwise."""
+        base = Sampling(
+            max_new_tokens=tokens,
+            temperature=1.0 if self.temperature is None else self.temperature,
+            top_p=1.0 if self.top_p is None else self.top_p,
+            seed=secrets.randbelow(SEEDS) if self.seed is None else abs(self.seed),
+            stop=self.stops,
+            top_logprobs=top_logprobs,
+        )
+        return [base, *(replace(base, seed=stable_seed("choice", base.seed, k)) for k in range(1, count))]
 
     @property
     def ours(self) -> HomingRequest:
