@@ -2,8 +2,9 @@
 
     python benchmarks/gateway.py [--model smollm2] [--identity DIR] [--rounds 40] [--out benchmarks/results/gateway.json]
 
-Engine and gateway run in one process over one open model, in turn and in random order, and the client's own work counts as the
-gateway's: what is said is an upper bound. With --identity the gateway reads every reply, without it nothing is read. An A/A
+Engine and gateway run in one process over one open model, in turn and in random order. The client of the time added is a process
+of its own (wire.py); the client of the streams is in this one, so that its work counts as the gateway's. With --identity the
+gateway reads every reply, without it nothing is read. An A/A
 control, the engine against itself, shows the noise.
 """
 
@@ -24,9 +25,10 @@ import httpx2
 import numpy as np
 import uvicorn
 from paired import interval
+from wire import Client, asked, null_server
 
 from homing.conversation import Conversation
-from homing.engine.base import Sampling
+from homing.engine.base import EngineInfo, Sampling
 from homing.gateway.app import Service, make_app
 from homing.gateway.deployment import Deployment
 from homing.gateway.routes import kept_routes
@@ -34,11 +36,12 @@ from homing.gateway.serve import listen
 from homing.gateway.store import Store
 from homing.gateway.turns import Keeper
 from homing.identity import Identity
-from homing.models.base import ReplyRequest, Token
+from homing.models.base import Event, ReplyRequest, Token
 from homing.models.scripted import ScriptedModel
 from homing.models.sources import open_model
 from homing.verbs.watch import Home
 
+ABREAST = 32
 ASKED = "Tell me something about the weather in spring, and why it changes so often."
 
 
@@ -70,8 +73,8 @@ class Gateway:
     async def stream(self, tokens: int, seed: int) -> tuple[float, int]:
         """Seconds to the first token, and tokens."""
         began, first, n = time.perf_counter(), 0.0, 0
-        asked = self.body(tokens, seed, stream=True, stream_options={"include_usage": True})
-        async with self.client.stream("POST", "/v1/chat/completions", json=asked) as r:
+        wanted = self.body(tokens, seed, stream=True, stream_options={"include_usage": True})
+        async with self.client.stream("POST", "/v1/chat/completions", json=wanted) as r:
             async for line in r.aiter_lines():
                 if not line.startswith("data: {"):
                     continue
@@ -96,7 +99,7 @@ async def measure(model: Any, gate: Gateway, rounds: int) -> dict[str, Any]:
     """Every figure."""
     rng = np.random.default_rng(0)
     out: dict[str, Any] = {}
-    added, control, ratios, same, firsts = ([] for _ in range(5))
+    with_model, control, ratios, same, firsts = ([] for _ in range(5))
     lengths: list[tuple[int, int]] = []
 
     async def engine(tokens: int, seed: int, rows: int = 1) -> tuple[float, int]:
@@ -118,10 +121,10 @@ async def measure(model: Any, gate: Gateway, rounds: int) -> dict[str, Any]:
         took: dict[str, tuple[float, int]] = {}
         for name in rng.permutation(list(parts)):
             took[name] = await parts[name](8, 100 * k)
-        added.append(1000 * (took["gateway"][0] - took["engine"][0]))
+        with_model.append(1000 * (took["gateway"][0] - took["engine"][0]))
         control.append(1000 * (took["again"][0] - took["engine"][0]))
         lengths.append((took["engine"][1], took["gateway"][1]))
-    out["added_ms"] = interval(added) | {"p95": float(np.quantile(added, 0.95))}
+    out["with_model_ms"] = interval(with_model) | {"p95": float(np.quantile(with_model, 0.95))}
     out["control_ms"] = interval(control) | {"p95": float(np.quantile(control, 0.95))}
     for k in range(max(4, rounds // 8)):
         took = {}
@@ -142,30 +145,69 @@ async def measure(model: Any, gate: Gateway, rounds: int) -> dict[str, Any]:
     return out
 
 
+class Paced(ScriptedModel):
+    """Says one thing after seconds that the seed tells, and has as many rows as are asked of it."""
+
+    def __init__(self, mean_seconds: float) -> None:
+        super().__init__(lambda c: "It is the tilt of the earth.", name="scripted")
+        self.mean_seconds = mean_seconds
+        self.took: dict[int, float] = {}
+
+    @property
+    def info(self) -> EngineInfo:
+        return replace(super().info, slots=ABREAST)
+
+    async def stream(
+        self, conversation: Conversation, *, sampling: Sampling, **more: Any
+    ) -> AsyncGenerator[Event, None]:
+        began = time.perf_counter()
+        if self.mean_seconds:
+            await asyncio.sleep(np.random.default_rng(sampling.seed).exponential(self.mean_seconds))
+        self.took[sampling.seed] = time.perf_counter() - began
+        async for event in super().stream(conversation, sampling=sampling, **more):
+            yield event
+
+
 async def bare(rounds: int) -> dict[str, Any]:
-    """What a request takes where the model takes nothing: the wire, the turn and its commit to a SQLite file, client included."""
-    model = ScriptedModel(lambda c: "It is the tilt of the earth.", name="scripted")
+    """What a request takes where the model's own time is known: the wire, the turn and its commit to a SQLite file.
+
+    The client is a process of its own, and what it takes with a server that does nothing is taken off. ``added_ms``: one request
+    at a time. ``saturated_ms``: every row of a model busy all the while, with replies of a second in the mean.
+    """
     out: dict[str, Any] = {}
-    async with served(model, None, Deployment(port=0, mode="shadow", hold="none", queue=256)) as gate:
-        for _ in range(20):
-            await gate.whole(8, 0)
-        health: list[float] = []
-        for _ in range(rounds):
-            began = time.perf_counter()
-            (await gate.client.get("/health")).raise_for_status()
-            health.append(1000 * (time.perf_counter() - began))
-        out["health_ms"] = interval(health)
-        for key, abreast in (("bare_ms", 1), ("bare_ms_8_at_once", 8)):
-            took: list[float] = []
-
-            async def one(took: list[float] = took) -> None:
-                began = time.perf_counter()
-                await gate.whole(8, 0)
-                took.append(1000 * (time.perf_counter() - began))
-
-            for _ in range(rounds):
-                await asyncio.gather(*[one() for _ in range(abreast)])
-            out[key] = interval(took) | {"p95": float(np.quantile(took, 0.95))}
+    client = Client()
+    try:
+        for key, seconds, abreast in (("added_ms", 0.0, 1), ("saturated_ms", 1.0, ABREAST)):
+            model = Paced(seconds)
+            async with served(model, None, Deployment(port=0, mode="shadow", hold="none", queue=256)) as gate:
+                port = int(gate.client.base_url.port or 0)
+                answer = await gate.client.post("/v1/chat/completions", json=gate.body(8, 0))
+                null, end = await null_server(answer.content)
+                lists = [
+                    [
+                        asked(where, "/v1/chat/completions", gate.body(8, 1000 * row + k))
+                        for k in range(rounds if abreast == 1 else max(8, rounds // 8))
+                        for where in ((null, port) if abreast == 1 else (port,))
+                    ]
+                    for row in range(abreast)
+                ]
+                await client.play([lists[0][:20]])
+                took = await client.play(lists)
+                await end()
+            if abreast == 1:
+                nothing, ours = took[0][0::2], took[0][1::2]
+                out["null_ms"] = interval(nothing)
+                added = [a - b for a, b in zip(ours, nothing, strict=True)]
+            else:
+                floor = out["null_ms"]["value"]
+                added = [
+                    ms - 1000 * model.took[1000 * row + k] - floor
+                    for row, times in enumerate(took)
+                    for k, ms in enumerate(times)
+                ]
+            out[key] = interval(added) | {"p95": float(np.quantile(added, 0.95))}
+    finally:
+        client.close()
     return out
 
 
@@ -234,9 +276,9 @@ def main() -> None:
     found = asyncio.run(run(given))
     given.out.write_text(json.dumps(found, indent=1) + "\n")
     for k in (
-        "bare_ms",
-        "bare_ms_8_at_once",
         "added_ms",
+        "saturated_ms",
+        "with_model_ms",
         "control_ms",
         "streams_32",
         "streams_32_control",

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from sqlalchemy import Connection, create_engine, event
+from sqlalchemy import Connection, create_engine
 from sqlalchemy.pool import QueuePool
 
 from homing.gateway.store import base
@@ -23,7 +23,6 @@ __all__ = ["Sqlite"]
 
 T = TypeVar("T")
 READERS = 4
-_WRITE = "homing_write"
 _PRAGMAS = (
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=NORMAL",  # a killed process loses nothing; a power cut may lose the last turns, never half of one
@@ -48,8 +47,6 @@ class Sqlite:
             max_overflow=0,
             **base.OPTIONS,
         )
-        event.listen(self._engine, "begin", _begin)
-        self._writer = self._engine.execution_options(**{_WRITE: True})
         # SQLite has one writer. Ours stand in line; left to the file, each would poll for it, and some starve.
         self._scrub: asyncio.Future[bool] | None = None
         self._begun = threading.Event()
@@ -71,7 +68,9 @@ class Sqlite:
         """Do something in one transaction."""
 
         def write() -> T:
-            with self._writer.begin() as connection:
+            with self._engine.begin() as connection:
+                # the lock at once: a transaction that has read before it writes could not take it
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
                 return work(connection)
 
         return await asyncio.get_running_loop().run_in_executor(self._writing, write)
@@ -109,9 +108,3 @@ def _connect(name: str, busy_seconds: float) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
-
-
-def _begin(connection: Connection) -> None:
-    """Take the lock at once: a transaction that has read before it writes could not."""
-    if connection.get_execution_options().get(_WRITE):
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
