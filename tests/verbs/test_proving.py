@@ -11,9 +11,12 @@ from tests.cli.schemas import validate
 from tests.instruments.tiny_instrument import Tiny
 
 from homing.errors import InputError, MissingExtra, ModelError
+from homing.identity.work import WorkDir
 from homing.instruments import registry
 from homing.models.scripted import ScriptedModel
 from homing.verbs import providers
+from homing.verbs.abreast import Play, play_abreast
+from homing.verbs.progress import Silent
 from homing.verbs.providers import is_provider
 from homing.verbs.proving import TestPlan, run_test, test_model
 
@@ -88,6 +91,24 @@ async def test_with_room_for_many_whole_units_are_played_together_and_kept_one_b
     again = Roomy(slots=50)
     third = await test_model(again, TestPlan("scripted", out=tmp_path / "c", holds=["remind"]))
     assert again.asked == 20 and json.dumps(third) == json.dumps(one)
+
+
+class Twice(Tiny):
+    """Asks everything a second time."""
+
+    def edit(self, cell):
+        yield from super().edit(cell)
+        return (yield from super().edit(cell))
+
+
+async def test_a_unit_that_ends_early_is_kept_while_longer_ones_go_on(tmp_path: Path):
+    cells = Tiny().cells(preset="smoke", seed=0, hold="none")
+    plays = [Play("long", Twice(), cells, tuple), Play("short", Tiny(), cells, tuple)]
+    with WorkDir(tmp_path, {}) as work:
+        with pytest.raises(RuntimeError, match="broken off"):
+            await play_abreast(Roomy(slots=50, breaks_after=40), work, plays, Silent())
+        assert work.find("long") is None and work.find("short") is not None
+        assert await play_abreast(Roomy(slots=50), work, plays, Silent()) == {"long"}
 
 
 async def test_replies_out_of_form_are_a_state_with_a_reason(tmp_path: Path):

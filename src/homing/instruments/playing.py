@@ -169,14 +169,13 @@ async def play_cells(
     holds: Sequence[Stabiliser] = (),
     *,
     keep: str = "",
-    done: Callable[[int], None] = lambda i: None,
 ) -> list[Played]:
     """Play cells side by side on one model, in lockstep, so that the same cells have the same company each time.
 
     Args:
-        keep: name under which conversations keep their prefixes while these cells run. ``done``: told of each that ends.
+        keep: name under which conversations keep their prefixes while these cells run.
     """
-    return await play_all([(instrument, c, holds) for c in cells], model, keep=keep, done=done)
+    return await play_all([(instrument, c, holds) for c in cells], model, keep=keep)
 
 
 async def play_all(
@@ -184,9 +183,14 @@ async def play_all(
     model: ChatModel,
     *,
     keep: str = "",
-    done: Callable[[int], None] = lambda i: None,
+    done: Callable[[int, Played], None] = lambda i, played: None,
 ) -> list[Played]:
-    """The same for cells of several instruments, each under holds of its own."""
+    """The same for cells of several instruments, each under holds of its own. ``done``: told of each, and what it is."""
     step = Lockstep(model, keep=keep)
-    records = await step.together([lambda p=p: play(p[0], p[1], step, p[2]) for p in parts], done=done)
-    return [Played(record, step.spent[i]) for i, record in enumerate(records)]
+
+    async def one(i: int) -> Played:
+        played = Played(await play(parts[i][0], parts[i][1], step, parts[i][2]), step.spent[i])
+        done(i, played)
+        return played
+
+    return await step.together([lambda i=i: one(i) for i in range(len(parts))])

@@ -82,17 +82,8 @@ class Lockstep:
         """As the model below."""
         return self.model.pieces(text)
 
-    async def together(
-        self, talks: Sequence[Callable[[], Coroutine[Any, Any, T]]], *, done: Callable[[int], None] = lambda i: None
-    ) -> list[T]:
-        """Run coroutines side by side; the first failure ends all of them.
-
-        Args:
-            talks: each makes one. ``done``: told the number of each that has ended.
-
-        Returns:
-            What they returned, in their order.
-        """
+    async def together(self, talks: Sequence[Callable[[], Coroutine[Any, Any, T]]]) -> list[T]:
+        """What coroutines return that run side by side, in their order; the first failure ends all of them."""
 
         async def one(i: int) -> T:
             _TALK.set(i)
@@ -101,7 +92,6 @@ class Lockstep:
             finally:
                 self._running.discard(i)
                 self._look()
-                done(i)
 
         self.spent = {i: Cost() for i in range(len(talks))}
         self._running = set(range(len(talks)))

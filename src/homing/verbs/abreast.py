@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from homing.hold.base import Stabiliser
 from homing.identity.work import Unit, WorkDir
@@ -57,8 +59,19 @@ async def play_abreast(model: ChatModel, work: WorkDir, plays: Sequence[Play], t
             some.append(left.pop(0))
         told.stage(f"{some[0].name} to {some[-1].name}")
         parts = [(p.instrument, c, holds) for p in some for holds in (p.holds(),) for c in p.cells]
-        played = iter(await play_all(parts, model, keep=some[0].name, done=lambda _: told.advance(1)))
-        for p in some:
-            work.keep(p.name, unit_of([next(played) for _ in p.cells]))
-            out.add(p.name)
+        played: list[Played | None] = [None] * len(parts)
+        ends = list(accumulate(len(p.cells) for p in some))
+
+        def one(
+            i: int, made: Played, played: list[Played | None] = played, ends: list[int] = ends, some: list[Play] = some
+        ) -> None:
+            played[i] = made
+            told.advance(1)
+            at = bisect_right(ends, i)
+            whole = [x for x in played[ends[at] - len(some[at].cells) : ends[at]] if x is not None]
+            if len(whole) == len(some[at].cells):  # kept at once: the others may take an hour more
+                work.keep(some[at].name, unit_of(whole))
+                out.add(some[at].name)
+
+        await play_all(parts, model, keep=some[0].name, done=one)
     return out
