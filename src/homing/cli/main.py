@@ -33,6 +33,7 @@ COMMANDS: dict[str, str] = {
     "home": "Ask a model who it is at home.",
     "join": "Put identities of one model together.",
     "map": "Measure who a model is at home.",
+    "recalibrate": "Calibrate alarms on the gateway's own conversations.",
     "report": "Write one HTML page about an identity.",
     "return": "Does a pushed model come back, and what brings it?",
     "serve": "Serve a model on the OpenAI wire, and keep it at home.",

@@ -15,9 +15,11 @@ from homing.drift.standard import Standard, fit_standard
 from homing.errors import InputError
 from homing.stats import Estimate, Threshold, bootstrap_mean, exceedance, least_n, quantile_threshold, wilson
 
-__all__ = ["Alarm", "Calibration", "Delay", "calibrate", "check", "detection_delay", "watch"]
+__all__ = ["TRAFFIC", "Alarm", "Calibration", "Delay", "calibrate", "check", "detection_delay", "watch"]
 
 SCHEMA = 1
+TRAFFIC = "traffic"
+"""The section of an identity that holds a calibration on a service's own conversations; it goes before that of the map."""
 _LOG = logging.getLogger("homing.drift")
 
 

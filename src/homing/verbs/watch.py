@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from homing.conversation import Conversation, Message
-from homing.drift.calibration import Calibration
+from homing.drift.calibration import TRAFFIC, Calibration
 from homing.drift.replay import SAMPLING, Replay, replay_many
 from homing.drift.trace import Trace, TurnTrace, alarms_of, position_of
 from homing.engine.base import Act, EngineInfo, Sampling
@@ -39,7 +39,8 @@ class Home:
     """An identity opened for use: what reading and holding need, taken from its sections.
 
     Attributes:
-        axis, scale, calibration: of the sections persona and drift. ``cap``: of the section cap; None where there is none.
+        axis, scale, calibration: of the sections persona and drift; a calibration on a service's own conversations goes before
+            that of the map. ``cap``: of the section cap; None where there is none.
         opening: messages before the first user turn at home. ``reply_tokens``: longest reply that was calibrated.
     """
 
@@ -59,6 +60,7 @@ class Home:
             IdentityError: a section is missing or cannot be read.
         """
         persona, drift = identity.section("persona"), identity.section("drift")
+        alarms = identity.sections.get(TRAFFIC, drift)
         try:
             axis = Axis.from_json(persona.data["axis"], persona.arrays)
             system = persona.data["home_system"]
@@ -72,7 +74,7 @@ class Home:
                 identity,
                 axis,
                 Scale.from_json(persona.data["scale"]),
-                Calibration.from_json(drift.data["calibration"]),
+                Calibration.from_json(alarms.data["calibration"]),
                 cap,
                 opening,
                 int(persona.data["sampled"]["sampling"]["max_new_tokens"]),
