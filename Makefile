@@ -1,4 +1,4 @@
-# make setup | demo | test | prove | check | bench | docs | clean
+# make setup | demo | test | prove | check | bench | peers | docs | clean
 #
 # Everything happens in .venv, made here with Python 3.11 or newer; nothing is installed beside it except, only as root and
 # where missing, Debian's libgomp1 and, for the tests, its chromium and postgresql. Stamps make a second call instant.
