@@ -26,10 +26,11 @@ def part(message: Any) -> dict[str, Any]:
 def parts(chunks: list[Any]) -> dict[str, Any]:
     """The same of a stream."""
     choices = [c.choices[0] for c in chunks if c.choices]
+    counts = [[u.prompt_tokens, u.completion_tokens] for c in chunks if (u := getattr(c, "usage", None))]
     return {
         "text": "".join(c.delta.content or "" for c in choices),
         "finish": choices[-1].finish_reason,
-        "usage": next(([u.prompt_tokens, u.completion_tokens] for c in chunks if (u := getattr(c, "usage", None))), None),
+        "usage": counts[-1] if counts else None,
     }
 
 
@@ -62,6 +63,9 @@ def main(url: str, model: str) -> dict[str, Any]:
         "stream": parts(list(litellm.completion(**asked, stream=True, stream_options={"include_usage": True}))),
         "abreast": asyncio.run(abreast(asked)),
         "reported": part(litellm.completion(**asked, extra_body=ours)),
+        "reported_stream": [
+            c.model_dump().get("homing") for c in litellm.completion(**asked, extra_body=ours, stream=True)
+        ],
         "plain": litellm.text_completion(**text, prompt="Hello").choices[0].text,
         "unknown_key": error(**asked, extra_body={"homing": {"nosuch": 1}}),
         "unknown_key_streamed": error(**asked, extra_body={"homing": {"nosuch": 1}}, stream=True),
