@@ -1,4 +1,4 @@
-# make setup | demo | test | prove | check | bench | docs | clean
+# make setup | demo | test | prove | check | bench | peers | docs | clean
 #
 # Everything happens in .venv, made here with Python 3.11 or newer; nothing is installed beside it except, only as root and
 # where missing, Debian's libgomp1 and, for the tests, its chromium and postgresql. Stamps make a second call instant.
@@ -20,7 +20,7 @@ TEMPLATES := trl==1.16.0 axolotl==0.19.0
 export HF_HUB_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: setup demo test prove check bench docs docs-check browser database clean
+.PHONY: setup demo test clients peers prove check bench docs docs-check browser database clean
 .DEFAULT_GOAL := setup
 
 setup: .venv/.dev
@@ -55,6 +55,20 @@ setup: .venv/.dev
 	@$(PIP) install --no-deps $(TEMPLATES)
 	@touch $@
 
+# What the gateway is tried with and measured beside has environments of its own: no pin of theirs touches ours. Every version is
+# named, so nothing is looked up.
+.venv/clients/.made: tests/gateway/clients.txt
+.venv/peers/.made: benchmarks/peers.txt
+.venv/clients/.made .venv/peers/.made: .venv/.made
+	@echo "installing what $(filter %.txt,$^) names into $(@D)"
+	@rm -rf $(@D) && "$(BIN)/python" -m venv --without-pip $(@D)
+	@$(PIP) --python $(@D)/bin/python install --no-deps --no-compile --only-binary :all: -r $(filter %.txt,$^) 2>$(@D)/pip.log \
+	  || { echo "not all of $(filter %.txt,$^) could be installed; look whether the package index can be reached, and at $(@D)/pip.log"; exit 2; }
+	@touch $@
+
+clients: .venv/clients/.made
+peers: .venv/peers/.made
+
 demo: .venv/.run
 	@$(BIN)/homing demo
 
@@ -76,7 +90,7 @@ database:
 	      || echo "apt-get could not install postgresql; its tests will be skipped"; \
 	  else echo "no PostgreSQL here; its tests will be skipped (as root: apt-get install postgresql)"; fi; fi
 
-test: setup browser database
+test: setup clients browser database
 	@$(BIN)/python -m pytest -m "not slow"
 
 prove: setup browser database

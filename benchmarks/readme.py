@@ -185,14 +185,14 @@ def table() -> str:
     returned = load("return.json")
     if returned is not None:
         lines += returns(returned)
-    gate, walk = load("gateway.json"), load("walk.json")
-    if gate is not None or walk is not None:
-        lines += served(gate, walk)
+    gate, peers, walk = load("gateway.json"), load("peers.json"), load("walk.json")
+    if gate is not None or peers is not None or walk is not None:
+        lines += served(gate, peers, walk)
     return "\n".join(lines)
 
 
-def served(gate: dict[str, Any] | None, walk: dict[str, Any] | None) -> list[str]:
-    """What the gateway takes, and what it brings back."""
+def served(gate: dict[str, Any] | None, peers: dict[str, Any] | None, walk: dict[str, Any] | None) -> list[str]:
+    """What the gateway takes, beside its peers too, and what it brings back."""
     lines = ["", "| `homing serve`, two cores | figure, 95% interval |", "|---|---|"]
     rows: list[tuple[str, dict[str, Any] | None, str]] = []
     if gate is not None:
@@ -203,6 +203,29 @@ def served(gate: dict[str, Any] | None, walk: dict[str, Any] | None) -> list[str
             (f"32 streams against the engine's own batch of 32, tokens a second ({on})", gate["streams_32"], ".2f"),
             ("the engine's batch against itself", gate["streams_32_control"], ".2f"),
             ("first token at 8 streams, over the engine's own", gate["first_token_8"], ".2f"),
+        ]
+    if peers is not None and "litellm" in peers:
+        for kind, words in (
+            ("whole", "added to a request by standing before another service"),
+            ("first", "added to the first text of a stream"),
+            ("stream", "added to a stream of 64 chunks that come at once"),
+        ):
+            rows += [
+                (f"{words}, ms", peers[f"homing_{kind}_ms"], ".1f"),
+                (f"the same, LiteLLM's proxy {peers['litellm']}, ms", peers[f"litellm_{kind}_ms"], ".1f"),
+            ]
+    if peers is not None and "transformers" in peers:
+        theirs = f"`transformers serve` {peers['transformers']}"
+        at = f"{peers['streams']} streams, greedy, tokens a second"
+        same = peers["homing_torch_times_transformers_batching"]
+        rows += [
+            (f"{at}: by default, Q8_0 on llama.cpp", peers["homing_tokens_per_second"], ".0f"),
+            (f"{at}: `--engine torch`, float32", peers["homing_torch_tokens_per_second"], ".0f"),
+            (f"{at}: {theirs} by default, float32", peers["transformers_tokens_per_second"], ".0f"),
+            (f"{at}: the same, `--continuous-batching`", peers["transformers_batching_tokens_per_second"], ".0f"),
+            ("ours by default, times theirs by default", peers["homing_times_transformers"], ".2f"),
+            ("ours by default, times theirs batching", peers["homing_times_transformers_batching"], ".2f"),
+            ("ours on torch, times theirs batching, the same weights", same, ".2f"),
         ]
     if walk is not None:
         rows += [

@@ -259,3 +259,15 @@ def test_hooks_fetch_nothing_and_run_what_make_check_runs() -> None:
 
 def test_the_changelog_names_this_version() -> None:
     assert f"\n## {homing.__version__}" in (ROOT / "CHANGELOG.md").read_text("utf-8")
+
+
+def test_the_clients_tried_are_those_that_are_pinned() -> None:
+    pinned = dict(
+        line.split("==")
+        for name in ("constraints.txt", "tests/gateway/clients.txt")
+        for line in (ROOT / name).read_text().splitlines()
+        if "==" in line
+    )
+    tried = re.findall(r"^\| `([\w-]+)` \| ([\d.]+) \|", (DOCS / "serve.md").read_text("utf-8"), re.M)
+    assert {name for name, _ in tried} == {"openai", "inspect-ai", "llm", "litellm"}
+    assert dict(tried) == {name: pinned[name] for name, _ in tried}
