@@ -173,6 +173,7 @@ def test_what_is_wrong_is_named_with_its_field(gate: Served, change: dict[str, A
     assert r.status_code == 400, r.text
     error = r.json()["error"]
     assert error["param"] == param and error["type"] == "invalid_request_error"
+    assert "penalty" not in str(param) or "cannot heed it" in error["message"]
     assert "\n" not in error["message"] and 10 < len(error["message"]) < 600
     with openai.OpenAI(base_url=f"{gate.url}/v1", api_key="none", max_retries=0) as c:
         with pytest.raises(openai.BadRequestError) as e:

@@ -230,6 +230,8 @@ def _refused(e: ValidationError) -> WireError:
         said = "is unknown; leave it out"
     elif kind == "missing":
         said = "is missing"
+    elif path.endswith("_penalty") and kind in ("less_than_equal", "greater_than_equal"):
+        said = "this model cannot heed it; leave it out"
     elif not known:
         said = "must be text, or a list of texts"
     return WireError(400, f"{path}: {said[:1].lower()}{said[1:]}" if path else said, param=path or None)
