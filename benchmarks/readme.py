@@ -198,8 +198,8 @@ def served(gate: dict[str, Any] | None, peers: dict[str, Any] | None, walk: dict
     if gate is not None:
         on = f"{gate['model']}, {gate['dtype']} on {gate['engine']}"
         rows += [
-            ("a request where the model takes no time: wire, turn, commit and client, ms", gate["bare_ms"], ".1f"),
-            ("the same, health alone: wire and client, ms", gate["health_ms"], ".1f"),
+            ("added to a request, its commit on SQLite too, ms: median", gate["added_ms"], ".1f"),
+            ("the same with 32 rows busy, ms: median", gate["saturated_ms"], ".1f"),
             (f"32 streams against the engine's own batch of 32, tokens a second ({on})", gate["streams_32"], ".2f"),
             ("the engine's batch against itself", gate["streams_32_control"], ".2f"),
             ("first token at 8 streams, over the engine's own", gate["first_token_8"], ".2f"),
