@@ -348,6 +348,6 @@ async def test_the_real_model_says_the_same_alone_and_among_others(mapped: Mappe
 
     deployment = Deployment(read_every=0, hold="none")
     with served(mapped, deployment, with_home=False, model=model, change=change) as gate:
-        got = await same_in_company(gate, 8, tokens=24, rounds=2)
+        got = await same_in_company(gate, 8, tokens=24)
         print(f"RESULT alone and among 31 others, embedded model, float32: {got}")
-        assert not got.differing and got.near_ties <= 2, got
+        assert not got.differing and got.near_ties <= 1, got
