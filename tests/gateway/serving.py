@@ -20,6 +20,7 @@ from homing.gateway.routes import kept_routes
 from homing.gateway.serve import listen
 from homing.gateway.store import Store
 from homing.gateway.turns import Keeper
+from homing.models.local import LocalModel
 from homing.models.sources import open_model
 from homing.verbs.watch import Home
 
@@ -30,6 +31,7 @@ class Served:
     service: Service
     store: Any
     loop: asyncio.AbstractEventLoop
+    server: uvicorn.Server
 
     @property
     def model(self) -> str:
@@ -44,6 +46,7 @@ def served(
     slots: int = 4,
     with_home: bool = True,
     store: str | None = None,
+    model: Callable[[], LocalModel] | None = None,
     change: Callable[[Keeper], None] = lambda keeper: None,
 ) -> Iterator[Served]:
     decided = deployment or Deployment()
@@ -52,10 +55,11 @@ def served(
     server: list[uvicorn.Server] = []
 
     async def run() -> None:
-        model = open_model(str(mapped.model), slots=slots)  # its own copy: several run in one test
-        home = Home.on(mapped.identity, model) if with_home else None
+        # its own copy: several run in one test
+        opened = open_model(str(mapped.model), slots=slots) if model is None else model()
+        home = Home.on(mapped.identity, opened) if with_home else None
         kept: Any = MemoryStore() if store is None else await Store.open(store, text=decided.text)
-        keeper = Keeper(model, home, kept, decided, salt=b"salt")
+        keeper = Keeper(opened, home, kept, decided, salt=b"salt")
         change(keeper)
         service = Service(keeper, decided)
         app = make_app(service, routes=() if store is None else kept_routes(service, kept))
@@ -66,7 +70,7 @@ def served(
         server.append(uvicorn.Server(config))
         server[0].install_signal_handlers = lambda: None  # type: ignore[attr-defined]
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        out.append(Served(url, service, kept, asyncio.get_running_loop()))
+        out.append(Served(url, service, kept, asyncio.get_running_loop(), server[0]))
         try:
             task = asyncio.create_task(server[0].serve(sockets=[listening]))
             while not server[0].started and not task.done():
@@ -74,7 +78,7 @@ def served(
             started.set()
             await task
         finally:
-            await model.close()
+            await opened.close()
             if store is not None:
                 await kept.close()
 

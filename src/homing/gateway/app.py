@@ -30,7 +30,7 @@ from homing.gateway.plain import Plain
 from homing.gateway.problems import WireError, problem_of
 from homing.gateway.records import Committed
 from homing.gateway.relayed import Relayed
-from homing.gateway.sse import DONE, EventStream, data, until_gone
+from homing.gateway.sse import DONE, EventStream, Gone, data, until_gone
 from homing.gateway.turns import Keeper
 from homing.gateway.upstream import Relay
 from homing.gateway.webhooks import Webhook
@@ -42,6 +42,8 @@ __all__ = ["Service", "make_app"]
 FIRST_SECONDS = 2.0
 """A stream whose first event takes longer is begun without it, and comments keep it open; what fails then is an event in it."""
 CONVERSATION_HEADER = "x-homing-conversation"
+BODY_SECONDS = 60.0
+"""Longest that a body may take to come."""
 DEEPEST = 64
 """Levels of brackets in a body, at most."""
 
@@ -116,6 +118,7 @@ def make_app(service: Service, *, routes: tuple[BaseRoute, ...] = ()) -> Access:
             HTTPException: _http,
             WireError: _told,
             HomingError: _told,
+            Gone: _unheard,
             Exception: _told,
         },  # type: ignore[arg-type]
         lifespan=lifespan,
@@ -131,6 +134,11 @@ async def _http(request: Request, error: Exception) -> Response:
 
 async def _told(request: Request, error: Exception) -> Response:
     return _response(problem_of(error))
+
+
+async def _unheard(request: Request, error: Exception) -> Response:
+    """Nobody is there any more; that a client goes is no error of ours, and no log needs it."""
+    return Response(status_code=499)
 
 
 def _response(error: WireError) -> Response:
@@ -155,18 +163,23 @@ async def raw_of(request: Request, most: int) -> bytes:
     """The bytes of a body.
 
     Raises:
-        WireError: 413, there are more than ``most``.
+        WireError: 413, there are more than ``most``; 408, they do not come.
     """
     length = request.headers.get("content-length", "")
     parts: list[bytes] = []
     size = int(length) if length.isdecimal() and len(length) < 16 else 0
     if size <= most:
         size = 0
-        async for chunk in request.stream():
-            size += len(chunk)
-            if size > most:
-                break
-            parts.append(chunk)
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                async for chunk in request.stream():
+                    size += len(chunk)
+                    if size > most:
+                        break
+                    parts.append(chunk)
+        except TimeoutError:
+            told = f"the body did not come within {BODY_SECONDS:g} s; send it at once"
+            raise WireError(408, told, headers={"Connection": "close"}) from None
     if size > most:
         raise WireError(413, f"the body is longer than {most:,} bytes; shorten it", code="body_too_large")
     return b"".join(parts)

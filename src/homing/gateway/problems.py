@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from homing.errors import Busy, EngineError, HomingError, InputError, TemplateError, TooLong, Unsupported
+from homing.errors import Busy, EngineError, HomingError, InputError, StoreError, TemplateError, TooLong, Unsupported
 
 __all__ = ["WireError", "problem_of"]
 
@@ -62,6 +62,8 @@ def problem_of(error: Exception) -> WireError:
         return WireError(400, str(error))
     if isinstance(error, EngineError):
         return WireError(503, str(error), code="engine_error", headers={"Retry-After": "1"})
+    if isinstance(error, StoreError):
+        return WireError(503, str(error), code="store_error", headers={"Retry-After": "1"})
     if isinstance(error, HomingError):
         return WireError(502, str(error), code="model_error")
     return WireError(

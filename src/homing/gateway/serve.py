@@ -7,7 +7,6 @@ import json
 import logging
 import signal
 import socket
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +20,7 @@ from homing.errors import HomingError, InputError
 from homing.gateway.access import Key
 from homing.gateway.app import Service, make_app
 from homing.gateway.asking import Outside
+from homing.gateway.clock import Clock
 from homing.gateway.deployment import RETURN, Deployment, conditional
 from homing.gateway.routes import kept_routes
 from homing.gateway.store import Store
@@ -40,6 +40,8 @@ __all__ = ["Serving", "check", "default_store", "listen", "read_keys", "serve"]
 Said = Callable[[str, str | None], None]
 FORGET_SECONDS = 600
 _LOG = logging.getLogger("homing.gateway")
+STALLED_SECONDS = 120
+"""A client that takes nothing of what is sent for so long is gone, be it that its machine is."""
 DRAIN_SECONDS = 30
 """Longest that replies on their way may go on once the service is told to stop."""
 
@@ -193,6 +195,9 @@ def listen(deployment: Deployment) -> socket.socket:
     listening = socket.socket(family, socket.SOCK_STREAM)
     # what is accepted inherits it; without it each answer waits 40 ms for an acknowledgement
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        # else one that holds its connection and reads nothing holds its place and its bytes for ever
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * STALLED_SECONDS)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((deployment.host, deployment.port))
@@ -240,9 +245,10 @@ class _Server(uvicorn.Server):
 
 async def _forgets(store: Store, days: float) -> None:
     """Forget what is older than so many days, again and again."""
+    clock = Clock()
     while True:
         try:
-            await store.forget_before(time.time() - days * 86400)
+            await store.forget_before(clock.now() - days * 86400)
         except HomingError as e:
             _LOG.warning("what is old could not be forgotten: %s", e)
         await asyncio.sleep(FORGET_SECONDS)

@@ -13,7 +13,6 @@ import json
 import logging
 import math
 import time
-from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
@@ -33,6 +32,7 @@ from homing.gateway.asking import Outside, settled
 from homing.gateway.deployment import Deployment, conditional
 from homing.gateway.problems import WireError
 from homing.gateway.records import Committed, Standing, TurnRecord
+from homing.gateway.remembered import Remembered
 from homing.gateway.settling import settle
 from homing.hold.base import HISTORY, Next, Stabiliser, Turn, collect, last
 from homing.hold.chain import around, build, traits
@@ -46,8 +46,6 @@ __all__ = ["Keeper", "Store"]
 F32 = NDArray[np.float32]
 _LOG = logging.getLogger("homing.gateway")
 NOTHING = Conversation()
-REMEMBERED = 4096
-"""Conversations whose held text is remembered where no text is kept."""
 
 
 class Store(Protocol):
@@ -83,8 +81,9 @@ class Keeper:
         self.model, self.home, self.store, self.deployment = model, home, store, deployment
         self._salt = salt
         self.kept: Callable[[Committed], None] = lambda kept: None
-        self._held: OrderedDict[tuple[str, str], tuple[str, Conversation]] = OrderedDict()
-        self._left: OrderedDict[tuple[str, str], dict[str, Any]] = OrderedDict()
+        self._keeping: set[asyncio.Task[Committed]] = set()
+        self._held: Remembered[tuple[str, Conversation]] = Remembered()
+        self._left: Remembered[dict[str, Any]] = Remembered()
         if home is not None:
             for direction in home.axis.directions:
                 model.register(direction)
@@ -201,7 +200,9 @@ class Keeper:
             return None
         if before == 0 and not run.chosen.chain:
             return None  # the first turn is its own fresh context
-        return asyncio.create_task(self._fresh(run, home))
+        fresh = asyncio.create_task(self._fresh(run, home))
+        fresh.add_done_callback(_heard)
+        return fresh
 
     async def _fresh(self, run: Run, home: Home) -> F32:
         most = max(home.reply_tokens, min(run.asked.sampling.max_new_tokens, LONGEST_FRESH))
@@ -235,7 +236,7 @@ class Keeper:
     async def _held_events(self, run: Run, chain: Sequence[Stabiliser]) -> AsyncGenerator[Event, None]:
         reads = () if self.home is None or run.mode == "off" or not run.asked.keep else (self.home.axis.read(),)
         kept = cast("Mapping[str, Any]", run.standing.state.get("holds", {}))
-        state = {**kept, **self._left.get((run.asked.tenant, run.id), {})}
+        state = {**kept, **(self._left.get((run.asked.tenant, run.id)) or {})}
         if run.shown is run.asked.conversation:
             # what a hold of the past remembers of a text that is gone would keep it from doing its work again
             for name, traits_ in zip(run.chosen.names.split("+"), traits(run.chosen.names), strict=False):
@@ -336,21 +337,10 @@ class Keeper:
         if not asked.keep or run.mode == "off":
             return replace(base, warnings=tuple(run.warnings))
         try:
-            calibration = home.calibration if home is not None else None
-            change = partial(settle, calibration, run, record, self.digest(after), self.deployment.text)
-            kept = await self.store.commit(asked.tenant, run.id, record, change)
+            kept = await self._keep(run, record, after, reply)
         except HomingError as e:
             self._failed(run, "keeping the turn", e)
             return replace(base, warnings=tuple(run.warnings))
-        self.kept(kept)
-        self._remember(run, after, reply)
-        every = self.deployment.ask_every
-        if self.outside is not None and every and kept.turn % every == 0:
-            task = asyncio.create_task(
-                self._ask(run, self.outside, kept.turn, run.shown.then(reply.text or "...", "assistant"))
-            )
-            self._asking.add(task)
-            task.add_done_callback(self._asking.discard)
         state = kept.standing.state
         if home is not None:
             run.warnings.extend(home.warnings(after, (len(trace),), on=self.model.info))
@@ -364,6 +354,30 @@ class Keeper:
             kept=True,
             warnings=tuple(run.warnings),
         )
+
+    async def _keep(self, run: Run, record: TurnRecord, after: Conversation, reply: Reply) -> Committed:
+        """Keep a turn and tell of it. What is begun goes on where the client leaves: an alarm that is kept is told as well."""
+        task = asyncio.create_task(self._kept(run, record, after, reply))
+        self._keeping.add(task)
+        task.add_done_callback(self._keeping.discard)
+        task.add_done_callback(_heard)
+        return await asyncio.shield(task)
+
+    async def _kept(self, run: Run, record: TurnRecord, after: Conversation, reply: Reply) -> Committed:
+        calibration = self.home.calibration if self.home is not None else None
+        change = partial(settle, calibration, run, record, self.digest(after), self.deployment.text)
+        kept = await self.store.commit(run.asked.tenant, run.id, record, change)
+        self.kept(kept)
+        self._remember(run, after, reply)
+        every, most = self.deployment.ask_every, self.model.info.slots
+        # no client waits for an asking, so nothing else keeps their number down; a later turn asks again
+        if self.outside is not None and every and kept.turn % every == 0 and len(self._asking) < most:
+            task = asyncio.create_task(
+                self._ask(run, self.outside, kept.turn, run.shown.then(reply.text or "...", "assistant"))
+            )
+            self._asking.add(task)
+            task.add_done_callback(self._asking.discard)
+        return kept
 
     def _failed(self, run: Run, what: str, e: HomingError) -> None:
         """Heed the deployment's rule of failure.
@@ -400,16 +414,14 @@ class Keeper:
         """What the model was shown in place of what the client has, for the next turn; forgotten where they are the same."""
         key = (run.asked.tenant, run.id)
         if run.left and not self.deployment.text:
-            self._left[key] = {**self._left.pop(key, {}), **run.left}
-            if len(self._left) > REMEMBERED:
-                self._left.popitem(last=False)
+            left = {**(self._left.get(key) or {}), **run.left}
+            self._left.put(key, left, len(json.dumps(left)))
         base = run.rewritten or (run.shown if run.shown is not run.asked.conversation else None)
-        self._held.pop(key, None)
+        self._held.forget(key)
         if base is None or base == run.asked.conversation:
             return
-        self._held[key] = (self.digest(after), base.then(reply.text or "...", "assistant"))
-        if len(self._held) > REMEMBERED:
-            self._held.popitem(last=False)
+        shown = base.then(reply.text or "...", "assistant")
+        self._held.put(key, (self.digest(after), shown), sum(len(m.content) for m in shown))
 
     async def _ask(self, run: Run, outside: Outside, turn: int, conversation: Conversation) -> None:
         """Ask in forks how far a conversation stands from home, and keep what was found."""
@@ -427,7 +439,8 @@ class Keeper:
             self.kept(kept)
 
     async def close(self) -> None:
-        """Give up what is being asked, and close the model."""
+        """Let what is being kept end, give up what is being asked, and close the model."""
+        await asyncio.gather(*self._keeping, return_exceptions=True)
         for task in self._asking:
             task.cancel()
         await asyncio.gather(*self._asking, return_exceptions=True)
@@ -458,8 +471,14 @@ class Keeper:
 
     def forget(self, tenant: str, conversation: str) -> None:
         """Forget what is remembered of a conversation."""
-        self._held.pop((tenant, conversation), None)
-        self._left.pop((tenant, conversation), None)
+        self._held.forget((tenant, conversation))
+        self._left.forget((tenant, conversation))
+
+
+def _heard(task: asyncio.Task[Any]) -> None:
+    """Whoever waited for it may be gone, and its failure with them."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _finite(value: float | None) -> float | None:

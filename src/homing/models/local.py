@@ -47,7 +47,8 @@ __all__ = ["LocalModel"]
 
 F32 = NDArray[np.float32]
 _LOG = logging.getLogger("homing.models")
-ENCODED_KEPT = 4096
+ENCODED_KEPT = 2**20
+"""Tokens of renders that are remembered, together: some 50 MB, however long conversations are."""
 
 
 class _Scoring(Protocol):
@@ -68,6 +69,7 @@ class LocalModel:
         self.engine, self.tokenizer, self.template = engine, tokenizer, template
         self._name = name
         self._encoded: OrderedDict[tuple[str, bool], Encoded] = OrderedDict()
+        self._encoded_tokens = 0
 
     @property
     def name(self) -> str:
@@ -105,8 +107,9 @@ class LocalModel:
             return self._encoded[key]
         made = self.template.encode(conversation, self.tokenizer, add_generation_prompt=add_generation_prompt)
         self._encoded[key] = made
-        if len(self._encoded) > ENCODED_KEPT:
-            self._encoded.popitem(last=False)
+        self._encoded_tokens += len(made.tokens)
+        while self._encoded_tokens > ENCODED_KEPT:
+            self._encoded_tokens -= len(self._encoded.popitem(last=False)[1].tokens)
         return made
 
     def _job(self, r: ReplyRequest) -> Job:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, create_engine
 from sqlalchemy.pool import QueuePool
@@ -38,10 +39,10 @@ class Sqlite:
 
     def __init__(self, path: Path | None) -> None:
         self.where = "in memory" if path is None else str(path)
-        name, busy_seconds = ":memory:" if path is None else str(path), base.BUSY_SECONDS
+        name, self._busy_seconds = ":memory:" if path is None else str(path), base.BUSY_SECONDS
         self._engine = create_engine(
             "sqlite+pysqlite://",
-            creator=lambda: _connect(name, busy_seconds),
+            creator=lambda: _connect(name, self._busy_seconds),
             poolclass=QueuePool,
             pool_size=1 if path is None else READERS + 1,
             max_overflow=0,
@@ -65,12 +66,17 @@ class Sqlite:
         return await asyncio.get_running_loop().run_in_executor(self._reading, read)
 
     async def write(self, work: Callable[[Connection], T]) -> T:
-        """Do something in one transaction."""
+        """Do something in one transaction. Whoever stood in line for it has waited meanwhile, and waits for the file the rest."""
+        end = time.monotonic() + self._busy_seconds
 
         def write() -> T:
             with self._engine.begin() as connection:
-                # the lock at once: a transaction that has read before it writes could not take it
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
+                _wait_for_others(connection, end - time.monotonic())
+                try:
+                    # the lock at once: a transaction that has read before it writes could not take it
+                    connection.exec_driver_sql("BEGIN IMMEDIATE")
+                finally:
+                    _wait_for_others(connection, self._busy_seconds)
                 return work(connection)
 
         return await asyncio.get_running_loop().run_in_executor(self._writing, write)
@@ -108,3 +114,9 @@ def _connect(name: str, busy_seconds: float) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _wait_for_others(connection: Connection, seconds: float) -> None:
+    """How long a transaction that begins from now on waits for another process; past due it tries once."""
+    driver: Any = connection.connection.dbapi_connection
+    driver.execute(f"PRAGMA busy_timeout={max(0, round(1000 * seconds))}").close()

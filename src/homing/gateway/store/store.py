@@ -196,7 +196,9 @@ class Store:
                 return None
             now = standing_of(found)
             settled = change(now)
-            after = replace(now, updated=time.time(), hold=now.hold if isinstance(hold, Unset) else hold)
+            after = replace(
+                now, updated=max(now.updated, time.time()), hold=now.hold if isinstance(hold, Unset) else hold
+            )
             return _settled(connection, key, after, settled, turn=None)
 
         return await self._write(work)
