@@ -24,8 +24,9 @@ from tests.gateway.test_turns import Talk
 from tests.gateway.test_webhooks import SECRET, Target
 from tests.verbs.tiny_map import Mapped
 
-import homing.gateway.app as app
+import homing.gateway.bodies as bodies
 import homing.gateway.serve as serving
+from homing.errors import HomingError
 from homing.gateway.access import Key, hashed
 from homing.gateway.clock import Clock
 from homing.gateway.deployment import Deployment
@@ -342,7 +343,7 @@ def test_renders_are_remembered_by_their_tokens(mapped: Mapped, monkeypatch: pyt
 
 
 def test_a_body_that_does_not_come_is_given_up(mapped: Mapped, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app, "BODY_SECONDS", 0.3)
+    monkeypatch.setattr(bodies, "BODY_SECONDS", 0.3)
     with served(mapped, with_home=False) as gate:
         host, port = gate.url.removeprefix("http://").split(":")
         with socket.create_connection((host, int(port)), timeout=20) as s:
@@ -369,7 +370,7 @@ def test_askings_that_no_client_waits_for_are_few(mapped: Mapped) -> None:
             started.append(1)
             while not hang.is_set():
                 await asyncio.sleep(0.01)
-            raise app.HomingError("nothing was found")
+            raise HomingError("nothing was found")
 
     def change(keeper: Any) -> None:
         keeper.outside = Slow()

@@ -15,8 +15,9 @@ from starlette.routing import BaseRoute, Route
 from homing.conversation import Conversation
 from homing.drift.detectors import DetectorState
 from homing.errors import InputError
-from homing.gateway.app import Service, body_of, state_of
+from homing.gateway.app import Service, state_of
 from homing.gateway.asking import past_ways
+from homing.gateway.bodies import body_of
 from homing.gateway.deployment import RETURN
 from homing.gateway.events import stream_of
 from homing.gateway.problems import WireError
