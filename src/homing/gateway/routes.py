@@ -18,6 +18,7 @@ from homing.errors import InputError
 from homing.gateway.app import Service, state_of
 from homing.gateway.asking import past_ways
 from homing.gateway.bodies import body_of
+from homing.gateway.comparing import compare
 from homing.gateway.deployment import RETURN
 from homing.gateway.events import stream_of
 from homing.gateway.problems import WireError
@@ -351,7 +352,7 @@ class _Kept:
                 )
             said.extend(t.messages if index < raw["turn"] else t.messages[:-1])
         asked = Conversation.from_openai(said)
-        return JSONResponse(await until_gone(request.receive, self.service.keeper.compare(asked, raw["turn"])))
+        return JSONResponse(await until_gone(request.receive, compare(self.service.keeper, asked, raw["turn"])))
 
     async def events(self, request: Request) -> Any:
         tenant = self._tenant(request)

@@ -25,7 +25,6 @@ from numpy.typing import NDArray
 
 from homing.conversation import Conversation, Message
 from homing.drift.trace import position_of
-from homing.engine.base import Sampling
 from homing.errors import HomingError, InputError
 from homing.gateway.asked import Asked, Chosen, Report, Run
 from homing.gateway.asking import Outside, settled
@@ -34,14 +33,14 @@ from homing.gateway.problems import WireError
 from homing.gateway.records import Committed, Standing, TurnRecord
 from homing.gateway.remembered import Remembered
 from homing.gateway.settling import settle
-from homing.hold.base import HISTORY, Next, Stabiliser, Turn, collect, last
+from homing.hold.base import HISTORY, Next, Stabiliser, Turn, last
 from homing.hold.chain import around, build, traits
 from homing.models.base import ChatModel, Done, Event, Intervention, Reply, Token
 from homing.models.local import LocalModel
 from homing.stats.seeds import stable_seed
 from homing.verbs.watch import LONGEST_FRESH, Home
 
-__all__ = ["Keeper", "Store"]
+__all__ = ["Keeper", "Store", "finite"]
 
 F32 = NDArray[np.float32]
 _LOG = logging.getLogger("homing.gateway")
@@ -320,9 +319,9 @@ class Keeper:
             finish=reply.finish,
             seconds=time.perf_counter() - asked.received,
             added_seconds=max(0.0, time.perf_counter() - asked.received - run.engine_seconds),
-            position=_finite(position),
-            drift=_finite(drift),
-            fresh=_finite(again),
+            position=finite(position),
+            drift=finite(drift),
+            fresh=finite(again),
             trace=tuple(round(x, 4) for x in trace),
             capped=len(run.moved),
             interventions=tuple(d if self.deployment.text else {**d, "note": ""} for d in run.done),
@@ -392,9 +391,9 @@ class Keeper:
 
     async def _unacted(self, run: Run, reply: Reply, home: Home) -> F32:
         """Readings of what was said without any act: its own, or where one was in force those of a pass of their own."""
-        return await self._again(run.shown, reply, home) if run.acts else reply.readings[0]
+        return await self.again(run.shown, reply, home) if run.acts else reply.readings[0]
 
-    async def _again(self, shown: Conversation, reply: Reply, home: Home) -> F32:
+    async def again(self, shown: Conversation, reply: Reply, home: Home) -> F32:
         """Readings of a reply that was said, in a pass of their own."""
         turns = await self.model.read(shown.then(reply.text or "...", "assistant"), reads=(home.axis.read(),))
         return turns[-1].readings[0] if turns else np.zeros((0, 1), np.float32)
@@ -446,29 +445,6 @@ class Keeper:
         await asyncio.gather(*self._asking, return_exceptions=True)
         await self.model.close()
 
-    async def compare(self, asked: Conversation, turn: int) -> dict[str, Any]:
-        """One turn made again with the same seed, held and with nothing done; nothing of it is kept.
-
-        Held means here: under the deployment's hold as if its alarm had fired, or under the way back where that is none.
-        """
-        names = self.deployment.hold if self.deployment.hold != "none" else "return"
-        sampling = Sampling(max_new_tokens=min(LONGEST_FRESH, self.deployment.max_new_tokens), temperature=0.0)
-        out: dict[str, Any] = {"turn": turn, "hold": names}
-        for key, chain in (("unheld", ()), ("held", self.build(names, asked))):
-            seen: list[Turn] = []
-
-            def said(step: Turn, seen: list[Turn] = seen) -> AsyncIterator[Event]:
-                seen.append(step)
-                return last(self.model)(step)
-
-            reply = await collect(around(self.model, chain, said)(Turn(asked, sampling)))
-            position = None
-            if self.home is not None:
-                readings = await self._again(seen[-1].conversation, reply, self.home)
-                position = position_of(readings, self.home.axis)[0]
-            out[key] = {"text": reply.text, "position": _finite(position)}
-        return out
-
     def forget(self, tenant: str, conversation: str) -> None:
         """Forget what is remembered of a conversation."""
         self._held.forget((tenant, conversation))
@@ -481,5 +457,6 @@ def _heard(task: asyncio.Task[Any]) -> None:
         task.exception()
 
 
-def _finite(value: float | None) -> float | None:
+def finite(value: float | None) -> float | None:
+    """A number that JSON has; None for any other."""
     return value if value is not None and math.isfinite(value) else None
