@@ -9,7 +9,7 @@ import pytest
 from homing.errors import InputError
 from homing.instruments.calibration_lab import LEVELS, REWARDS, Lab, Policies, run_lab
 
-QUICK = Lab(seeds=4, steps=300)
+QUICK = Lab(seeds=4, steps=800, batch=16)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def test_the_drawn_gradient_is_that_of_the_expected_reward(reward) -> None:
     drawn = [policies.gradient(rule, 2000, rng) for _ in range(30)]
     for table, parts, places in (
         (policies.theta, [d[0] for d in drawn], [(0, 0, 0), (0, 3, 1), (0, 6, 4)]),
-        (policies.phi, [d[1] for d in drawn], [(0, 0, 0, 3), (0, 3, 0, 6), (0, 5, 2, 1)]),
+        (policies.phi, [d[1] for d in drawn], [(0, 0, 0), (0, 3, 0), (0, 5, 2)]),
     ):
         stacked = np.stack(parts)
         mean, error = stacked.mean(axis=0), stacked.std(axis=0, ddof=1) / np.sqrt(len(parts))

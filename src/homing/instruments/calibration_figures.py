@@ -122,6 +122,8 @@ def _less(mine: Kept, base: Kept, tag: str) -> tuple[dict[str, Estimate], float,
 
 
 def _how(e: Estimate, same: bool) -> str:
+    if e.value == 0 and e.method.startswith("all items alike"):
+        return "nothing changes in any item"
     if e.high < 0:
         return "better"
     return "worse" if e.low > 0 else f"no change beyond {MARGIN}" if same else "whether it is better is not shown"

@@ -41,7 +41,8 @@ ANSWERS = 5
 NEVER = 0.02
 """Where it starts, the policy's probability of the answer that is never right."""
 WIDTH = 0.1
-"""Of what is said about the policy's own probability, before it learns."""
+"""Spread of what is said."""
+TINY = 1e-9
 EDGE = 0.01
 MARGIN = 0.02
 """A difference in accuracy that would still count as none."""
@@ -81,14 +82,14 @@ class Lab:
 
     Args:
         seeds: policies of each reward, at least 2. ``steps``: updates. ``batch``: draws in each situation for one, at least 2.
-        rate: step size of what answers are drawn with; that of what is said is ``say_rate``.
+        rate: first step size of what answers are drawn with; that of what is said is ``say_rate``. Both fall to 0.
     """
 
-    seeds: int = 16
-    steps: int = 600
+    seeds: int = 12
+    steps: int = 1500
     batch: int = 32
-    rate: float = 2.0
-    say_rate: float = 4.0
+    rate: float = 0.2
+    say_rate: float = 0.4
 
     def __post_init__(self) -> None:
         for name, least in (("seeds", 2), ("steps", 1), ("batch", 2)):
@@ -104,7 +105,7 @@ class Policies:
 
     Attributes:
         truth: ``(situations, answers)``. ``theta``: ``(seeds, situations, answers)``, log-weights of answers.
-        phi: ``(seeds, situations, answers, levels)``, learned offsets of what is said of each answer.
+        phi: the same shape, learned offsets of what is said of each answer, in log-odds.
     """
 
     truth: F64
@@ -115,16 +116,21 @@ class Policies:
     def calibrated(cls, seeds: int) -> Policies:
         """Policies that answer as often as they are right, but for the answer that never is, and say so."""
         truth = _truth()
-        start = np.where(truth > 0, truth * (1 - NEVER), NEVER)
-        return cls(truth, np.repeat(np.log(start)[None], seeds, axis=0), np.zeros((seeds, *truth.shape, LEVELS.size)))
+        start = np.log(np.where(truth > 0, truth * (1 - NEVER), NEVER))
+        return cls(truth, np.repeat(start[None], seeds, axis=0), np.zeros((seeds, *truth.shape)))
 
     def answers(self) -> F64:
         """Probability of each answer, ``(seeds, situations, answers)``."""
         return _softmax(self.theta)
 
+    def middle(self) -> F64:
+        """About what is said of each answer: its own probability, moved by the offset."""
+        p = np.clip(self.answers(), TINY, 1 - TINY)
+        return 1 / (1 + (1 - p) / p * np.exp(-self.phi))
+
     def says(self) -> F64:
         """Probability of each level after each answer, ``(seeds, situations, answers, levels)``."""
-        return _softmax(self.phi - (LEVELS - self.answers()[..., None]) ** 2 / (2 * WIDTH**2))
+        return _softmax(-((LEVELS - self.middle()[..., None]) ** 2) / (2 * WIDTH**2))
 
     def expected(self, reward: Callable[[F64, F64], F64]) -> F64:
         """Expected reward in each situation, ``(seeds, situations)``."""
@@ -153,21 +159,23 @@ class Policies:
         right = (rng.random(a.shape) < (one * self.truth[None, :, None]).sum(axis=-1)).astype(np.float64)
         r = reward(right, LEVELS[c])
         advantage = (r - r.mean(axis=2, keepdims=True)) * batch / (batch - 1)
+        own, m = ((one * x[:, :, None]).sum(axis=-1) for x in (pi, self.middle()))
+        pull = (LEVELS[c] - kappa_a @ LEVELS) / WIDTH**2 * m * (1 - m)
         # what is said leans on the policy's own probability, so that the answer's weights are in it too
-        pull = (LEVELS[c] - kappa_a @ LEVELS) / WIDTH**2
-        own = (one * pi[:, :, None]).sum(axis=-1)
-        theta = ((advantage * (1 + own * pull))[..., None] * (one - pi[:, :, None])).mean(axis=2)
-        said = advantage[..., None] * (np.eye(LEVELS.size)[c] - kappa_a)
-        return theta, np.einsum("sxba,sxbc->sxac", one, said) / batch
+        both = advantage * (1 + pull / np.maximum(1 - own, TINY))
+        return (both[..., None] * (one - pi[:, :, None])).mean(axis=2), ((advantage * pull)[..., None] * one).mean(
+            axis=2
+        )
 
     def learn(self, reward: RewardName, lab: Lab, *, seed: int) -> Policies:
         """Take every step of a laboratory."""
         # the same draws under every reward, so that policies are paired by their seed
         rng = np.random.default_rng(stable_seed("calibration_lab", seed))
-        for _ in range(lab.steps):
+        for step in range(lab.steps):
             theta, phi = self.gradient(REWARDS[reward], lab.batch, rng)
-            self.theta += lab.rate * theta
-            self.phi += lab.say_rate * phi
+            left = 1 - step / lab.steps  # smaller and smaller steps, so that the last draws do not show
+            self.theta += lab.rate * left * theta
+            self.phi += lab.say_rate * left * phi
         return self
 
     def figures(self) -> Mapping[str, F64]:

@@ -12,16 +12,30 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from homing.conversation import Conversation
+from homing.engine.base import Sampling
 from homing.hold.analyses import ANALYSE, asks_how_sure
 from homing.instruments.calibration_items import Item
+from homing.models.base import Reply, ReplyRequest
+from homing.models.scripted import ScriptedModel
 from homing.testing.planted import PlantedModel, normal
 
-__all__ = ["SureSubject"]
+__all__ = ["SureModel", "SureSubject"]
 
 _FORMS = ("{p:.0f}%", "{p:.0f} percent", "About {p:.0f}%.", "{p:.0f} out of 100", "I would say {p:.0f}%.", "{p:.0f}")
 _UNREADABLE = ("Quite sure.", "Hm.", "150%", "Between 20% and 80%.", "")
 LOWEST = 0.26
 """Least probability of the likeliest of four answers."""
+
+
+class SureModel(PlantedModel):
+    """A planted model whose words depend on the seed they are drawn with too."""
+
+    def __init__(self, subject: SureSubject) -> None:
+        super().__init__(lambda c: subject.say(c, Sampling()), subject.weigh, name="sure")
+        self._subject = subject
+
+    def _reply(self, r: ReplyRequest) -> tuple[Reply, tuple[str, ...]]:
+        return ScriptedModel(lambda c: self._subject.say(c, r.sampling), name=self.name)._reply(r)
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,9 +73,9 @@ class SureSubject:
         object.__setattr__(self, "_known", {i.asked()[-1].content: i for i in self.items})
 
     @property
-    def model(self) -> PlantedModel:
+    def model(self) -> SureModel:
         """As something to talk to."""
-        return PlantedModel(self.say, self.weigh, name="sure")
+        return SureModel(self)
 
     def _u(self, *parts: object) -> float:
         """A number in 0 to 1, the same for the same parts."""
@@ -85,11 +99,11 @@ class SureSubject:
         own, p = item.options[self.answer(item)], min(self.chance(item) + self.over, 1 - 1e-6)
         return [math.log(self.mass * (p if o == own else (1 - p) / (len(options) - 1))) for o in options]
 
-    def say(self, conversation: Conversation) -> str:
-        """A confidence where one is asked for; else a phrase."""
+    def say(self, conversation: Conversation, sampling: Sampling) -> str:
+        """A confidence where one is asked for, an analysis of its own for every seed; else a phrase."""
         text = conversation[-1].content
         if text == ANALYSE:
-            return f"Thought {int(1e6 * self._u('thought', conversation.digest))} speaks for it."
+            return f"Thought {int(1e6 * self._u('thought', conversation.digest, sampling.seed))} speaks for it."
         if not asks_how_sure(text):
             return "I see."
         at = max(i for i, m in enumerate(conversation) if m.role == "user" and m.content in self._known)
