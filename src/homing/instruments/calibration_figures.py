@@ -74,8 +74,8 @@ def _plain(rows: Rows, readout: str) -> Finding:
         else "that it tells right answers from wrong ones is not shown"
     )
     verdict = (
-        f"{_upper(READOUTS[readout])} promises {found['confidence']:.2f} and {found['accuracy']:.2f} are right: {how}"
-        f" ({over:+.2f}). Calibration error {found['ece']:.2f}; AUROC {auroc:.2f}: {apart}.{_drawn(rows)}"
+        f"{_upper(READOUTS[readout])} promises {found['confidence'].value:.2f} and {found['accuracy'].value:.2f} are right: {how}"
+        f" ({over:+.2f}). Calibration error {found['ece']:.2f}, AUROC {auroc:.2f}: {apart}.{_drawn(rows)}"
     )  # fmt: skip
     return Finding(name, found, verdict=verdict, cost=cost_of(rows.every("none")), held_by=_helps(readout), p_values=p)
 
@@ -291,8 +291,19 @@ def _held_contradiction(rows: Rows, hold: str) -> Finding:
     change = {i: abs(mine[i] - 1) - abs(base[i] - 1) for i in both}
     off, p = of_items(change, f"{NAME} off {hold}", least=-3.0, most=3.0)
     total, _ = of_items({i: mine[i] for i in both}, f"{NAME} sum {hold}", least=0.0, most=4.0)
-    how = "nearer" if off.high < 0 else "further off" if off.low > 0 else "whether that is nearer is not shown"
-    verdict = f"Under {hold} what it states for four exclusive answers is off 1 by {off:+.2f} more, {total:.2f} in all: {how}."
+    how = (
+        "nothing changes in any item"
+        if not any(change.values())
+        else "nearer to 1"
+        if off.high < 0
+        else "further off"
+        if off.low > 0
+        else "whether that is nearer to 1 is not shown"
+    )
+    verdict = (
+        f"Under {hold} the distance from 1 of what it states for four exclusive answers changes by {off:+.2f}, and the sum to"
+        f" {total:.2f}: {how}."
+    )
     found: Mapping[str, Estimate] = {"mass": off, "sum_held": total}
     return Finding(
         name, dict(found), verdict=verdict, cost=cost_of(rows.of(hold, "exclusive").values()), held_by=HELD_BY,

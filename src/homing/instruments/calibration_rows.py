@@ -41,6 +41,8 @@ LEAST = 24
 LEAST_SIDE = 5
 """Fewer right, or wrong, answers: the model stands at the floor, or the ceiling, and its confidence has nothing to tell apart."""
 PER_BIN = 8
+PER_MARK = 16
+"""Items of one mark of a diagram: with fewer its interval spans most of the scale."""
 MOST_BINS = 10
 
 
@@ -161,7 +163,8 @@ def overconfidence(k: Kept, seed: int) -> tuple[Estimate, float]:
 
 def curve(k: Kept) -> list[tuple[Estimate, Estimate]]:
     """The reliability diagram: mean confidence and accuracy of each bin, least confident first."""
-    codes, out = equal_mass(k.q, k.bins), list[tuple[Estimate, Estimate]]()
+    bins = max(3, min(MOST_BINS, len(k.items) // PER_MARK))
+    codes, out = equal_mass(k.q, bins), list[tuple[Estimate, Estimate]]()
     for b in range(int(codes.max()) + 1):
         q, y = k.q[codes == b], k.y[codes == b]
         n, value = len(q), float(q.mean())

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["reliability_panels"]
 
 READOUTS = {
-    "logprob": ("Reliability of the probability of its answer", "probability of its answer"),
     "stated": ("Reliability of the confidence it states", "confidence it states"),
+    "logprob": ("Reliability of the probability of its answer", "probability of its answer"),
 }
 """Title, and what lies on the horizontal axis."""
 
@@ -32,11 +32,12 @@ def _points(c: Claim, readout: str, hold: str) -> list[tuple[Estimate, Estimate]
 
 
 def _dots(name: str, points: list[tuple[Estimate, Estimate]], look: str, rank: int) -> list[Dot]:
-    """One a bin; the name stands at the surest."""
+    """One a bin; the name stands at the surest, that of a hold at the least sure."""
+    named = len(points) if rank == 0 else 1
     return [
         Dot(
             x.value, y.value, name, tip(f"{name}, bin {b} of {len(points)}", f"says {said(x)}", f"right {said(y)}", f"n {y.n}"),
-            look, rank=rank if b == len(points) else None, shape="circle" if rank == 0 else "square", size=5.0,
+            look, rank=rank if b == named else None, shape="circle" if rank == 0 else "square", size=5.0,
             y_ends=(y.low, y.high),
         )
         for b, (x, y) in enumerate(points, start=1)
@@ -71,6 +72,6 @@ def reliability_panels(c: Claim, level: str) -> list[Panel]:
             "Answers in bins of about equal size, least sure first. Under the diagonal the model promises more than it keeps,"
             " above it less; a level row says that the confidence tells nothing apart. Bars are 95% intervals of a bin"
         )
-        caption += "; dashes join the bins of one arm." if len(series) > 1 else "."
+        caption += "; dashes join those of one arm." if len(series) > 1 else "; dashes join the bins."
         out.append(Panel(title, chart, caption, line.verdict if line is not None and line.estimate is not None else ""))
     return out
