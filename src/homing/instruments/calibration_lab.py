@@ -181,7 +181,7 @@ class Policies:
     def figures(self) -> Mapping[str, F64]:
         """Of each policy ``(seeds,)``, exactly: how often it is right, what it says, and how far that is kept.
 
-        ``ece``: of what is said, by level over all situations. ``own``: the probability of the answer that it gives;
+        ``ece``: of what is said, by level over all situations, the form by squares. ``own``: the probability of the answer that it gives;
         ``own_overconfidence``: that less accuracy.
         """
         pi, kappa = self.answers(), self.says()
@@ -190,7 +190,7 @@ class Policies:
         accuracy, stated, own = right.sum(axis=-1), mass @ LEVELS, (pi**2).sum(axis=-1).mean(axis=-1)
         return {
             "accuracy": accuracy, "stated": stated, "overconfidence": stated - accuracy,
-            "ece": np.abs(right - LEVELS * mass).sum(axis=-1), "own": own, "own_overconfidence": own - accuracy,
+            "ece": np.sqrt(((right - LEVELS * mass) ** 2 / np.maximum(mass, TINY)).sum(axis=-1)), "own": own, "own_overconfidence": own - accuracy,
         }  # fmt: skip
 
 
