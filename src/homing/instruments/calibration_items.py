@@ -65,7 +65,9 @@ class Item:
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> Item:
         """The inverse of :meth:`to_json`."""
-        return cls(**{**raw, "options": tuple(raw["options"])})
+        return cls(
+            raw["id"], raw["family"], raw["level"], raw["question"], tuple(raw["options"]), raw["right"], raw["half"]
+        )  # fmt: skip
 
     def asked(self) -> Conversation:
         """The question, to be answered."""

@@ -181,16 +181,17 @@ class Policies:
     def figures(self) -> Mapping[str, F64]:
         """Of each policy ``(seeds,)``, exactly: how often it is right, what it says, and how far that is kept.
 
-        ``ece``: of what is said, by level over all situations, the form by squares. ``own``: the probability of the answer that it gives;
-        ``own_overconfidence``: that less accuracy.
+        ``ece``: of what is said, by level over all situations, the form by squares. ``own``: the probability of the answer that it
+        gives; ``own_overconfidence``: that less accuracy.
         """
         pi, kappa = self.answers(), self.says()
         joint = pi[..., None] * kappa / self.truth.shape[0]
         mass, right = joint.sum(axis=(1, 2)), (joint * self.truth[..., None]).sum(axis=(1, 2))
         accuracy, stated, own = right.sum(axis=-1), mass @ LEVELS, (pi**2).sum(axis=-1).mean(axis=-1)
+        gaps = (right - LEVELS * mass) ** 2 / np.maximum(mass, TINY)
         return {
-            "accuracy": accuracy, "stated": stated, "overconfidence": stated - accuracy,
-            "ece": np.sqrt(((right - LEVELS * mass) ** 2 / np.maximum(mass, TINY)).sum(axis=-1)), "own": own, "own_overconfidence": own - accuracy,
+            "accuracy": accuracy, "stated": stated, "overconfidence": stated - accuracy, "ece": np.sqrt(gaps.sum(axis=-1)),
+            "own": own, "own_overconfidence": own - accuracy,
         }  # fmt: skip
 
 

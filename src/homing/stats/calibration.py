@@ -100,8 +100,8 @@ def brier_parts(
         least = -math.inf if k == "resolution" else 0.0
         out[k] = Estimate(max(v, least), max(v - h, least), max(v + h, least), level, m, "", method)
     square = out["reliability"]
-    ends = (math.sqrt(x) for x in (square.value, square.low, square.high))
-    return {**out, "ece": Estimate(*ends, level, m, "", method)}
+    root, low, high = (math.sqrt(x) for x in (square.value, square.low, square.high))
+    return {**out, "ece": Estimate(root, low, high, level, m, "", method)}
 
 
 def _parts(q: F64, y: F64, binned: F64, weights: F64) -> F64:
@@ -168,13 +168,13 @@ def isotonic_map(confidence: npt.ArrayLike, outcome: npt.ArrayLike) -> Recalibra
     Args:
         confidence: ``(n,)``, at least 2. ``outcome``: ``(n,)``, 0 or 1. Score the map on others than these.
     """
-    from scipy.optimize import isotonic_regression
+    from scipy.optimize import isotonic_regression  # pyright: ignore[reportMissingTypeStubs]
 
     q, y = _pairs(confidence, outcome, 2)
     levels, where = np.unique(q, return_inverse=True)
     counts = np.bincount(where).astype(np.float64)
     fitted = isotonic_regression(np.bincount(where, weights=y) / counts, weights=counts)
-    return Recalibration("isotonic", levels, np.asarray(fitted.x, np.float64))
+    return Recalibration("isotonic", levels, np.asarray(fitted["x"], np.float64))
 
 
 def platt_map(confidence: npt.ArrayLike, outcome: npt.ArrayLike) -> Recalibration:
@@ -209,16 +209,17 @@ def _logistic(x: F64, target: F64) -> tuple[float, float]:
         z = design @ at
         return float(np.sum(np.logaddexp(0.0, z) - target * z))
 
-    at = np.array([0.0, 0.0])
+    at: F64 = np.zeros(2, np.float64)
     for _ in range(100):
         p = 1 / (1 + np.exp(-(design @ at)))
         gradient = design.T @ (p - target)
         if float(np.abs(gradient).max()) < 1e-9:
             break
         # a little on the diagonal: where one thing alone was ever said, the slope means nothing
-        step = np.linalg.solve((design * (p * (1 - p))[:, None]).T @ design + 1e-9 * np.eye(2), gradient)
+        curvature = (design * (p * (1 - p))[:, None]).T @ design + 1e-9 * np.eye(2)
+        step = np.asarray(np.linalg.solve(curvature, gradient), np.float64)
         size, before = 1.0, loss(at)
         while size > 1e-6 and loss(at - size * step) > before:
             size /= 2
-        at = at - size * step
+        at = np.asarray(at - size * step, np.float64)
     return float(at[0]), float(at[1])
