@@ -181,8 +181,8 @@ class Policies:
     def figures(self) -> Mapping[str, F64]:
         """Of each policy ``(seeds,)``, exactly: how often it is right, what it says, and how far that is kept.
 
-        ``ece``: of what is said, by level over all situations, the form by squares. ``own``: the probability of the answer that it
-        gives; ``own_overconfidence``: that less accuracy.
+        ``ece``: of what is said, by level over all situations, the form by squares. ``own``: the probability of its answer;
+        ``own_overconfidence``: that less accuracy.
         """
         pi, kappa = self.answers(), self.says()
         joint = pi[..., None] * kappa / self.truth.shape[0]
