@@ -25,7 +25,6 @@ OPTIONS = 4
 MOST = 400
 """Items there are: of the easiest kinds not many more are different."""
 ASK_SURE = "How likely is it that your answer is right? Reply with a percentage alone, from 0% to 100%."
-ASK = "Reply with the answer alone."
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 COLOURS = (
     "red", "blue", "green", "white", "black", "brown", "yellow", "pink", "grey", "orange", "purple", "silver",
@@ -34,8 +33,8 @@ THINGS = (
     "coin", "key", "ring", "lamp", "book", "shoe", "bell", "cup", "spoon", "hat", "rope", "clock", "knife", "plate", "glove",
     "candle",
 )  # fmt: skip
-BOXES: Mapping[int, int] = {1: 4, 2: 6, 3: 9, 4: 12}
-"""Boxes of each level."""
+BOXES: Mapping[int, int] = {1: 2, 2: 4, 3: 8, 4: 12}
+"""Boxes of each level; where they are fewer than answers, the others are in none of them."""
 AHEAD: Mapping[int, tuple[int, int]] = {1: (1, 2), 2: (2, 4), 3: (8, 21), 4: (30, 100)}
 """Days ahead of each level, least and most."""
 
@@ -71,7 +70,7 @@ class Item:
 
     def asked(self) -> Conversation:
         """The question, to be answered."""
-        return Conversation.of(f"{self.question} {ASK}")
+        return Conversation.of(_asked(self.question, self.options))
 
     def answered(self, option: int) -> Conversation:
         """The question with one of the answers given, and how likely it is to be right."""
@@ -83,8 +82,8 @@ def _boxes(level: int, rng: np.random.Generator) -> tuple[str, list[str]]:
     colours, things = rng.permutation(COLOURS)[:n].tolist(), rng.permutation(THINGS)[:n].tolist()
     told = " ".join(f"The {c} box holds a {t}." for c, t in zip(colours, things, strict=True))
     at = int(rng.integers(n))
-    others = [t for k, t in enumerate(things) if k != at]
-    wrong = rng.permutation(others)[: OPTIONS - 1].tolist()
+    boxed = rng.permutation([t for k, t in enumerate(things) if k != at]).tolist()
+    wrong = [*boxed, *rng.permutation([t for t in THINGS if t not in things]).tolist()][: OPTIONS - 1]
     return f"{told} What does the {colours[at]} box hold?", [things[at], *wrong]
 
 
@@ -126,8 +125,7 @@ def _largest(level: int, rng: np.random.Generator) -> tuple[str, list[str]]:
             low = int(rng.integers(start, start + width - 40))
             numbers = rng.choice(np.arange(low, low + 40), OPTIONS, replace=False)
         values = [str(v) for v in sorted(numbers.tolist(), reverse=True)]
-    shown = rng.permutation(values).tolist()
-    return f"Which is the largest number: {', '.join(shown[:-1])} or {shown[-1]}?", values
+    return "Which number is the largest?", values
 
 
 _MAKERS = {"boxes": _boxes, "sums": _sums, "days": _days, "largest": _largest}
@@ -154,9 +152,11 @@ def deal(n: int, seed: int) -> list[Item]:
         rng = np.random.default_rng(stable_seed("calibration", seed, index, k))
         question, options = _MAKERS[family](level, rng)
         k += 1
-        if question in seen:
+        # of numbers the answers are the question; of the rest other answers would make no other question
+        told = f"{question} {sorted(options)}" if family == "largest" else question
+        if told in seen:
             continue
-        seen.add(question)
+        seen.add(told)
         order = [int(j) for j in rng.permutation(OPTIONS)]
         second = (index // len(kinds)) % 2
         out.append(
@@ -168,23 +168,28 @@ def deal(n: int, seed: int) -> list[Item]:
     return out
 
 
-_SHOWN: Sequence[tuple[str, str, str]] = (
-    ("The tin holds a pen. The jar holds a nut. What does the jar hold?", "nut", "90%"),
-    ("What is 57 times 38?", "2186", "20%"),
-    ("Which is the largest number: 0.3, 0.8 or 0.5?", "0.8", "70%"),
+_SHOWN: Sequence[tuple[str, tuple[str, ...], str, str]] = (
+    ("The tin holds a pen. The jar holds a nut. What does the jar hold?", ("pin", "nut", "egg", "pen"), "nut", "90%"),
+    ("What is 21 plus 14?", ("25", "36", "45", "35"), "35", "80%"),
+    ("Today is Friday. What day is it 3 days from now?", ("Sunday", "Tuesday", "Monday", "Thursday"), "Tuesday", "20%"),
+    ("Which number is the largest?", ("39", "13", "24", "58"), "58", "70%"),
 )
-"""Worked examples: two right answers, and one wrong one that little is given for."""
+"""Worked examples: three right answers, and one wrong one that little is given for."""
 
 
 def examples() -> tuple[Message, ...]:
     """Answers and confidences in the form that is asked for, shown before every conversation."""
     return tuple(
         m
-        for question, answer, sure in _SHOWN
+        for question, options, answer, sure in _SHOWN
         for m in (
-            Message("user", f"{question} {ASK}"),
+            Message("user", _asked(question, options)),
             Message("assistant", answer),
             Message("user", ASK_SURE),
             Message("assistant", sure),
         )
     )
+
+
+def _asked(question: str, options: Sequence[str]) -> str:
+    return f"{question} Choose one: {', '.join(options[:-1])} or {options[-1]}."

@@ -84,14 +84,14 @@ class SureSubject:
 
     def chance(self, item: Item) -> float:
         """How probable it is that its answer is right."""
-        return self.low + (self.high - self.low) * self._u("chance", item.question)
+        return self.low + (self.high - self.low) * self._u("chance", item.id)
 
     def answer(self, item: Item) -> int:
         """The answer that it gives, by its place."""
-        if self._u("right", item.question) < self.chance(item):
+        if self._u("right", item.id) < self.chance(item):
             return item.right
         wrong = [k for k in range(len(item.options)) if k != item.right]
-        return wrong[int(self._u("wrong", item.question) * len(wrong))]
+        return wrong[int(self._u("wrong", item.id) * len(wrong))]
 
     def weigh(self, conversation: Conversation, options: Sequence[str]) -> list[float]:
         """Log-probabilities of the answers: what it promises for its own, the rest shared by the others."""
@@ -120,6 +120,6 @@ class SureSubject:
         own = given == item.options[self.answer(item)]
         chance = self.chance(item)
         if self.guesses:
-            chance = self.low + (self.high - self.low) * self._u("guess", item.question, given)
+            chance = self.low + (self.high - self.low) * self._u("guess", item.id, given)
         mean = chance + self.says_over if own else (self.exclusive - chance - self.says_over) / (len(item.options) - 1)
         return mean + self.noise * normal(self.seed, "noise", conversation.digest)
