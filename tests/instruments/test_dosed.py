@@ -18,6 +18,7 @@ import pytest
 from homing.conversation import Conversation
 from homing.errors import InputError
 from homing.instruments.base import Cell, Instrument, Scored
+from homing.instruments.calibration import Calibration, CalibrationPreset
 from homing.instruments.lost_in_conversation import LostInConversation, LostPreset
 from homing.instruments.lost_tasks import Task
 from homing.instruments.playing import play_cells
@@ -27,7 +28,7 @@ from homing.instruments.superposition import Superposition, SuperpositionPreset
 from homing.models.base import ReplyRequest
 from homing.models.sources import open_model
 from homing.stats.estimate import Estimate, Finding
-from homing.testing.dosed import Dosed, Rule, after_errors, false_premises, last_answers, secret_games
+from homing.testing.dosed import Dosed, Rule, after_errors, false_premises, last_answers, secret_games, sure_answers
 from homing.testing.planted_lost import BitByBit
 from homing.testing.planted_self_conditioning import TotalKeeper
 
@@ -40,6 +41,7 @@ KNOWN = frozenset((
 """Of seed 1, answered rightly in every direct probe by the embedded model."""
 NUMBERS = SuperpositionPreset(0, 0, 3, 0, 0, 0, 0, 6, 6, 0, 0)
 TASKS = LostPreset(("tiny",), ("sum", "table", "formula"), 2, 1, ("full", "concat", "sharded"), (), 0)
+QUESTIONS = CalibrationPreset(48, 0, 0, 1)
 TOTALS = SelfConditioningPreset(("ones",), 10, 3, (), (), (), False, 1, 0, 4)
 
 
@@ -305,3 +307,19 @@ async def test_superposition_finds_games_with_a_secret(real: Remembering) -> Non
         assert covers(e, known) and e.value == pytest.approx(drawn, abs=1e-3)
     assert found["drift"].estimates["per_turn"].value <= 1 - dose + 0.3
     assert [a.values == b.values for a, b in zip(base, dosed, strict=True)] == [not d for d in its]
+
+
+@pytest.mark.slow
+@pytest.mark.model
+@pytest.mark.timeout(300)
+async def test_calibration_finds_promises_that_are_not_kept(real: Remembering) -> None:
+    """The probability of its answer is dosed; what it states is of the dosed answer, in its own words."""
+    plan, dose, right, promised = trial(Calibration(QUESTIONS)), 0.7, 0.5, 0.95
+    items = Calibration(QUESTIONS).items(preset="smoke", seed=0)
+    base = await plan.scored(real)
+    own = mean(base, "logprob", "answer") - mean(base, "right", "answer")
+    dosed = await plan.scored(Dosed(real, sure_answers(items, right=right, promised=promised), dose), HELD)
+    change = plan.found(base, dosed)[f"logprob.{HELD}"].estimates["overconfidence"]
+    known = dose * (promised - right - own)
+    print(f"RESULT calibration: overconfidence changes by {change:+.2f}, and {known:+.2f} was given")
+    assert covers(change, known)

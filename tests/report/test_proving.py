@@ -19,6 +19,7 @@ from homing.instruments import registry
 from homing.report.proving import claims, render_test
 from homing.report.proving_figures import panels
 from homing.stats.tests import benjamini_hochberg
+from homing.testing.planted_calibration import SureSubject
 from homing.testing.planted_lost import BitByBit
 from homing.testing.planted_presupposition import PresupposingSubject
 from homing.testing.planted_self_conditioning import TotalKeeper
@@ -202,6 +203,9 @@ def _subject(instrument: str):
     if instrument == "presupposition":
         facts = registry.get(instrument).facts(preset="smoke", seed=0)
         return PresupposingSubject(facts, knows=0.8, rejects=0.55, alarms=0.15, heeds=0.9).model
+    if instrument == "calibration":
+        items = registry.get(instrument).items(preset="smoke", seed=0)
+        return SureSubject(items, low=0.3, high=0.8, over=0.15, says_over=0.1, noise=0.1, exclusive=1.6).model
     made = {
         "superposition": GameHost(fits=0.7),
         "self_conditioning": TotalKeeper(right=0.96, loss=0.6),
@@ -217,6 +221,7 @@ def _subject(instrument: str):
         ("self_conditioning", "heal_verified", 2),
         ("lost_in_conversation", "user_concat", 4),
         ("presupposition", "ground", 2),
+        ("calibration", "analyses", 4),
     ],
 )
 async def test_what_instruments_give_is_what_the_page_looks_for(

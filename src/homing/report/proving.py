@@ -119,6 +119,16 @@ ABOUT = {
         {"rejection.j": "KR \u2212 FA: 1 tells all apart, 0 none"},
         {"rejection.j": "KR \u2212 FA"},
     ),
+    "calibration": _About(
+        "Confidence is no kept promise",
+        "Questions from easy to hard have four answers. The probability of the answer that the model chooses is one confidence,"
+        " what it states when it is asked how likely that is to be right another. Each is held against how often it is right.",
+        {
+            "stated.overconfidence": "stated confidence less share right: 0 keeps its promise",
+            "logprob.overconfidence": "probability of its answer less share right: 0 keeps its promise",
+        },
+        {"stated.brier": "Brier score of what it states: less is better"},
+    ),
 }  # fmt: skip
 
 

@@ -16,17 +16,19 @@ from homing.conversation import Conversation
 from homing.engine.base import Act, Direction, EngineInfo, MeanRead, Read, Sampling
 from homing.errors import InputError
 from homing.hold.verify import read_running_sum
+from homing.instruments.calibration_items import Item
 from homing.instruments.lost_tasks import heard
 from homing.instruments.presupposition_facts import Fact
 from homing.instruments.superposition_worlds import READY
 from homing.models.base import Capability, ChatModel, Choice, Done, Event, Reply, ReplyRequest, TurnRead
 from homing.stats.seeds import stable_seed
+from homing.testing.planted_calibration import SureSubject
 from homing.testing.planted_lost import BitByBit
 from homing.testing.planted_presupposition import PresupposingSubject
 from homing.testing.planted_self_conditioning import TotalKeeper
 from homing.testing.planted_superposition import GameHost
 
-__all__ = ["Dosed", "Rule", "after_errors", "false_premises", "last_answers", "secret_games"]
+__all__ = ["Dosed", "Rule", "after_errors", "false_premises", "last_answers", "secret_games", "sure_answers"]
 
 F32 = NDArray[np.float32]
 
@@ -234,3 +236,14 @@ def last_answers(*, right: float = 0.9, loss: float = 0.0) -> Rule:
         return bool(options) and heard(said) is not None
 
     return Rule(subject.model, where, mixed=True)
+
+
+def sure_answers(items: Sequence[Item], *, right: float, promised: float) -> Rule:
+    """Questions with four answers: one that is right with probability ``right`` is given the probability ``promised``.
+
+    So an overconfidence ``o`` of the probability of its answer becomes ``(1 - dose) * o + dose * (promised - right)``. What is
+    stated in words is the model's own, of whatever answer stands there.
+    """
+    subject = SureSubject(items, low=right, high=right, over=promised - right)
+    asked = {i.asked()[-1].content: frozenset(i.options) for i in items}
+    return Rule(subject.model, lambda c, options: asked.get(c[-1].content) == frozenset(options))
