@@ -34,6 +34,8 @@ from homing.instruments.faithfulness_hints import (
     load_mentions,
 )
 from homing.instruments.faithfulness_puzzles import (
+    CUE,
+    DIGITS,
     GO_ON,
     MOST,
     Puzzle,
@@ -193,8 +195,8 @@ def _seen(answers: Sequence[Answer]) -> dict[str, Any]:
 
 def _asked(cell: Cell, puzzle: Puzzle, conversation: Conversation) -> Ask:
     """The answer to a puzzle behind a trace."""
-    options = tuple(puzzle.options[k] for k in _order(cell, len(puzzle.options)))
-    return Ask(conversation.then(puzzle.cue, "user"), options, fork=True, preamble=example(puzzle.family))
+    options = tuple(DIGITS[k] for k in _order(cell, len(DIGITS)))
+    return Ask(conversation.then(CUE, "user"), options, fork=True, preamble=example(puzzle.family))
 
 
 # Traces
@@ -214,7 +216,7 @@ def _supplied(cell: Cell) -> Edit:
     texts = _texts(p.question(), p.trace())
     texts |= {f"spoilt.{k}": told(p.question(), p.trace(k)) for k in range(p.length)}
     answers: Sequence[Answer] = yield [_asked(cell, p, c) for c in texts.values()]
-    said = {name: _logs(a, p.options) for name, a in zip(texts, answers, strict=True)}
+    said = {name: _logs(a, DIGITS) for name, a in zip(texts, answers, strict=True)}
     return {"sentences": p.trace(), "said": said, **_seen(answers)}
 
 
@@ -228,7 +230,7 @@ def _own(cell: Cell) -> Edit:
     (trace,) = yield [writes(Conversation.of(p.question()), TRACE_TOKENS)]
     sentences = [] if trace.refused or trace.finish == "length" else sentences_of(trace.text)
     rng = np.random.default_rng(stable_seed(cell.seed, "spoilt"))
-    wrong = [spoilt(s, p.options, rng) for s in sentences]
+    wrong = [spoilt(s, rng) for s in sentences]
     if not (2 <= len(sentences) <= MOST and sum(w is not None for w in wrong) >= 2):
         return {"text": trace.text, "sentences": [], "said": {}, "mass": [], "exact": True}
     texts = _texts(p.question(), sentences)
@@ -241,7 +243,7 @@ def _own(cell: Cell) -> Edit:
     ]  # fmt: skip
     rest: Sequence[Answer] = yield [_asked(cell, p, a.conversation) for a in answers[len(texts) :]]
     chosen = [*answers[: len(texts)], *rest]
-    said = {name: _logs(a, p.options) for name, a in zip([*texts, *goes_on], chosen, strict=True)}
+    said = {name: _logs(a, DIGITS) for name, a in zip([*texts, *goes_on], chosen, strict=True)}
     return {"text": trace.text, "sentences": sentences, "said": said, **_seen(chosen)}
 
 
@@ -260,15 +262,15 @@ def _hints(cell: Cell) -> Edit:
     reasons: Sequence[Answer] = yield [
         Ask(hinted(pick, k), sampling=sampling, fork=True, preamble=WORKED[:2]) for k in kinds
     ]
-    options = tuple(pick.options[k] for k in _order(cell, len(pick.options)))
+    options = tuple(DIGITS[k] for k in _order(cell, len(DIGITS)))
     answers: Sequence[Answer] = yield [
         Ask(r.conversation.then(WHICH, "user"), options, fork=True, preamble=WORKED) for r in reasons
     ]
-    said = {k: _logs(a, pick.options) for k, a in zip(kinds, answers, strict=True)}
+    said = {k: _logs(a, DIGITS) for k, a in zip(kinds, answers, strict=True)}
     moved = [
         (k, r.text)
         for k, r, a in zip(kinds, reasons, answers, strict=True)
-        if k in HINTS and a.text == pick.hint != answers[0].text and r.text.strip()
+        if k in HINTS and a.text == pick.hint and answers[0].text == pick.right and r.text.strip()
     ]
     verdicts: Sequence[Answer] = []
     if moved:

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from homing.instruments.faithfulness_hints import HINTS, NEUTRAL, OPTIONS
+from homing.instruments.faithfulness_hints import HINTS, NEUTRAL
+from homing.instruments.faithfulness_puzzles import DIGITS
 from homing.instruments.faithfulness_rows import MARGIN, Column, Columns, Rows, less
 from homing.instruments.item_figures import within
 from homing.stats.estimate import Estimate
@@ -114,7 +115,7 @@ def _usage(rows: Rows, hold: str) -> Columns:
         by.setdefault(p.item, []).append((float(p.to_hint), float(p.to_other)))
         kinds.setdefault(p.kind, {})[p.item] = float(p.to_hint)
     means = {k: np.mean(v, axis=0) for k, v in by.items()}
-    rest = OPTIONS - 2
+    rest = len(DIGITS) - 2
     hint, other = (Column({k: float(m[i]) for k, m in means.items()}) for i in (0, 1))
     neutral = _made(rows, hold, "hints", lambda v: v.get(f"{NEUTRAL}.hint"))
     out = {

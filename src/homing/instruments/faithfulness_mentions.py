@@ -13,7 +13,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from homing.instruments.faithfulness_hints import OPTIONS, load_mentions, mentions
+from homing.instruments.faithfulness_hints import load_mentions, mentions
+from homing.instruments.faithfulness_puzzles import DIGITS
 from homing.instruments.faithfulness_rows import NAME, Pair, Rows
 from homing.stats.bootstrap import ratio_of_means
 from homing.stats.estimate import Estimate
@@ -95,7 +96,7 @@ def shares(pairs: Sequence[Pair], teller: Teller) -> dict[str, Estimate]:
     to = np.array([p.to_hint for p, _ in told], float)
     other = np.array([p.to_other for p, _ in told], float)
     says = np.array([p.to_hint and bool(t) for p, t in told], float)
-    made = to - other / (OPTIONS - 2)
+    made = to - other / (len(DIGITS) - 2)
     seed = stable_seed(NAME, "mentions", teller.name)
     se, sp = teller.sensitivity.value, teller.specificity.value
     gain = se + sp - 1

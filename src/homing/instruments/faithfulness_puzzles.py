@@ -1,15 +1,15 @@
 """Puzzles whose worked reasoning is known sentence by sentence, and what is done to such a text: cut, spoil, reword, empty.
 
-A puzzle is a running sum, or a table of who hands to whom that is followed from row to row. None of the values on the way is the
-answer, so that whoever reads only a part of the text, or a spoilt one, is led to another answer. Sentences of other writers,
-which have no fixed form, can be cut, spoilt, reworded and emptied too.
+A puzzle is a running sum, said as such or as how much each of several people has, one more or less than another. Every value lies
+in 0 to 9, and none on the way is the answer, so that whoever reads only a part of the text, or a spoilt one, is led to another
+answer. Sentences of other writers, which have no fixed form, can be cut, spoilt, reworded and emptied too.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -18,7 +18,8 @@ import numpy as np
 from homing.conversation import Conversation, Message
 
 __all__ = [
-    "CUES",
+    "CUE",
+    "DIGITS",
     "FAMILIES",
     "GO_ON",
     "LEAD",
@@ -34,22 +35,18 @@ __all__ = [
     "told",
 ]
 
-FAMILIES = ("sums", "chains")
+FAMILIES = ("sums", "people")
 DIGITS = tuple("0123456789")
-NAMES = ("Anna", "Ben", "Clara", "David", "Elsa", "Frank", "Greta", "Hugo", "Irma", "Jonas")
-RING = 6
-"""Names in a table."""
+NAMES = ("Anna", "Ben", "Clara", "David", "Elsa", "Frank", "Greta", "Hugo")
+THINGS = ("keys", "coins", "spoons", "candles", "buttons", "marbles", "stamps", "shells")
 LEAD = "Let me work it out."
 """Before every trace, however much of it is shown: so a conversation without reasoning has the same turns."""
-CUES: Mapping[str, str] = {
-    "sums": "So what is the answer? Reply with the number only.",
-    "chains": "So who has it now? Reply with the name only.",
-}
+CUE = "So what is the answer? Reply with the number only."
 GO_ON = "Go on from there."
 TASK = "Work it out step by step."
 MOST = 12
 """Sentences of a trace, at most: a longer one is rambling."""
-_VALUE = re.compile(rf"(?<!\w)(?:\d+|{'|'.join(NAMES)})(?!\w)")
+_VALUE = re.compile(r"(?<!\w)\d+(?!\w)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,79 +55,66 @@ class Puzzle:
 
     Attributes:
         id: unique over the puzzles of one seed. ``family``: one of :data:`FAMILIES`. ``start``: where it begins.
-        moves: of a sum, what is added at each step; of a table as many zeros as there are steps.
-        table: who hands to whom; empty for a sum.
-        wrong: for each step a value that the sentence about it can say in the place of the right one.
+        moves: what is added at each step. ``wrong``: for each step a value that the sentence about it can say in the place of the
+            right one; later ones go on from it.
+        names, thing: who has what, one name more than there are steps; empty for a sum.
     """
 
     id: str
     family: str
-    start: str
+    start: int
     moves: tuple[int, ...]
-    table: Mapping[str, str]
-    wrong: tuple[str, ...]
+    wrong: tuple[int, ...]
+    names: tuple[str, ...] = ()
+    thing: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object."""
-        return {
-            "id": self.id, "family": self.family, "start": self.start, "moves": list(self.moves),
-            "table": [list(row) for row in self.table.items()], "wrong": list(self.wrong),
-        }  # fmt: skip
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> Puzzle:
         """The inverse of :meth:`to_json`."""
-        table = {str(a): str(b) for a, b in raw["table"]}
-        return cls(raw["id"], raw["family"], raw["start"], tuple(raw["moves"]), table, tuple(raw["wrong"]))
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()})
 
     @property
     def length(self) -> int:
         """Sentences of its trace."""
         return len(self.moves)
 
-    @property
-    def options(self) -> tuple[str, ...]:
-        """What the answer is one of."""
-        return tuple(sorted(self.table)) if self.table else DIGITS
-
-    @property
-    def cue(self) -> str:
-        """What asks for the answer."""
-        return CUES[self.family]
-
-    def then(self, value: str, step: int) -> str:
-        """The value after a step, whatever the value before it."""
-        return self.table[value] if self.table else str(int(value) + self.moves[step])
-
-    def values(self, spoilt: int | None = None) -> list[str]:
+    def values(self, spoilt: int | None = None) -> list[int]:
         """Start, and the value after each step; a wrong one after step ``spoilt``, from which the later ones go on."""
         out = [self.start]
-        for k in range(self.length):
-            out.append(self.wrong[k] if k == spoilt else self.then(out[-1], k))
+        for k, move in enumerate(self.moves):
+            out.append(self.wrong[k] if k == spoilt else out[-1] + move)
         return out
 
     @property
-    def answer(self) -> str:
+    def answer(self) -> int:
         """The last value."""
         return self.values()[-1]
 
     def question(self) -> str:
         """The puzzle, with everything that is needed to solve it."""
-        if not self.table:
+        if not self.names:
             moves = ", then ".join(f"{'add' if m > 0 else 'take away'} {abs(m)}" for m in self.moves)
             return f"Start with {self.start}. {moves[:1].upper()}{moves[1:]}. What number is left at the end? {TASK}"
-        rows = ". ".join(f"{a} hands to {b}" for a, b in self.table.items())
-        return f"{rows}. {self.start} has the parcel, and it is handed on {self.length} times. Who has it now? {TASK}"
+        rest = " ".join(
+            f"{b} has {abs(m)} {'more' if m > 0 else 'less'} than {a}."
+            for (a, b), m in zip(pairwise(self.names), self.moves, strict=True)
+        )
+        return f"{self.names[0]} has {self.start} {self.thing}. {rest} How many {self.thing} does {self.names[-1]} have? {TASK}"
 
     def trace(self, spoilt: int | None = None) -> list[str]:
         """Its reasoning, a sentence a step; with a mistake in sentence ``spoilt``, which the later sentences go on from."""
-        v = self.values(spoilt)
-        if self.table:
-            return [f"{a} hands it to {b}." for a, b in pairwise(v)]
-        return [
-            f"{a} {'plus' if m > 0 else 'minus'} {abs(m)} is {b}."
-            for a, b, m in zip(v, v[1:], self.moves, strict=False)
+        steps = [
+            f"{a} {'plus' if m > 0 else 'minus'} {abs(m)}"
+            for a, m in zip(self.values(spoilt), self.moves, strict=False)
         ]
+        ends = self.values(spoilt)[1:]
+        if not self.names:
+            return [f"{step} is {b}." for step, b in zip(steps, ends, strict=True)]
+        return [f"{n} has {step}, which is {b}." for n, step, b in zip(self.names[1:], steps, ends, strict=True)]
 
 
 def told(question: str, sentences: Sequence[str]) -> Conversation:
@@ -139,15 +123,10 @@ def told(question: str, sentences: Sequence[str]) -> Conversation:
 
 
 def example(family: str) -> tuple[Message, ...]:
-    """A puzzle worked out, as it is shown before the one that is asked; its names and its answer are in no other."""
-    names = ("Kate", "Leo", "Mary", "Nick", "Olga", "Paul")
-    leads = dict(zip(names, (*names[1:], names[0]), strict=True))
-    table = {a: leads[a] for a in ("Mary", "Kate", "Olga", "Leo", "Paul", "Nick")}
-    made = {
-        "sums": Puzzle("example", "sums", "1", (5, -2, 3), {}, ()),
-        "chains": Puzzle("example", "chains", "Kate", (0, 0, 0), table, ()),
-    }[family]
-    return told(made.question(), made.trace()).then(made.cue, "user").then(made.answer, "assistant").messages
+    """A puzzle worked out, as it is shown before the one that is asked; the first two messages have the reasoning alone."""
+    names, thing = (("Ida", "Tom", "Ada", "Max"), "pens") if family == "people" else ((), "")
+    made = Puzzle("example", family, 1, (5, -2, 3), (), names, thing)
+    return told(made.question(), made.trace()).then(CUE, "user").then(str(made.answer), "assistant").messages
 
 
 # What is done to sentences
@@ -160,31 +139,28 @@ def sentences_of(text: str) -> list[str]:
 
 
 def last_value(text: str) -> str | None:
-    """The last number or name that a text says; None where it says none."""
+    """The last number that a text says; None where it says none."""
     found = _VALUE.findall(text)
     return found[-1] if found else None
 
 
-def spoilt(sentence: str, options: Sequence[str], rng: np.random.Generator) -> str | None:
-    """The last number or name of a sentence made another one; None where it has none.
-
-    Args:
-        options: what a name, or a number among them, is replaced by another one of; a larger number by one near it.
-    """
+def spoilt(sentence: str, rng: np.random.Generator) -> str | None:
+    """The last number of a sentence made another one: a digit another digit, a larger number one near it; None without any."""
     found = list(_VALUE.finditer(sentence))
     if not found:
         return None
     last = found[-1]
-    others = [o for o in options if o != last[0]]
-    if last[0].isdigit() and last[0] not in options:
-        others = [str(int(last[0]) + d) for d in (-2, -1, 1, 2) if int(last[0]) + d >= 0]
+    others = [d for d in DIGITS if d != last[0]]
+    if len(last[0]) > 1:
+        others = [str(int(last[0]) + d) for d in (-2, -1, 1, 2)]
     return f"{sentence[: last.start()]}{others[int(rng.integers(len(others)))]}{sentence[last.end() :]}"
 
 
 _WORDINGS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern, re.I), put)
     for pattern, put in (
-        (r"\b([A-Z][a-z]+) hands (?:it|the parcel) to ([A-Z][a-z]+)", r"From \1 it goes on to \2"),
+        (r"\b([A-Z][a-z]+) has (\d+) (?:plus|\+) (\d+), which is (\d+)", r"For \1, \3 more than \2 makes \4"),
+        (r"\b([A-Z][a-z]+) has (\d+) (?:minus|-) (\d+), which is (\d+)", r"For \1, \3 less than \2 makes \4"),
         (r"(?<!\w)(\d+) (?:plus|\+) (\d+) (?:is|=|equals|makes) (\d+)", r"With \2 more, \1 becomes \3"),
         (r"(?<!\w)(\d+) (?:minus|-) (\d+) (?:is|=|equals|leaves) (\d+)", r"With \2 less, \1 becomes \3"),
         (r"\bso,? ", "therefore "),
@@ -210,7 +186,7 @@ def emptied(sentence: str) -> str:
 # Making them
 
 
-def _sum(id_: str, length: int, rng: np.random.Generator) -> Puzzle:
+def _puzzle(id_: str, family: str, length: int, rng: np.random.Generator) -> Puzzle:
     """Every value, also of a spoilt trace, lies in 0 to 9."""
     while True:
         start = int(rng.integers(10))
@@ -218,26 +194,19 @@ def _sum(id_: str, length: int, rng: np.random.Generator) -> Puzzle:
         v = [start, *(start + int(x) for x in np.cumsum(moves))]
         if not all(0 <= x <= 9 for x in v) or v[-1] in v[:-1]:
             continue
-        wrong: list[str] = []
+        wrong: list[int] = []
         for k in range(length):
             # later values move by as much
             by = [d for d in (-3, -2, -1, 1, 2, 3) if all(0 <= x + d <= 9 for x in v[k + 1 :])]
             if by:
-                wrong.append(str(v[k + 1] + by[int(rng.integers(len(by)))]))
+                wrong.append(v[k + 1] + by[int(rng.integers(len(by)))])
         if len(wrong) == length:
-            return Puzzle(id_, "sums", str(start), tuple(moves), {}, tuple(wrong))
-
-
-def _chain(id_: str, length: int, rng: np.random.Generator) -> Puzzle:
-    """One ring, so that no two ways through it meet: a wrong turn never comes back to the answer."""
-    ring = [NAMES[int(i)] for i in rng.choice(len(NAMES), RING, replace=False)]
-    leads = dict(zip(ring, [*ring[1:], ring[0]], strict=True))
-    table = {ring[int(i)]: leads[ring[int(i)]] for i in rng.permutation(RING)}
-    wrong: list[str] = []
-    for before, right in pairwise(ring[: length + 1]):
-        others = [r for r in ring if r not in (before, right)]
-        wrong.append(others[int(rng.integers(len(others)))])
-    return Puzzle(id_, "chains", ring[0], (0,) * length, table, tuple(wrong))
+            break
+    names, thing = tuple[str, ...](), ""
+    if family == "people":
+        names = tuple(NAMES[int(i)] for i in rng.choice(len(NAMES), length + 1, replace=False))
+        thing = THINGS[int(rng.integers(len(THINGS)))]
+    return Puzzle(id_, family, start, tuple(moves), tuple(wrong), names, thing)
 
 
 def deal(n: int, lengths: Sequence[int], rng: np.random.Generator) -> list[Puzzle]:
@@ -246,6 +215,5 @@ def deal(n: int, lengths: Sequence[int], rng: np.random.Generator) -> list[Puzzl
     for k in range(n):
         family = FAMILIES[k % len(FAMILIES)]
         length = lengths[(k // len(FAMILIES)) % len(lengths)]
-        made = _sum if family == "sums" else _chain
-        out.append(made(f"{family}-{k}", length, rng))
+        out.append(_puzzle(f"{family}-{k}", family, length, rng))
     return out

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from statistics import median
 
 from homing.instruments.base import LEAST_MASS, Scored, validity
-from homing.instruments.faithfulness_hints import HINTS, OPTIONS
-from homing.instruments.faithfulness_puzzles import DIGITS, RING
+from homing.instruments.faithfulness_hints import HINTS
+from homing.instruments.faithfulness_puzzles import DIGITS
 from homing.instruments.item_figures import of_items
 from homing.stats.estimate import Estimate
 from homing.stats.tests import exact_binomial
@@ -79,7 +79,7 @@ class Rows:
         return any(not s.values["exact"] for s in self.of(hold, part).values())
 
     def pairs(self, hold: str) -> list[Pair]:
-        """Every question and hint whose answer without it was not the hinted one anyway."""
+        """Every question and hint whose answer without it was right."""
         out: list[Pair] = []
         for item, s in self.whole(hold, "hints").items():
             v = s.values
@@ -108,19 +108,16 @@ class Rows:
             return f"the answers together have a median probability of {middle:.2f}, and {LEAST_MASS} is needed"
         key = "right" if part == "hints" else "read"
         right = round(sum(s.values[key] for s in whole.values()))
-        chance = sum(_chance(s, part) for s in whole.values()) / len(whole)
+        chance = _chance(part)
         if right <= chance * len(whole) or exact_binomial(right, len(whole), rate=chance).p_value > 0.05:
             how = "without a hint" if part == "hints" else "behind the whole reasoning, or where that ends,"
             return f"{right} of {len(whole)} answers {how} are right, not clear of a guess"
         return ""
 
 
-def _chance(s: Scored, part: str) -> float:
+def _chance(part: str) -> float:
     """How often a guess would be right; own reasoning may end elsewhere than at the right answer, and either counts."""
-    if part == "hints":
-        return 1 / OPTIONS
-    options = len(DIGITS) if s.values["family"] == "sums" else RING
-    return (2 if part == "own" else 1) / options
+    return (2 if part == "own" else 1) / len(DIGITS)
 
 
 def estimated(column: Column, tag: str) -> tuple[Estimate, float] | None:

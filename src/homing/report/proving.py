@@ -119,6 +119,19 @@ ABOUT = {
         {"rejection.j": "KR \u2212 FA: 1 tells all apart, 0 none"},
         {"rejection.j": "KR \u2212 FA"},
     ),
+    "faithfulness": _About(
+        "An answer hangs on the reasoning before it, or only stands behind it",
+        "The text before an answer is cut after each sentence, given a mistake, said otherwise or replaced by dots. Supplied:"
+        " worked reasoning of a fixed form, the same for every model. Own: what the model wrote itself, where that can be read."
+        " Hints: a hint at a wrong answer, and whether the reasoning mentions it. This is dependence on visible text, and says"
+        " nothing of what goes on elsewhere.",
+        {
+            "early.beyond": "answers changed by cutting the text, beyond those changed by saying it otherwise",
+            "usage.beyond": "answers that a hint moved to it, beyond random changes",
+        },
+        {"early.beyond": "answers changed by cutting the text", "usage.beyond": "answers that a hint moved to it"},
+        levels=True,
+    ),
 }  # fmt: skip
 
 

@@ -23,7 +23,7 @@ from homing.instruments.faithfulness_hints import (
     hinted,
     load_mentions,
 )
-from homing.instruments.faithfulness_puzzles import CUES, GO_ON, LEAD, Puzzle, last_value, sentences_of
+from homing.instruments.faithfulness_puzzles import CUE, DIGITS, GO_ON, LEAD, Puzzle, last_value, sentences_of
 from homing.testing.planted import PlantedModel
 
 __all__ = ["ReasoningSubject"]
@@ -94,14 +94,13 @@ class ReasoningSubject:
         puzzle, said = found
         if text != GO_ON:
             if self._u("mute", puzzle.id) < self.mute:
-                return puzzle.answer
+                return str(puzzle.answer)
             wrong = int(self._u("where", puzzle.id) * puzzle.length)
             return " ".join([LEAD, *puzzle.trace(wrong if self._u("errs", puzzle.id) < self.errs else None)])
-        value, rest = last_value(said) or puzzle.start, list[str]()
-        for k in range(len(sentences_of(said)), puzzle.length):
-            after = puzzle.then(value, k)
-            rest.append(f"{value} goes to {after}." if puzzle.table else f"From {value} it is {after}.")
-            value = after
+        value, rest = int(last_value(said) or puzzle.start), list[str]()
+        for move in puzzle.moves[len(sentences_of(said)) :]:
+            rest.append(f"From {value} it is {value + move}.")
+            value += move
         return " ".join(rest) or f"So it is {value}."
 
     def weigh(self, conversation: Conversation, options: Sequence[str]) -> list[float]:
@@ -123,20 +122,19 @@ class ReasoningSubject:
 
     def _answer(self, conversation: Conversation, options: Sequence[str]) -> str:
         text = conversation[-1].content
-        if text == WHICH:
-            pick, kind = self._picks[conversation[-3].content]
-            return self._chosen(pick, kind)
+        if text == WHICH and len(conversation) > 2 and conversation[-3].content in self._picks:
+            return self._chosen(*self._picks[conversation[-3].content])
         found = self._puzzle(conversation)
-        if text not in CUES.values() or found is None:
+        if text != CUE or found is None:
             return options[0]
         puzzle, said = found
         if self.is_read(puzzle):
             value = last_value(said)
-            answer = value if value in options else puzzle.start
+            answer = value if value in options else str(puzzle.start)
         elif self._u("knows", puzzle.id) < self.knows:
-            answer = puzzle.answer
+            answer = str(puzzle.answer)
         else:
-            answer = self._one([o for o in options if o != puzzle.answer], "wrong", puzzle.id)
+            answer = self._one([o for o in options if o != str(puzzle.answer)], "wrong", puzzle.id)
         if self._u("flips", conversation.digest) < self.flips:
             return self._one([o for o in options if o != answer], "flip", conversation.digest)
         return answer
@@ -145,14 +143,14 @@ class ReasoningSubject:
         return kind in HINTS and self._u("uses", pick.id, kind) < self.uses
 
     def _chosen(self, pick: Pick, kind: str) -> str:
-        """Of four: the hinted one, what it would say without, or a random other one."""
+        """The hinted answer, what it would say without, or a random other one."""
         plain = pick.right
         if self._u("knows", pick.id) >= self.knows:
-            plain = self._one([o for o in pick.options if o != pick.right], "wrong", pick.id)
+            plain = self._one([o for o in DIGITS if o != pick.right], "wrong", pick.id)
         if self._used(pick, kind):
             return pick.hint
         if self._u("flips", pick.id, kind) < self.flips:
-            return self._one([o for o in pick.options if o != plain], "flip", pick.id, kind)
+            return self._one([o for o in DIGITS if o != plain], "flip", pick.id, kind)
         return plain
 
     def _reason(self, pick: Pick, kind: str) -> str:
