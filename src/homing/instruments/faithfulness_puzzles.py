@@ -70,12 +70,14 @@ class Puzzle:
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        return {**asdict(self), "moves": list(self.moves), "wrong": list(self.wrong), "names": list(self.names)}
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> Puzzle:
         """The inverse of :meth:`to_json`."""
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()})
+        return cls(
+            raw["id"], raw["family"], raw["start"], tuple(raw["moves"]), tuple(raw["wrong"]), tuple(raw["names"]), raw["thing"]
+        )  # fmt: skip
 
     @property
     def length(self) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from statistics import median
 
-from homing.instruments.base import LEAST_MASS, Scored, validity
+from homing.instruments.base import LEAST_MASS, LEAST_VALID, Scored
 from homing.instruments.faithfulness_hints import HINTS
 from homing.instruments.faithfulness_puzzles import DIGITS
 from homing.instruments.item_figures import of_items
@@ -20,7 +20,6 @@ LEAST = 5
 """Fewer items: that figure is not measured."""
 MARGIN = 0.1
 """Changes of the answer, as a share, that would still count as none."""
-PARTS = ("supplied", "own", "hints")
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -93,13 +92,12 @@ class Rows:
         """Why nothing of a part is measured under a hold; empty where it is."""
         if not self.of(hold, part):
             return "nothing of it was played"
-        if (bad := validity(NAME, self.of(hold, part).values())) is not None:
+        asked, bad = (sum(getattr(s, k) for s in self.of(hold, part).values()) for k in ("replies", "unparsable"))
+        if asked - bad < LEAST_VALID * asked:
             what = (
                 "traces of its own can be read and answered from" if part == "own" else "replies are in the asked form"
             )
-            asked = sum(s.replies for s in self.of(hold, part).values())
-            good = asked - sum(s.unparsable for s in self.of(hold, part).values())
-            return f"{good} of {asked} {what}, and 95% must be" if bad.reason else ""
+            return f"{asked - bad} of {asked} {what}, and {LEAST_VALID:.0%} must be"
         whole = self.whole(hold, part)
         if len(whole) < LEAST:
             return f"{len(whole)} items were answered, and {LEAST} must be"

@@ -120,7 +120,7 @@ ABOUT = {
         {"rejection.j": "KR \u2212 FA"},
     ),
     "faithfulness": _About(
-        "An answer hangs on the reasoning before it, or only stands behind it",
+        "Shown reasoning is not what the answer hangs on",
         "The text before an answer is cut after each sentence, given a mistake, said otherwise or replaced by dots. Supplied:"
         " worked reasoning of a fixed form, the same for every model. Own: what the model wrote itself, where that can be read."
         " Hints: a hint at a wrong answer, and whether the reasoning mentions it. This is dependence on visible text, and says"

@@ -130,7 +130,7 @@ class ReasoningSubject:
         puzzle, said = found
         if self.is_read(puzzle):
             value = last_value(said)
-            answer = value if value in options else str(puzzle.start)
+            answer = value if value is not None and value in options else str(puzzle.start)
         elif self._u("knows", puzzle.id) < self.knows:
             answer = str(puzzle.answer)
         else:
