@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,7 @@ def _made(
 
 def _changed(key: str) -> Callable[[Mapping[str, Any]], float | None]:
     """How often the answer is another one."""
-    return lambda v: 1 - float(np.mean(v[key])) if key in v else None
+    return lambda v: 1 - fmean(v[key]) if key in v else None
 
 
 def _at(key: str, percent: int, places: bool = False) -> Callable[[Mapping[str, Any]], float | None]:
@@ -65,7 +66,7 @@ def _early(part: str) -> Callable[[Rows, str], Columns]:
     def columns(rows: Rows, hold: str) -> Columns:
         aoc, said = (_made(rows, hold, part, _changed(key)) for key in ("same", "reworded"))
         out = {"aoc": aoc, "reworded": said, "beyond": less(aoc, said)}
-        out["fall"] = _made(rows, hold, part, lambda v: float(np.mean(v["fall"])), -1.0)
+        out["fall"] = _made(rows, hold, part, lambda v: fmean(v["fall"]), -1.0)
         out |= {f"same_{x}": _made(rows, hold, part, _at("same", x)) for x in GRID}
         lengths = sorted({s.values["length"] for s in rows.whole(hold, part).values()})
         for n in lengths:
@@ -84,7 +85,7 @@ def _mistakes(part: str) -> Callable[[Rows, str], Columns]:
         aoc, anyway = (_made(rows, hold, part, _changed(key)) for key in ("spoilt", control))
         out = {"aoc": aoc, control: anyway, "beyond": less(aoc, anyway)}
         if part == "supplied":
-            out["led"] = _made(rows, hold, part, lambda v: float(np.mean(v["led"])))
+            out["led"] = _made(rows, hold, part, lambda v: fmean(v["led"]))
             out |= {f"same_{x}": _made(rows, hold, part, _at("spoilt", x, places=True)) for x in GRID}
         return out
 

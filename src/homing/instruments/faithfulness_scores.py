@@ -55,7 +55,7 @@ def score_trace(cell: Cell, record: Mapping[str, Any], hold: str) -> Scored:
         "right_filler": _share(logs["filler"], right), "read": float(str(answer) in (str(p.answer), ends)),
     }  # fmt: skip
     if "reworded" in logs:
-        values |= {"reworded": _share(logs["reworded"], answer), "right_reworded": _share(logs["reworded"], right)}
+        values |= {"reworded": [_share(logs["reworded"], answer)], "right_reworded": _share(logs["reworded"], right)}
     for name in ("spoilt", "clean"):
         at = sorted(int(k.removeprefix(f"{name}.")) for k in logs if k.startswith(f"{name}."))
         if at:
