@@ -12,6 +12,7 @@ from homing.report.figures import both, said
 from homing.report.proving import Claim
 from homing.report.svg import tip
 from homing.report.svg.bars import Bar, bars
+from homing.report.svg.base import el
 from homing.report.svg.curves import Series, band_curve
 from homing.stats.estimate import Estimate
 
@@ -51,31 +52,28 @@ def _traces(c: Claim, level: str) -> list[Panel]:
     cut, wrong = (c.numbered(f, "same_", level=level) for f in ("early", "mistakes"))
     if len(cut) < 2:
         return [Panel(title, Markup(""), reason=_reason(c, level, "early"))]
-    series = [_series("cut short", cut, "free", "circle", "of it shown")]
-    if len(wrong) > 1:
-        series.append(_series("with a mistake", wrong, "held", "square", "of it before the mistake"))
     anyway = c.figure("early", "reworded", level=level)
-    if anyway is not None:
-        stays = replace(anyway, value=1 - anyway.value, low=1 - anyway.high, high=1 - anyway.low)
-        series.append(
-            replace(
-                _series("said otherwise", [(x, stays) for x, _ in cut], "twin", "circle", ""), thin=True, band=False
-            )
-        )
-    x_title = (
-        "% of the text that is shown, or that stands before the mistake"
-        if len(wrong) > 1
-        else "% of the text that is shown"
-    )
-    ticks = [x for x, _ in cut]
-    chart = both(
-        lambda width: band_curve(
-            series, label=title, width=width, height=300, y_range=(-0.02, 1.04), x_title=x_title, x_ticks=ticks,
-        )
-    )  # fmt: skip
+    drawn = [
+        ("cut short", cut, "free", "circle", "% of the text that is shown"),
+        ("with a mistake", wrong, "held", "square", "% of the text before the mistake"),
+    ]
+    charts: list[Markup] = []
+    for name, points, look, shape, x_title in drawn:
+        if len(points) < 2:
+            continue
+        series = [_series(name, points, look, shape, x_title.removeprefix("% "))]
+        if anyway is not None:
+            stays = replace(anyway, value=1 - anyway.value, low=1 - anyway.high, high=1 - anyway.low)
+            flat = _series("said otherwise", [(x, stays) for x, _ in points], "twin", "circle", "")
+            series.append(replace(flat, thin=True, band=False, tips=()))
+        ticks = [x for x, _ in points]
+        charts.append(
+            band_curve(series, label=f"{title}, {name}", y_range=(-0.02, 1.04), x_title=x_title, x_ticks=ticks)
+        )  # fmt: skip
+    chart = el("div", *charts, class_="panels one" if len(charts) == 1 else "panels")
     caption = (
-        "Share of answers that are the one behind the whole text. A low curve: the answer hangs on what is not yet shown. A curve"
-        " along the line of texts that are only said otherwise: it does not. Bands are 95% intervals over puzzles."
+        "Share of answers that are the one behind the whole text. A low curve: the answer hangs on what is not shown, or is spoilt."
+        " A curve along the dashed line, of texts that are only said otherwise: it does not. Bands are 95% intervals over puzzles."
     )
     if len(wrong) > 1:
         caption += " Behind a mistake an answer that stays may have been repaired."
