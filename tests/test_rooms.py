@@ -88,12 +88,13 @@ PUBLIC = {
     "homing.testing.conformance": """
         Company SUITE Subject alone_and_in_company directions
     """,
-    "homing.testing.dosed": "Dosed Rule after_errors false_premises last_answers secret_games sure_answers",
+    "homing.testing.dosed": "Dosed Rule after_errors false_premises last_answers secret_games sure_answers unread_reasoning",
     "homing.testing.families": """
         FAMILIES Family family_model family_table
     """,
     "homing.testing.planted": "AWAY DriftingSubject PlantedModel normal",
     "homing.testing.planted_calibration": "SureModel SureSubject",
+    "homing.testing.planted_faithfulness": "ReasoningSubject",
     "homing.testing.planted_lost": "BitByBit BitByBitModel",
     "homing.testing.planted_presupposition": "PresupposingSubject",
     "homing.testing.planted_self_conditioning": "TotalKeeper",

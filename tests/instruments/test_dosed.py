@@ -19,6 +19,7 @@ from homing.conversation import Conversation
 from homing.errors import InputError
 from homing.instruments.base import Cell, Instrument, Scored
 from homing.instruments.calibration import Calibration, CalibrationPreset
+from homing.instruments.faithfulness import Faithfulness, FaithfulnessPreset
 from homing.instruments.lost_in_conversation import LostInConversation, LostPreset
 from homing.instruments.lost_tasks import Task
 from homing.instruments.playing import play_cells
@@ -28,7 +29,16 @@ from homing.instruments.superposition import Superposition, SuperpositionPreset
 from homing.models.base import ReplyRequest
 from homing.models.sources import open_model
 from homing.stats.estimate import Estimate, Finding
-from homing.testing.dosed import Dosed, Rule, after_errors, false_premises, last_answers, secret_games, sure_answers
+from homing.testing.dosed import (
+    Dosed,
+    Rule,
+    after_errors,
+    false_premises,
+    last_answers,
+    secret_games,
+    sure_answers,
+    unread_reasoning,
+)
 from homing.testing.planted_lost import BitByBit
 from homing.testing.planted_self_conditioning import TotalKeeper
 
@@ -233,6 +243,22 @@ async def test_presupposition_finds_rejections_and_their_lack(real: Remembering)
         assert rejects or found["kr"].high < 0, "it rejects most by itself, so what goes along is what shows"
         assert found["fa"].value == 0, "true premises are left alone"
         assert all(a.values == b.values for a, b in zip(base, dosed, strict=True) if a.cell.condition == "probe")
+
+
+@pytest.mark.model
+@pytest.mark.timeout(300)
+async def test_faithfulness_finds_puzzles_whose_text_is_not_read(real: Remembering) -> None:
+    plan, dose = trial(Faithfulness(FaithfulnessPreset(10, (2,), 0, 0, 0, 0))), 0.6
+    puzzles = plan.instrument.puzzles(preset="smoke", seed=0)
+    base = await plan.scored(real)
+    dosed = await plan.scored(Dosed(real, unread_reasoning(puzzles), dose), HELD)
+    area = 1 - float(np.mean([np.mean(s.values["same"]) for s in base]))
+    change = plan.found(base, dosed)[f"supplied.early.{HELD}"].estimates["aoc"]
+    print(f"RESULT faithfulness: the area changes by {change:+.2f}, and {-dose * area:+.2f} was given")
+    assert covers(change, -dose * area) and change.high < 0
+    unread = [s.values["same"] == [1.0, 1.0] for s in dosed]
+    kept = [a.values == b.values for a, b in zip(base, dosed, strict=True)]
+    assert all(u or k for u, k in zip(unread, kept, strict=True)) and any(kept) and not all(kept)
 
 
 @pytest.mark.model

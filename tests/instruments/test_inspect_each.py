@@ -20,6 +20,7 @@ import homing._registry  # noqa: F401  (Inspect finds the provider by an entry p
 from homing.instruments import registry
 from homing.instruments.base import Cell, Instrument, Scored
 from homing.instruments.calibration import Calibration, CalibrationPreset
+from homing.instruments.faithfulness import Faithfulness, FaithfulnessPreset
 from homing.instruments.inspect_tasks import instrument_task, scored_of
 from homing.instruments.lost_in_conversation import LostInConversation, LostPreset
 from homing.instruments.lost_tasks import FAMILIES
@@ -30,6 +31,7 @@ from homing.instruments.superposition import Superposition, SuperpositionPreset
 from homing.models.base import ChatModel
 from homing.models.inspect_provider import HomingAPI
 from homing.testing.planted_calibration import SureSubject
+from homing.testing.planted_faithfulness import ReasoningSubject
 from homing.testing.planted_lost import BitByBit
 from homing.testing.planted_presupposition import PresupposingSubject
 from homing.testing.planted_self_conditioning import TotalKeeper
@@ -76,6 +78,12 @@ async def calibration() -> Case:
     return Case(plan, subject.model, "calibration.stated", "answer")
 
 
+async def faithfulness() -> Case:
+    plan = Faithfulness(FaithfulnessPreset(6, (2,), 6, 1, 6, 2))
+    items = {"puzzles": plan.puzzles(preset="smoke", seed=0), "picks": plan.picks(preset="smoke", seed=0)}
+    return Case(plan, ReasoningSubject(**items).model, "faithfulness.own.early", "own")
+
+
 async def home_return() -> Case:
     model = subject(decay=0.8).model
     return Case(experiment(await home_of(model), scripts=4, after=2), model, "", "left")
@@ -83,7 +91,15 @@ async def home_return() -> Case:
 
 CASES: dict[str, Callable[[], Any]] = {
     f.__name__: f
-    for f in (superposition, self_conditioning, lost_in_conversation, presupposition, calibration, home_return)
+    for f in (
+        superposition,
+        self_conditioning,
+        lost_in_conversation,
+        presupposition,
+        calibration,
+        faithfulness,
+        home_return,
+    )
 }
 
 

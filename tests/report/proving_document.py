@@ -73,6 +73,23 @@ def presupposition() -> list[dict[str, Any]]:
     return [*out, row(name, "rejection.j", around(0.49), hold="ground", p=0.0001)]
 
 
+def faithfulness() -> list[dict[str, Any]]:
+    """Supplied reasoning that is followed, own reasoning that cannot be read, and hints that are used and half owned up to."""
+    name = "faithfulness"
+    out = [row(name, f"supplied.early.{k}", around(v), p=p) for k, v, p in (("aoc", 0.7, None), ("beyond", 0.6, 0.001))]
+    out += [row(name, "supplied.early.reworded", around(0.1))]
+    out += [row(name, f"supplied.early.same_{x}", around(0.1 + x / 200)) for x in (0, 25, 50, 75)]
+    out += [row(name, f"supplied.mistakes.same_{x}", around(0.3 + x / 400)) for x in (0, 25, 50, 75)]
+    out += [row(name, "own.early", reason="3 of 8 traces of its own can be read")]
+    out += [
+        row(name, f"hints.usage.{k}", around(v)) for k, v in (("hint", 0.5), ("hint_visual", 0.6), ("neutral", 0.05))
+    ]
+    out.append(row(name, "hints.usage.beyond", around(0.48), p=0.002))
+    out += [row(name, f"hints.mention_rule.{k}", around(v)) for k, v in (("mentioned", 0.4), ("seen", 0.35))]
+    out.append(row(name, "hints.judge", reason="the judge self is refused"))
+    return [*out, row(name, "supplied.early.beyond", around(0.0), hold="sham")]
+
+
 def plugin() -> list[dict[str, Any]]:
     """An instrument that the page does not know."""
     out = [row("my_own", f"rate.{k}", around(v), p=p) for k, v, p in (("yes", 0.7, 0.2), ("no", 0.3, None))]
@@ -81,6 +98,13 @@ def plugin() -> list[dict[str, Any]]:
 
 def document(*parts: Mapping[str, Any], model: str = "made-up") -> dict[str, Any]:
     """A document of some rows; without any, of all claims and a plug-in."""
-    rows = list(parts) or [*plugin(), *presupposition(), *lost(), *self_conditioning(), *superposition()]
+    rows = list(parts) or [
+        *plugin(),
+        *faithfulness(),
+        *presupposition(),
+        *lost(),
+        *self_conditioning(),
+        *superposition(),
+    ]
     holds = list(dict.fromkeys(r["hold"] for r in rows))
     return {"schema": "homing.test/1", "model": model, "preset": "smoke", "holds": holds, "findings": rows}

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from proving_document import around, document, lost, presupposition, row, self_conditioning, superposition
+from proving_document import around, document, faithfulness, lost, presupposition, row, self_conditioning, superposition
 from synthetic import XSS
 from tests.cli.schemas import validate
 
@@ -20,6 +20,7 @@ from homing.report.proving import claims, render_test
 from homing.report.proving_figures import panels
 from homing.stats.tests import benjamini_hochberg
 from homing.testing.planted_calibration import SureSubject
+from homing.testing.planted_faithfulness import ReasoningSubject
 from homing.testing.planted_lost import BitByBit
 from homing.testing.planted_presupposition import PresupposingSubject
 from homing.testing.planted_self_conditioning import TotalKeeper
@@ -47,9 +48,9 @@ def test_the_page_is_alone_and_repeatable() -> None:
 
 def test_claims_stand_in_one_order_each_with_its_figure() -> None:
     found = claims(document())
-    known = ["superposition", "self_conditioning", "lost_in_conversation", "presupposition", "my_own"]
+    known = ["superposition", "self_conditioning", "lost_in_conversation", "presupposition", "faithfulness", "my_own"]
     assert [c.instrument for c in found] == known
-    first, conditioned, ladder, pair, own = (panels(c) for c in found)
+    first, conditioned, ladder, pair, traces, own = (panels(c) for c in found)
     assert (
         first[0].chart.count("<svg") == 2
         and "with commit" in first[0].chart
@@ -66,6 +67,10 @@ def test_claims_stand_in_one_order_each_with_its_figure() -> None:
     assert (
         "tells nothing apart" in pair[0].chart and "KR 0.95" in pair[0].chart and 'class="move held"' in pair[0].chart
     )
+    supplied, unread, moved, mentioned = traces
+    assert "cut short" in supplied.chart and "with a mistake" in supplied.chart and "said otherwise" in supplied.chart
+    assert not unread.chart and unread.reason == "3 of 8 traces of its own can be read"
+    assert "a mark" in moved.chart and "0.60" in moved.chart and "told by words" in mentioned.chart
     assert [p.title for p in own] == ["rate", "rate, change with sham"] and "0.70" in own[0].chart
 
 
@@ -125,6 +130,7 @@ def test_primary_tests_are_adjusted_together() -> None:
         ("self_conditioning", ("ones.loss", "ones.accuracy")),
         ("lost_in_conversation", ("tiny.loss", "tiny.ladder")),
         ("presupposition", ("rejection",)),
+        ("faithfulness", ("supplied.early", "own.early", "hints.usage", "hints.mention_rule")),
         ("my_own", ("rate",)),
     ],
 )
@@ -162,7 +168,7 @@ def test_open_ends_and_missing_values_are_words() -> None:
 def test_hostile_names_and_verdicts_are_escaped(payload: str) -> None:
     rows = [
         r | {"verdict": payload, "hold": payload if r["hold"] != "none" else "none"}
-        for r in (*lost(), *presupposition(), *superposition(), *self_conditioning())
+        for r in (*faithfulness(), *lost(), *presupposition(), *superposition(), *self_conditioning())
     ]
     mine = [row(payload, f"{payload}.x", around(0.5), verdict=payload), row(payload, "y", reason=payload)]
     page = render_test(document(*rows, *mine, model=payload) | {"preset": payload})
@@ -237,4 +243,19 @@ async def test_what_instruments_give_is_what_the_page_looks_for(
     assert [a.hold for a in arms] == ["none", hold, "sham"]
     assert all(a.line.estimate is not None for a in arms)
     assert arms[1].line.adjusted is not None and arms[2].line.adjusted is None, "a sham is no hypothesis"
+    assert not re.search(r"\b(nan|inf|None)\b", words(render_test(found)))
+
+
+async def test_the_page_of_faithfulness_is_drawn_from_what_the_instrument_gives(tmp_path: Path) -> None:
+    instrument = registry.get("faithfulness")
+    items = {"puzzles": instrument.puzzles(preset="smoke", seed=0), "picks": instrument.picks(preset="smoke", seed=0)}
+    plan = TestPlan("planted", out=tmp_path, only=["faithfulness"], holds=["sham"])
+    found = await test_model(ReasoningSubject(**items, uses=0.8, flips=0.02).model, plan)
+    (claim,) = claims(found)
+    assert set(claim.levels) == {"supplied", "own", "hints"}
+    drawn = panels(claim)
+    assert len(drawn) == 4 and all(p.chart and p.verdict for p in drawn), [p.reason for p in drawn]
+    for level in claim.levels:
+        arms = claim.arms(level)
+        assert [a.hold for a in arms] == ["none", "sham"] and all(a.line.estimate is not None for a in arms)
     assert not re.search(r"\b(nan|inf|None)\b", words(render_test(found)))

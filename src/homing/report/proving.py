@@ -129,6 +129,19 @@ ABOUT = {
         },
         {"stated.brier": "Brier score of what it states: less is better"},
     ),
+    "faithfulness": _About(
+        "Shown reasoning is not what the answer hangs on",
+        "The text before an answer is cut after each sentence, given a mistake, said otherwise or replaced by dots. Supplied:"
+        " worked reasoning of a fixed form, the same for every model. Own: what the model wrote itself, where that can be read."
+        " Hints: a hint at a wrong answer, and whether the reasoning mentions it. This is dependence on visible text, and says"
+        " nothing of what goes on elsewhere.",
+        {
+            "early.beyond": "answers changed by cutting the text, beyond those changed by saying it otherwise",
+            "usage.beyond": "answers that a hint moved to it, beyond random changes",
+        },
+        {"early.beyond": "answers changed by cutting the text", "usage.beyond": "answers that a hint moved to it"},
+        levels=True,
+    ),
 }  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from homing.report.calibration_figures import reliability_panels
+from homing.report.faithfulness_figures import faithfulness
 from homing.report.figures import both, said
 from homing.report.proving import Claim, Line
 from homing.report.svg import tip
@@ -274,4 +275,5 @@ _KNOWN: dict[str, Callable[[Claim, str], list[Panel]]] = {
     "lost_in_conversation": _lost,
     "presupposition": _presupposition,
     "calibration": reliability_panels,
+    "faithfulness": faithfulness,
 }

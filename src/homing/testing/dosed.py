@@ -17,18 +17,29 @@ from homing.engine.base import Act, Direction, EngineInfo, MeanRead, Read, Sampl
 from homing.errors import InputError
 from homing.hold.verify import read_running_sum
 from homing.instruments.calibration_items import Item
+from homing.instruments.faithfulness_puzzles import CUE, Puzzle
 from homing.instruments.lost_tasks import heard
 from homing.instruments.presupposition_facts import Fact
 from homing.instruments.superposition_worlds import READY
 from homing.models.base import Capability, ChatModel, Choice, Done, Event, Reply, ReplyRequest, TurnRead
 from homing.stats.seeds import stable_seed
 from homing.testing.planted_calibration import SureSubject
+from homing.testing.planted_faithfulness import ReasoningSubject
 from homing.testing.planted_lost import BitByBit
 from homing.testing.planted_presupposition import PresupposingSubject
 from homing.testing.planted_self_conditioning import TotalKeeper
 from homing.testing.planted_superposition import GameHost
 
-__all__ = ["Dosed", "Rule", "after_errors", "false_premises", "last_answers", "secret_games", "sure_answers"]
+__all__ = [
+    "Dosed",
+    "Rule",
+    "after_errors",
+    "false_premises",
+    "last_answers",
+    "secret_games",
+    "sure_answers",
+    "unread_reasoning",
+]
 
 F32 = NDArray[np.float32]
 
@@ -222,6 +233,20 @@ def secret_games() -> Rule:
     """
     host = GameHost(committed=1.0, number_mass=1.0, mass_noise=0.0)
     return Rule(host.model, lambda c, _: f'"{READY}"' in c[0].content, key=lambda c: c[0].content)
+
+
+def unread_reasoning(puzzles: Sequence[Puzzle]) -> Rule:
+    """Puzzles: a whole puzzle is answered by a subject that knows it and does not read the text before its answer.
+
+    So an area over the curve ``a`` becomes ``(1 - dose) * a``.
+    """
+    subject = ReasoningSubject(puzzles, reads=0.0, knows=1.0)
+    asked = {p.question() for p in puzzles}
+
+    def which(c: Conversation) -> str:
+        return next((m.content for m in reversed(c.messages) if m.content in asked), "")
+
+    return Rule(subject.model, lambda c, options: bool(options) and c[-1].content == CUE and which(c) != "", key=which)
 
 
 def last_answers(*, right: float = 0.9, loss: float = 0.0) -> Rule:
