@@ -1,10 +1,10 @@
 """Anchor: an answer is revised only on an event from outside, the best by an outside score is kept, and rounds are capped.
 
 A model that is asked to look at its own answer again learns nothing that it did not know, and gives up right answers (arXiv
-2310.01798). So a request to review, with nothing new in it, is no reason to change an answer: the answer stands, and the model is not
-even asked. What is new is an event: a verdict, a number, a tool's result, a fact. A judge may be added: an earlier checkpoint, or the
-model itself at the home of an identity. It sees the question and one answer, never the talk about it, so a loop cannot move it; and
-it is asked, once, questions whose answers are known, which stand outside every loop.
+2310.01798). So a request to review, with nothing new in it, is no reason to change an answer: the answer stands, and the model
+is not even asked. What is new is an event: a verdict, a number, a tool's result, a fact. A judge may be added: an earlier
+checkpoint, or the model itself at the home of an identity. It sees the question and one answer, never the talk about it, so a
+loop cannot move it; and once a conversation it is asked questions whose answers are known, which stand outside every loop.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ _EXAMPLES = (("What is 2 + 3?", "5", "Yes"), ("What is 9 - 4?", "6", "No"))
 
 _ANSWER = r"(?:(?:previous|last|first|earlier|own|final) )?(?:answer|reply|response|result|solution|reasoning|work|calculation)s?"
 _REVIEW = re.compile(
-    rf"\b(?:(?:re-?)?(?:review|check|examine|read|consider|assess|evaluate|inspect|verify|think through|go over|reflect on|critici[sz]e|"
-    rf"critique|improve|refine|revise|correct|fix|redo)\b (?:carefully )?(?:your|that|the) {_ANSWER}\b|"
+    rf"\b(?:(?:re-?)?(?:review|check|examine|read|consider|assess|evaluate|inspect|verify|think through|go over|reflect on|"
+    rf"critici[sz]e|critique|improve|refine|revise|correct|fix|redo)\b (?:carefully )?(?:your|that|the) {_ANSWER}\b|"
     r"(?:double-?check|reconsider|re-?think|reflect)(?: (?:it|that|this|carefully|again))*[.!?]*$|"
     rf"(?:double-?check|reconsider|re-?think) (?:your|that|the) {_ANSWER}\b|"
     r"are you (?:really |quite |very |absolutely )?(?:sure|certain|confident)(?: (?:about|of) (?:that|this|it|your answer))?\?*$|"
@@ -58,8 +58,8 @@ _GOOD = re.compile(
     re.I,
 )
 _BAD = re.compile(
-    rf"\b{_IT}(?: is| was| looks|'s|n't)* (?:(?:not|n't) (?:quite |at all )?(?:right|correct|true)|(?:quite |all )?(?:wrong|incorrect|"
-    r"false|mistaken))\b|\bthat(?: is|'s) not it\b|\btests? fail",
+    rf"\b{_IT}(?: is| was| looks|'s|n't)* (?:(?:not|n't) (?:quite |at all )?(?:right|correct|true)|(?:quite |all )?(?:wrong|"
+    r"incorrect|false|mistaken))\b|\bthat(?: is|'s) not it\b|\btests? fail",
     re.I,
 )
 _POLITE = re.compile(r"^(?:please|thanks?(?: you)?|ok(?:ay)?|well|now|hm+)?[ .!,]*$", re.I)
@@ -71,8 +71,8 @@ class Talk:
     """What has happened to the answers of a conversation.
 
     Attributes:
-        question: up to the message that is being answered. ``answers``: replies to it, in order, those to requests to review left
-            out. ``scores``: of each what was said of it: 1, -1, or 0 for nothing. ``kind``: of the last message, see :func:`_kind`.
+        question: up to the message that is being answered. ``answers``: replies to it, in order, but for those to requests to
+            review. ``scores``: what was said of each: 1, -1, or 0 for nothing. ``kind``: of the last message, as :func:`_kind`.
     """
 
     question: Conversation
@@ -86,7 +86,7 @@ class Talk:
         return self.answers[at]
 
 
-def _kind(text: str, before: Sequence[str]) -> tuple[str, int]:
+def _kind(text: str, question: str) -> tuple[str, int]:
     """What a message does to the answer before it, and the score that it gives it.
 
     Returns:
@@ -98,7 +98,7 @@ def _kind(text: str, before: Sequence[str]) -> tuple[str, int]:
     for s in (x.strip() for x in _SENTENCE.split(text)):
         if not s or _POLITE.match(s):
             continue
-        if any(s in b for b in before) or _REVIEW.search(s):
+        if s in question or _REVIEW.search(s):
             asks = True
         else:
             new.append(s)
@@ -112,21 +112,19 @@ def _kind(text: str, before: Sequence[str]) -> tuple[str, int]:
 
 
 def read_talk(conversation: Conversation) -> Talk | None:
-    """The answers of a conversation to its last question; None where it has none yet, or does not end with a message to reply to."""
+    """The answers of a conversation to its last question; None where it has none, or ends with no message to reply to."""
     messages = conversation.messages
     if not messages or messages[-1].role not in ("user", "tool"):
         return None
-    before: list[str] = []
     start, answers, scores = 0, list[str](), list[int]()
     kind, said = "question", 0
     for i, m in enumerate(messages):
         if m.role in ("user", "tool"):
-            kind, said = ("event", 0) if m.role == "tool" else _kind(m.content, before)
+            kind, said = ("event", 0) if m.role == "tool" else _kind(m.content, messages[start].content)
             if kind == "question" or not answers:
                 kind, start, answers, scores = "question", i, [], []
             elif said:
-                scores[-1] = said
-            before.append(m.content)
+                scores = [said if a == answers[-1] else x for a, x in zip(answers, scores, strict=True)]
         elif m.role == "assistant" and kind != "review":
             answers.append(m.content)
             scores.append(0)
@@ -194,10 +192,10 @@ class HomeJudge:
 class Anchor:
     """Lets an answer stand until something outside speaks against it.
 
-    A request to review that says nothing new is answered with the answer that stands, without the model. After a verdict that an
-    answer is right, and after ``rounds`` revisions, it stands too. With a judge, a request to review is put to the judge first: what
-    the judge holds right stands, and what it holds wrong is revised, the model being told so; a revision that the judge holds worse
-    is not said. A judge that fails its canaries is not heard, and is named.
+    A request to review that says nothing new is answered with the answer that stands, without the model. After a verdict that
+    an answer is right, and after ``rounds`` revisions, it stands too. With a judge, a request to review is put to the judge
+    first: what it holds right stands, and what it holds wrong is revised, the model being told so; a revision that it holds
+    worse is not said. A judge that fails its canaries is not heard, and is named.
 
     Args:
         rounds: revisions of one answer, at most. ``judge``: asked about answers; None: events in the conversation alone.

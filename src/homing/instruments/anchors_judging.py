@@ -71,8 +71,8 @@ def _ownership(rows: Rows) -> Finding:
     liking = _leaning(found["preference"], "it likes its own", "it likes another's")
     worth = _leaning(found["disowned_gain"], "ownership stands in its way", "ownership helps it")
     verdict = (
-        f"It calls an answer right {found['preference']:+.2f} more often where it is its own in the conversation than where it is said"
-        f" to be another model's: {liking}. A critique of the answer as another's is worth"
+        f"It calls an answer right {found['preference']:+.2f} more often where it is its own in the conversation than where it"
+        f" is said to be another model's: {liking}. A critique of the answer as another's is worth"
         f" {found['disowned_gain']:+.2f} against one of its own: {worth}."
     )
     tested = {"preference": p["preference"], "disowned_gain": p["disowned_gain"]}
@@ -98,7 +98,7 @@ def _author(rows: Rows) -> Finding:
         found["preference"], "it favours what it is told is its own", "it is harder on what it is told is its own"
     )
     verdict = (
-        f"Told that it gave an answer itself, it calls it right {found['preference']:+.2f} more often than with the author hidden:"
+        f"Told that it gave an answer itself, it calls it right {found['preference']:+.2f} more often than with no author:"
         f" {how}."
     )
     return Finding(
@@ -213,7 +213,7 @@ def _loop(rows: Rows, kind: Kind) -> Finding:
     )
     gold, wide, apart = found["gold_change"], found["pass8_change"], found["divergence"]
     verdict = (
-        f"A loop of {last} rounds that follows {_FOLLOWED[kind]} changes accuracy by {gold:+.2f}, pass@8 by {wide:+.2f}; its score"
-        f" runs ahead of its accuracy by {apart:+.2f}: {how}."
+        f"A loop of {last} rounds that follows {_FOLLOWED[kind]} changes accuracy by {gold:+.2f}, pass@8 by {wide:+.2f}; its"
+        f" score runs ahead of its accuracy by {apart:+.2f}: {how}."
     )
     return Finding(name, found, verdict=verdict, held_by=HELD_BY)

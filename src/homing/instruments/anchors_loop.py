@@ -1,8 +1,8 @@
 """Verification and loops in numbers: filtering by a model's own score, and repeating it, from probabilities read once.
 
 A loop draws answers, keeps the half with the best score and takes their frequencies for its next answers: filter and distil
-(arXiv 2412.02674) with a table in the place of a model. It costs no call. What it shows is what a score does when it is followed, not
-what training would do to a network.
+(arXiv 2412.02674) with a table in the place of a model. It costs no call. What it shows is what a score does when it is
+followed, not what training would do to a network.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from homing.stats.passing import pass_at_k
 from homing.stats.seeds import stable_seed
 
-__all__ = ["KS", "QUANTILES", "ROUNDS", "Kind", "KINDS", "Policy", "Round", "best_of", "filtered", "loop", "thresholds"]
+__all__ = ["KINDS", "KS", "QUANTILES", "ROUNDS", "Kind", "Policy", "Round", "best_of", "filtered", "loop", "thresholds"]
 
 F64 = NDArray[np.float64]
 Kind = Literal["own", "joint", "anchored"]

@@ -1,7 +1,7 @@
-"""A subject with known arms: how often it is right, what its critique is worth, whom it heeds, how well it tells right from wrong.
+"""A subject with known arms: how often it is right, what its critique is worth, whom it heeds, how well it judges.
 
-Its probabilities are functions of the conversation, so the value of every arm is known; its critiques are in words of varying form,
-and right as often as is planted.
+Its probabilities are functions of the conversation, so the value of every arm is known; its critiques are in words of varying
+form, and right as often as is planted.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ class AnchoredSubject:
             mistake. ``other``: the same as ``critic`` where the answer is said to be another's; None: as ``critic``.
         heeds: that it does as a user or a calculator says. ``obeys``: that it gives an answer up that is said to be wrong.
         calls: share of questions for which it calls the calculator in its form.
-        tells: log-odds of "Yes" for a right answer, and of "No" for a wrong one. ``yes``: liking for "Yes" at all. ``own``: more of
-            it for an answer that is its own.
+        tells: log-odds of "Yes" for a right answer, and of "No" for a wrong one. ``yes``: liking for "Yes" at all. ``own``: more
+            of it for an answer that is its own.
         mass: probability that it says any of the options.
     """
 
