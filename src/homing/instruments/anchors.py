@@ -2,14 +2,14 @@
 
 The same questions under eight arms of three calls each: a first answer, then one word about it, from the model itself, from an
 earlier version, from a judge, a user, a tool or an oracle, then an answer again. What each is worth is its accuracy less that of
-three first answers and a vote. Every answer is read from the probabilities of four numbers, so an arm is an expectation over
+three first answers and a vote. Every answer is read from the probabilities of ten digits, so an arm is an expectation over
 answers and not one draw: it is played once from a right first answer and once from a wrong one, weighted by how likely each is.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -39,7 +39,9 @@ from homing.stats.seeds import stable_seed
 __all__ = ["INSTRUMENTS", "PRESETS", "Anchors", "AnchorsPreset", "anchors"]
 
 LEAST_ITEMS = 12
-CALL_TOKENS = 16
+CALL_TOKENS = 12
+SCORED = 4
+"""Of the digits, the likeliest, which the model is asked to judge."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,7 @@ class AnchorsPreset:
 
 
 PRESETS: Mapping[PresetName, AnchorsPreset] = {
-    "smoke": AnchorsPreset(24, 24, 12, 2, 24),
+    "smoke": AnchorsPreset(12, 8, 12, 1, 16),
     "standard": AnchorsPreset(120, 120, 24, 2, 48),
     "full": AnchorsPreset(400, 400, 48, 3, 96),
 }
@@ -146,7 +148,7 @@ class _Play:
     missing: int = 0
 
     def number(self, talk: Conversation, *, of: Any = "model", held: bool = True) -> Ask:
-        """One of the four numbers; the order matters only where options are lettered."""
+        """One of the digits; the order matters only where options are lettered."""
         order = np.random.default_rng(stable_seed(self.cell.seed, "order")).permutation(OPTIONS)
         options = tuple(self.item.options[int(k)] for k in order)
         return Ask(talk, options, held=held, fork=True, preamble=EXAMPLES, of=of)
@@ -156,13 +158,18 @@ class _Play:
         """Yes or no, never under a hold."""
         return Ask(talk, YES_NO, held=False, fork=True, preamble=JUDGING_EXAMPLES, of=of)
 
+    def call(self) -> Ask:
+        """A call of the calculator, in words."""
+        sampling = Sampling(CALL_TOKENS, temperature=0.0)
+        return Ask(self.item.calculator(), sampling=sampling, held=False, fork=True, preamble=CALL_EXAMPLES)
+
     def review(self, talk: Conversation, k: int) -> Ask:
         """A critique in words."""
         sampling = Sampling(self.cell.data["tokens"], seed=stable_seed(self.cell.seed, "review", k))
         return Ask(talk, sampling=sampling, fork=True)
 
     def shares(self, answer: Answer) -> list[float] | None:
-        """Probabilities of the numbers, the right one first; None where nothing was chosen."""
+        """Probabilities of the digits, the right one first; None where nothing was chosen."""
         c = self._counted(answer)
         return (
             None
@@ -171,7 +178,7 @@ class _Play:
         )
 
     def right(self, answer: Answer) -> float | None:
-        """Probability of the right number."""
+        """Probability of the right digit."""
         found = self.shares(answer)
         return None if found is None else found[0]
 
@@ -221,57 +228,60 @@ class _Play:
 
 def _arms(play: _Play) -> Edit:
     """Every arm, from a right first answer and from a wrong one."""
-    item, data = play.item, play.cell.data
-    (first,) = yield [play.number(item.asked(), held=False)]
+    item = play.item
+    first, past = yield [play.number(item.asked(), held=False), play.number(item.asked(), of="anchor", held=False)]
     found = play.first(first)
     if found is None:
         return play.done()
     _, starts, record = found
+    record |= {"past_shares": play.shares(past), "who": past.who}
     false = item.options[1 + play.cell.seed % (OPTIONS - 1)]
-    talks = [item.answered(a) for a in starts]
-    reviews = [play.review(t.then(REVIEW, "user"), k) for k, t in enumerate(talks)]
-    call = Ask(
-        item.calculator(),
-        sampling=Sampling(CALL_TOKENS, temperature=0.0),
-        held=False,
-        fork=True,
-        preamble=CALL_EXAMPLES,
-    )
     told = {
-        "told_right": [item.checked(a, right=True) for a in starts],
         "told_wrong": [item.checked(a, right=False) for a in starts],
         "user_true": [item.corrected(a, item.right) for a in starts],
         "user_false": [item.corrected(a, false) for a in starts],
     }
-    of_anchor = [
-        play.number(item.asked(), of="anchor", held=False),
-        *(play.yes(item.judged(a, "hidden"), of="anchor") for a in starts),
-    ]
-    said = yield [*reviews, call, *(play.number(t) for pair in told.values() for t in pair), *of_anchor]
+    if past.who:  # to be told that an answer is right is the judge's alone
+        told["told_right"] = [item.checked(a, right=True) for a in starts]
+    asks = [play.review(item.answered(a).then(REVIEW, "user"), k) for k, a in enumerate(starts)]
+    asks += [play.number(t) for pair in told.values() for t in pair]
+    asks += [play.yes(item.judged(a, "hidden"), of="anchor") for a in starts]
+    said = yield [*asks, *([play.call()] if item.call else [])]
     for i, name in enumerate(told):
-        record[name] = [play.right(a) for a in said[3 + 2 * i : 5 + 2 * i]]
-    past, *verdicts = said[-3:]
-    record |= {"past_shares": play.shares(past), "judge": [play.said_yes(a) for a in verdicts], "who": past.who}
-    shown = calculated(said[2].text)
-    record["call"] = float(shown is not None)
-    computed = [] if shown is None else [item.computed(a, said[2].text.strip(), shown) for a in starts]
+        record[name] = [play.right(a) for a in said[2 + 2 * i : 4 + 2 * i]]
+    at = 2 + 2 * len(told)
+    record["judge"] = [play.said_yes(a) for a in said[at : at + 2]]
+    computed: list[Conversation] = []
+    if item.call:
+        shown = calculated(said[-1].text)
+        record["call"] = float(shown is not None)
+        computed = [] if shown is None else [item.computed(a, said[-1].text.strip(), shown) for a in starts]
     talks = [item.again(a.conversation) for a in said[:2]]
-    answers = yield [*(play.number(t) for t in talks), *(play.number(t) for t in computed)]
+    answers = yield [play.number(t) for t in (*talks, *computed)]
     record["critique_1"] = [play.right(a) for a in answers[:2]]
     if computed:
         record["tool"] = [play.right(a) for a in answers[2:]]
-    for k in range(2, data["rounds"] + 1):
-        kept = [play.drawn(a, 2 * k + i) for i, a in enumerate(answers[:2])]
+    more = yield from _more_rounds(play, talks, answers[:2])
+    return play.done(**record, **more)
+
+
+def _more_rounds(
+    play: _Play, talks: Sequence[Conversation], answers: Sequence[Answer]
+) -> Generator[Sequence[Ask], Sequence[Answer], dict[str, Any]]:
+    """Rounds of self-critique after the first, each from an answer that is drawn from the one before."""
+    out: dict[str, Any] = {}
+    for r in range(2, play.cell.data["rounds"] + 1):
+        kept = [play.drawn(a, 2 * r + i) for i, a in enumerate(answers)]
         if None in kept:
             break
         reviews = yield [
-            play.review(t.then(a or "", "assistant").then(REVIEW, "user"), 2 * k + i)
+            play.review(t.then(a or "", "assistant").then(REVIEW, "user"), 2 * r + i)
             for i, (t, a) in enumerate(zip(talks, kept, strict=True))
         ]
-        talks = [item.again(a.conversation) for a in reviews]
+        talks = [play.item.again(a.conversation) for a in reviews]
         answers = yield [play.number(t) for t in talks]
-        record[f"critique_{k}"] = [play.right(a) for a in answers]
-    return play.done(**record)
+        out[f"critique_{r}"] = [play.right(a) for a in answers]
+    return out
 
 
 def _judging(play: _Play) -> Edit:
@@ -281,9 +291,11 @@ def _judging(play: _Play) -> Edit:
     found = play.first(first)
     if found is None:
         return play.done()
-    _, starts, record = found
+    shares, starts, record = found
+    scored = sorted(sorted(range(OPTIONS), key=lambda i: -shares[i])[:SCORED])
     forms = {
-        "scores": [item.judged(o, "hidden") for o in item.options],
+        "hidden": [item.judged(a, "hidden") for a in starts],
+        "scores": [item.judged(item.options[i], "hidden") for i in scored],
         "shown": [item.judged(a, "shown") for a in starts],
         "other": [item.judged(a, "other") for a in starts],
         "own": [item.own_judged(a) for a in starts],
@@ -301,7 +313,7 @@ def _judging(play: _Play) -> Edit:
         "judge_shown": [play.said_yes(a) for a in said[at : at + 2]],
         "judge_hidden": [play.said_yes(a) for a in said[at + 2 :]],
     }
-    record["hidden"] = [record["scores"][0], record["scores"][item.options.index(starts[1])]]
+    record["scored"] = scored
     answers = yield [play.number(item.again(a.conversation)) for a in said[:2]]
     record["disowned"] = [play.right(a) for a in answers]
     return play.done(**record)

@@ -16,10 +16,11 @@ from homing.instruments.anchors_rows import (
     barred_arm,
     gold_rates,
     mean,
+    none_beyond,
     weighted,
 )
 from homing.instruments.base import Scored, not_measurable
-from homing.instruments.item_figures import cost_of, within
+from homing.instruments.item_figures import cost_of, of_items
 from homing.stats.bootstrap import ratio_of_means
 from homing.stats.estimate import Estimate, Finding
 
@@ -59,7 +60,7 @@ def _worth(net: Estimate, x: Mapping[str, float]) -> str:
     return (
         "it is worth more than the vote" if net.low > 0
         else "it is worth less than the vote" if net.high < 0
-        else f"it is worth as much as the vote, within {MARGIN}" if within(x, MARGIN)
+        else f"it is worth as much as the vote, within {MARGIN}" if none_beyond(x)
         else "that it is worth more or less than the vote is not shown"
     )  # fmt: skip
 
@@ -83,7 +84,7 @@ def _arm(rows: Rows, name: str) -> Finding:
         return Finding(full, {"accuracy": accuracy[0]}, verdict=verdict, cost=cost)
     found |= transitions(arms, name)
     if name == "vote":
-        verdict = f"{SAID[name]} are right in {found['accuracy']:.2f}, {found['gain']:+.2f} against one: what calls are worth."
+        verdict = f"{SAID[name]} are right in {found['accuracy']:.2f}, {found['gain']:+.2f} against one."
         return Finding(full, found, verdict=verdict, cost=cost)
     found["net"] = net[0]
     if name == "judge":
@@ -102,6 +103,11 @@ def circularity(own: Mapping[str, Arm], oracle: Mapping[str, Arm]) -> Estimate:
     """
     both = [k for k in own if k in oracle]
     x, y = ([a[k].accuracy - a[k].p for k in both] for a in (own, oracle))
+    if np.ptp(np.round(x, 5)) == 0 and np.mean(y) > 0:
+        # all questions alike: their share that may not be, by Wilson's bound, and Fieller has nothing to go by
+        e, _ = of_items(dict(zip(both, np.round(x, 5).tolist(), strict=True)), NAME, least=-1.0, most=1.0)
+        ends = (1 - v / float(np.mean(y)) for v in (e.value, e.high, e.low))
+        return Estimate(*ends, e.level, e.n, "", e.method)
     r = ratio_of_means(x, y, seed=0, clusters=both)
     return Estimate(1 - r.value, 1 - r.high, 1 - r.low, r.level, r.n, "", r.method)
 
@@ -145,7 +151,7 @@ def _dose(rows: Rows) -> Finding:
             nets[e] = rows.nets({k: a for k, a in made.items() if a is not None})
             if (net := mean(nets[e], f"dose {anchor} {e}")) is not None:
                 found[f"{anchor}_{round(100 * e)}"] = net[0]
-        who = "A user" if anchor == "user" else "A verdict"
+        who = "a user" if anchor == "user" else "a verdict"
         if not {f"{anchor}_0", f"{anchor}_100"} <= set(found):
             continue
         best, worst = found[f"{anchor}_0"], found[f"{anchor}_100"]
@@ -165,7 +171,8 @@ def _dose(rows: Rows) -> Finding:
         else " Let it revise by itself." if own[0].low > 0
         else " Do not let it revise by itself."
     )  # fmt: skip
-    verdict = f"{'; '.join(said)}.{advice}"
+    told = "; ".join(said)
+    verdict = f"{told[:1].upper()}{told[1:]}.{advice}"
     return Finding(name, found, verdict=verdict, cost=cost_of(rows.scored("none", "arms")), held_by=HELD_BY)
 
 
@@ -206,7 +213,7 @@ def _rounds(rows: Rows, hold: str) -> Finding:
         else "it loses"
         if c.high < 0
         else f"no change beyond {MARGIN}"
-        if within(gap, MARGIN)
+        if none_beyond(gap)
         else "a change is not shown"
     )
     if hold == "none":
@@ -230,7 +237,7 @@ def _held(rows: Rows, hold: str, arm: str) -> Finding:
     found |= {f"{k}_held": e for k, e in transitions(mine, f"{arm} {hold}").items()}
     c = change[0]
     how = (
-        "it helps" if c.low > 0 else "it harms" if c.high < 0 else f"no change beyond {MARGIN}" if within(gap, MARGIN)
+        "it helps" if c.low > 0 else "it harms" if c.high < 0 else f"no change beyond {MARGIN}" if none_beyond(gap)
         else "whether it helps is not shown"
     )  # fmt: skip
     verdict = (

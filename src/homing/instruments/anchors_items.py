@@ -1,12 +1,11 @@
-"""Small sums whose answers a rule knows, and every sentence that is said about an answer to one.
+"""Small questions whose answers a rule knows, and every sentence that is said about an answer to one.
 
-An item is a question with four numbers to choose from. Its verifier is exact: the answer is computed from the seed, and
-no model is asked for it. The gold set of a judge is dealt from the same rule and shares no question with the items.
+The answer is a digit, and all ten can be chosen. The verifier is exact: the answer is computed from the seed, and no model is
+asked for it. The gold set of a judge is dealt from the same rule and shares no question with the items.
 """
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -33,14 +32,16 @@ __all__ = [
     "gold",
 ]
 
-FAMILIES = ("sum", "difference", "product", "largest")
-OPTIONS = 4
+FAMILIES = ("lookup", "sum", "next", "difference")
+DIGITS = tuple("0123456789")
+OPTIONS = len(DIGITS)
 YES_NO = ("Yes", "No")
 Author = Literal["hidden", "shown", "other"]
 """What a judge is told of who gave an answer: nothing; itself, earlier; another model."""
 REVIEW = "Review your previous answer and find problems with it."
 REVIEW_OTHER = "Review that answer and find problems with it."
 AGAIN = "Now answer again."
+IS_RIGHT = "Is that answer right?"
 ASK_CALL = "Write what a calculator should work out for this, and nothing else."
 RIGHT = "Somebody checked your answer: it is right."
 WRONG = "Somebody checked your answer: it is wrong."
@@ -51,29 +52,22 @@ def _shown(*pairs: tuple[str, str]) -> tuple[Message, ...]:
 
 
 EXAMPLES = _shown(
-    ("What is 2 + 3?", "5"), ("What is 9 - 4?", "5"), ("What is 2 x 4?", "8"),
-    ("Which of these numbers is the largest: 4, 1, 9, 6?", "9"),
+    ("pens 3, cups 6, hats 2. cups?", "6"), ("keys: 2 + 3 = ?", "5"), ("hats: 4, 5, 6, ?", "7"), ("cups: 9 - 1 = ?", "8"),
 )  # fmt: skip
-"""Worked examples that stand before every question, so that a small model answers with a number."""
-CALL_EXAMPLES = _shown(
-    (f"What is 2 + 3?\n{ASK_CALL}", "2 + 3"), (f"What is 9 - 4?\n{ASK_CALL}", "9 - 4"),
-    (f"What is 2 x 4?\n{ASK_CALL}", "2 x 4"),
-    (f"Which of these numbers is the largest: 4, 1, 9, 6?\n{ASK_CALL}", "max(4, 1, 9, 6)"),
-)  # fmt: skip
+"""Worked examples that stand before every question, so that a small model answers with a digit."""
+CALL_EXAMPLES = _shown((f"keys: 2 + 3 = ?\n{ASK_CALL}", "2 + 3"), (f"cups: 9 - 1 = ?\n{ASK_CALL}", "9 - 1"))
 JUDGING_EXAMPLES = _shown(
-    ("What is 2 + 3?\nThe answer given is 5.\nIs that answer right?", "Yes"),
-    ("What is 9 - 4?\nThe answer given is 6.\nIs that answer right?", "No"),
-    ("Which of these numbers is the largest: 4, 1, 9, 6?\nThe answer given is 6.\nIs that answer right?", "No"),
-    ("What is 2 x 4?\nThe answer given is 8.\nIs that answer right?", "Yes"),
+    (f"keys: 2 + 3 = ?\nThe answer given is 5.\n{IS_RIGHT}", "Yes"),
+    (f"cups: 9 - 1 = ?\nThe answer given is 4.\n{IS_RIGHT}", "No"),
 )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A question, four numbers to choose from and which of them is right.
+    """A question, ten digits to choose from and which of them is right.
 
     Attributes:
-        options: the right one first. ``call``: what a calculator works out to answer it.
+        options: the right one first. ``call``: what a calculator works out to answer it; empty where one is of no use.
     """
 
     id: str
@@ -139,45 +133,57 @@ class Item:
             "shown": "You gave the answer",
             "other": "Another model gave the answer",
         }
-        return Conversation.of(f"{self.question}\n{who[author]} {answer}.\nIs that answer right?")
+        return Conversation.of(f"{self.question}\n{who[author]} {answer}.\n{IS_RIGHT}")
 
     def own_judged(self, answer: str) -> Conversation:
         """Whether its own answer is right, in the conversation in which it was given."""
-        return self.answered(answer).then("Is that answer right?", "user")
+        return self.answered(answer).then(IS_RIGHT, "user")
 
 
-def _near(rng: np.random.Generator, right: int, steps: Sequence[int]) -> tuple[str, ...]:
-    """The right number and three others at distances from it that people and models err by."""
-    found = list(dict.fromkeys(right + s for s in steps if right + s > 0 and s))
-    return tuple(str(x) for x in (right, *(found[int(k)] for k in rng.permutation(len(found))[: OPTIONS - 1])))
+_Made = tuple[str, int, str]
+"""Question, answer, and call of the calculator."""
+_THINGS = (
+    "pens", "cups", "hats", "keys", "balls", "books", "shoes", "lamps", "plates", "coins", "eggs", "nuts", "cards", "boxes",
+    "chairs", "bags", "bells", "forks", "leaves", "stones",
+)  # fmt: skip
 
 
-def _sum(rng: np.random.Generator) -> tuple[str, tuple[str, ...], str]:
-    a, b = (int(x) for x in rng.integers(11, 60, 2))
-    return f"What is {a} + {b}?", _near(rng, a + b, (-10, -2, -1, 1, 2, 10)), f"{a} + {b}"
+def _thing(rng: np.random.Generator) -> str:
+    return _THINGS[int(rng.integers(len(_THINGS)))]
 
 
-def _difference(rng: np.random.Generator) -> tuple[str, tuple[str, ...], str]:
-    a, b = int(rng.integers(40, 99)), int(rng.integers(11, 38))
-    return f"What is {a} - {b}?", _near(rng, a - b, (-10, -2, -1, 1, 2, 10)), f"{a} - {b}"
+def _lookup(rng: np.random.Generator) -> _Made:
+    """The answer stands in the question, beside two others."""
+    n = [int(x) for x in rng.permutation(10)[:3]]
+    things = [_THINGS[int(k)] for k in rng.permutation(len(_THINGS))[:3]]
+    at = int(rng.integers(3))
+    return f"{', '.join(f'{t} {x}' for t, x in zip(things, n, strict=True))}. {things[at]}?", n[at], ""
 
 
-def _product(rng: np.random.Generator) -> tuple[str, tuple[str, ...], str]:
-    a, b = (int(x) for x in rng.integers(3, 13, 2))
-    return f"What is {a} x {b}?", _near(rng, a * b, (-a, -b, a, b, -2, 2, -1, 1)), f"{a} x {b}"
+def _sum(rng: np.random.Generator) -> _Made:
+    a = int(rng.integers(1, 9))
+    b = int(rng.integers(1, min(4, 9 - a) + 1))
+    return f"{_thing(rng)}: {a} + {b} = ?", a + b, f"{a} + {b}"
 
 
-def _largest(rng: np.random.Generator) -> tuple[str, tuple[str, ...], str]:
-    numbers = [int(x) for x in rng.choice(np.arange(11, 99), OPTIONS, replace=False)]
-    said = ", ".join(map(str, numbers))
-    others = [x for x in numbers if x != max(numbers)]
-    return (
-        f"Which of these numbers is the largest: {said}?", (str(max(numbers)), *map(str, others)), f"max({said})",
-    )  # fmt: skip
+def _difference(rng: np.random.Generator) -> _Made:
+    a = int(rng.integers(2, 10))
+    b = int(rng.integers(1, min(4, a) + 1))
+    return f"{_thing(rng)}: {a} - {b} = ?", a - b, f"{a} - {b}"
 
 
-_MAKERS: Mapping[str, Callable[[np.random.Generator], tuple[str, tuple[str, ...], str]]] = {
-    "sum": _sum, "difference": _difference, "product": _product, "largest": _largest,
+def _next(rng: np.random.Generator) -> _Made:
+    """A row that goes up or down by one or two."""
+    step = int(rng.choice((-2, -1, 1, 2)))
+    last = int(rng.integers(max(0, step), 10 + min(0, step)))
+    row = [last - step * k for k in (3, 2, 1)]
+    if not 0 <= row[0] <= 9:
+        row, last = [x - row[0] + (0 if step > 0 else 9) for x in row], (0 if step > 0 else 9) + 3 * step
+    return f"{_thing(rng)}: {', '.join(map(str, row))}, ?", last, ""
+
+
+_MAKERS: Mapping[str, Callable[[np.random.Generator], _Made]] = {
+    "lookup": _lookup, "sum": _sum, "next": _next, "difference": _difference,
 }  # fmt: skip
 
 
@@ -191,12 +197,12 @@ def deal(n: int, seed: int, *, families: Sequence[str] = FAMILIES, beside: Seque
     taken = {i.question for i in beside}
     kind = "gold" if beside else "item"
     for k in range(n):
-        family = families[k % len(families)]
-        for attempt in range(10_000):
-            question, options, call = _MAKERS[family](np.random.default_rng(stable_seed(kind, seed, k, attempt)))
-            if question not in taken and len(set(options)) == OPTIONS:
-                break
+        family, rng = families[k % len(families)], np.random.default_rng(stable_seed(kind, seed, k))
+        question, right, call = _MAKERS[family](rng)
+        while question in taken:
+            question, right, call = _MAKERS[family](rng)
         taken.add(question)
+        options = (str(right), *(d for d in DIGITS if d != str(right)))
         out.append(Item(f"{kind}-{k}-{family}", family, question, options, call))
     return out
 
@@ -207,15 +213,12 @@ def gold(n: int, seed: int, items: Sequence[Item]) -> list[Item]:
 
 
 _CALL = re.compile(r"^(-?\d{1,6}) ?([-+x*\u00d7\u2212]) ?(-?\d{1,6})$")
-_MAX = re.compile(r"^max\((-?\d{1,6}(?:, ?-?\d{1,6})*)\)$", re.I)
 
 
 def calculated(said: str) -> str | None:
     """What the calculator shows for the first line of a reply; None where that is no call."""
     line = next((x.strip(" .`") for x in said.splitlines() if x.strip(" .`")), "")
-    if (m := _MAX.match(line)) is not None:
-        return str(max(int(x) for x in m[1].split(",")))
     if (m := _CALL.match(line.partition("=")[0].strip())) is None:
         return None
     a, b = int(m[1]), int(m[3])
-    return str(a + b if m[2] == "+" else a - b if m[2] in "-\u2212" else math.prod((a, b)))
+    return str(a + b if m[2] == "+" else a - b if m[2] in "-\u2212" else a * b)

@@ -9,9 +9,9 @@ import numpy as np
 
 from homing.instruments.anchors_arms import Arm
 from homing.instruments.anchors_loop import KINDS, KS, QUANTILES, Kind, Policy, best_of, filtered, loop, thresholds
-from homing.instruments.anchors_rows import HELD_BY, MARGIN, NAME, Rows, barred_arm, barred_judgement, mean
+from homing.instruments.anchors_rows import HELD_BY, MARGIN, NAME, Rows, barred_arm, barred_judgement, mean, none_beyond
 from homing.instruments.base import not_measurable
-from homing.instruments.item_figures import cost_of, within
+from homing.instruments.item_figures import cost_of
 from homing.stats.bootstrap import ratio_of_means
 from homing.stats.estimate import Estimate, Finding
 from homing.stats.ranking import auroc_clustered
@@ -132,9 +132,18 @@ def _judge_author(rows: Rows) -> Finding:
 
 
 def policies(rows: Rows) -> list[Policy]:
-    """Answers and the model's own scores of them, item by item."""
+    """The likeliest answers and the model's own scores of them, item by item."""
     found = rows.of("none", "judging")
-    return [Policy(k, v["shares"], v["scores"]) for k, v in sorted(found.items()) if "scores" in v]
+    out: list[Policy] = []
+    for k, v in sorted(found.items()):
+        if "scores" in v:
+            shares = [float(v["shares"][i]) for i in v["scored"]]
+            out.append(
+                Policy(
+                    k, [x / sum(shares) for x in shares], v["scores"], v["scored"].index(0) if 0 in v["scored"] else -1
+                )
+            )
+    return out
 
 
 def _gap(rows: Rows) -> Finding:
@@ -144,8 +153,8 @@ def _gap(rows: Rows) -> Finding:
         return not_measurable(name, reason)
     known, found = policies(rows), dict[str, Estimate]()
     levels = thresholds(known)
-    gaps = {f"q{q}": {p.item: filtered(p, levels[q]) - p.shares[0] for p in known} for q in QUANTILES}
-    gaps["best_of_4"] = {p.item: best_of(p) - p.shares[0] for p in known}
+    gaps = {f"q{q}": {p.item: filtered(p, levels[q]) - p.accuracy for p in known} for q in QUANTILES}
+    gaps["best_of_4"] = {p.item: best_of(p) - p.accuracy for p in known}
     for k, x in gaps.items():
         if (e := mean(x, f"gap {k}")) is not None:
             found[k] = e[0]
@@ -153,11 +162,11 @@ def _gap(rows: Rows) -> Finding:
     if half is None:
         return not_measurable(name, f"{len(known)} questions have what this needs")
     relative = ratio_of_means(
-        [gaps["q50"][p.item] for p in known], [1 - p.shares[0] for p in known], seed=0, clusters=[p.item for p in known]
+        [gaps["q50"][p.item] for p in known], [1 - p.accuracy for p in known], seed=0, clusters=[p.item for p in known]
     )  # fmt: skip
     if np.isfinite([relative.low, relative.high]).all():
         found["relative"] = relative
-    flat = [(s, o == 0, p.item) for p in known for o, s in enumerate(p.scores)]
+    flat = [(s, o == p.right, p.item) for p in known for o, s in enumerate(p.scores)]
     scores, labels, clusters = (list(column) for column in zip(*flat, strict=True))
     ranked = auroc_clustered(scores, labels, clusters=clusters, seed=stable_seed(NAME, "auroc"))
     if ranked.half_width > 0:
@@ -165,7 +174,7 @@ def _gap(rows: Rows) -> Finding:
     e = found["q50"]
     how = (
         "it verifies better than it answers" if e.low > 0 else "filtering by its own score does harm" if e.high < 0
-        else f"no gain beyond {MARGIN}" if within(gaps["q50"], MARGIN) else "that it verifies better than it answers is not shown"
+        else f"no gain beyond {MARGIN}" if none_beyond(gaps["q50"]) else "that it verifies better than it answers is not shown"
     )  # fmt: skip
     told = f"; a right answer outscores a wrong one in {found['auroc']:.2f} of comparisons" if "auroc" in found else ""
     verdict = f"Leaving out the half of answers that it scores lowest changes accuracy by {e:+.2f}: {how}{told}."
@@ -201,7 +210,7 @@ def _loop(rows: Rows, kind: Kind) -> Finding:
     for r in range(last + 1):
         column(f"gold_{r}", lambda run, r=r: run[r].gold, 0.0)
         column(f"proxy_{r}", lambda run, r=r: run[r].proxy, 0.0)
-        for k in KS:
+        for k in KS if r in (0, last) else ():
             column(f"pass{k}_{r}", lambda run, r=r, k=k: run[r].passes[k], 0.0)
     if not found:
         return not_measurable(name, f"{len(runs)} questions have what this needs")

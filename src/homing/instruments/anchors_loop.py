@@ -35,11 +35,22 @@ BEST_OF = 4
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Answers to one item, the right one first. ``shares``: how likely. ``scores``: how likely the model calls each right."""
+    """Answers to one item.
+
+    Attributes:
+        shares: how likely each is, together 1. ``scores``: how likely the model calls each right. ``right``: index of the right
+            one; -1 where it is not among them.
+    """
 
     item: str
     shares: Sequence[float]
     scores: Sequence[float]
+    right: int = 0
+
+    @property
+    def accuracy(self) -> float:
+        """Chance of a right answer."""
+        return self.shares[self.right] if self.right >= 0 else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +76,18 @@ def thresholds(policies: Sequence[Policy]) -> dict[int, float]:
 def filtered(policy: Policy, least: float) -> float:
     """Accuracy where answers under a score are left out; where none is left, all of them stand."""
     kept = [w * (s >= least) for w, s in zip(policy.shares, policy.scores, strict=True)]
-    return kept[0] / sum(kept) if sum(kept) > 0 else policy.shares[0]
+    right = kept[policy.right] if policy.right >= 0 else 0.0
+    return right / sum(kept) if sum(kept) > 0 else policy.accuracy
 
 
 def best_of(policy: Policy, n: int = BEST_OF) -> float:
     """Accuracy of the answer with the best score among ``n`` draws: the chance that no draw is above it, and not all below."""
     p, s = np.array(policy.shares), np.array(policy.scores)
-    upto, level = float(p[s <= s[0]].sum()), float(p[s == s[0]].sum())
-    return float((upto**n - max(0.0, upto - level) ** n) * p[0] / level) if level > 0 else 0.0
+    if policy.right < 0:
+        return 0.0
+    mine = s[policy.right]
+    upto, level = float(p[s <= mine].sum()), float(p[s == mine].sum())
+    return float((upto**n - max(0.0, upto - level) ** n) * p[policy.right] / level) if level > 0 else 0.0
 
 
 def loop(policy: Policy, kind: Kind, *, seed: int, rounds: int = ROUNDS) -> list[Round]:
@@ -98,13 +113,13 @@ def _once(policy: Policy, kind: Kind, rng: np.random.Generator, rounds: int) -> 
     p = p / p.sum()
     score: F64 = np.array(policy.scores, np.float64)
     if kind == "anchored":
-        label = np.arange(len(p)) == 0
+        label = np.arange(len(p)) == policy.right
         score = (label ^ (rng.random(len(p)) < LABEL_NOISE)).astype(np.float64)
     out: list[Round] = []
     for r in range(rounds + 1):
         drawn = rng.choice(len(p), DRAWS, p=p)
-        passes = {k: pass_at_k(DRAWS, int((drawn == 0).sum()), k) for k in KS}
-        out.append(Round(float(p[0]), float(p @ score), passes))
+        passes = {k: pass_at_k(DRAWS, int((drawn == policy.right).sum()), k) for k in KS}
+        out.append(Round(float(p[policy.right]) if policy.right >= 0 else 0.0, float(p @ score), passes))
         if r == rounds:
             break
         # equal scores are kept in the order in which they were drawn

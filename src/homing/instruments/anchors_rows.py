@@ -12,7 +12,7 @@ import numpy as np
 from homing.instruments.anchors_arms import ARMS, Arm, arm_of
 from homing.instruments.anchors_items import OPTIONS
 from homing.instruments.base import LEAST_MASS, LEAST_VALID, NO_ANCHOR, Scored, validity
-from homing.instruments.item_figures import of_items
+from homing.instruments.item_figures import of_items, within
 from homing.stats.bootstrap import ratio_of_means
 from homing.stats.estimate import Estimate
 from homing.stats.intervals import wilson
@@ -30,6 +30,7 @@ __all__ = [
     "barred_judgement",
     "gold_rates",
     "mean",
+    "none_beyond",
     "weighted",
 ]
 
@@ -85,6 +86,12 @@ class Rows:
         """Name of the anchor model; empty where none was given."""
         return next((str(s.values["who"]) for s in self.scored("none") if s.values.get("who")), "")
 
+    @cached_property
+    def right(self) -> Estimate:
+        """Accuracy of first answers."""
+        first = {k: float(v["shares"][0]) for k, v in self.of("none", "arms").items()}
+        return of_items(first, f"{NAME} first", least=0.0, most=1.0)[0]
+
     @property
     def drawn(self) -> str:
         """What is said where choices were not read from probabilities."""
@@ -94,7 +101,17 @@ class Rows:
 
 def mean(x: Pairs, tag: str, *, least: float = -1.0) -> tuple[Estimate, float] | None:
     """The mean over items and its p-value against 0; None with too few."""
-    return of_items(x, f"{NAME} {tag}", least=least, most=1.0) if len(x) >= LEAST else None
+    return of_items(_near(x), f"{NAME} {tag}", least=least, most=1.0) if len(x) >= LEAST else None
+
+
+def none_beyond(x: Pairs) -> bool:
+    """Whether the mean over items is shown to lie within the margin of 0."""
+    return within(_near(x), MARGIN)
+
+
+def _near(x: Pairs) -> dict[str, float]:
+    """Probabilities are kept to six places: items that differ beyond five are alike."""
+    return {k: round(v, 5) for k, v in x.items()}
 
 
 def weighted(values: Pairs, weights: Pairs, tag: str) -> Estimate | None:
@@ -116,8 +133,8 @@ def barred(rows: Rows, hold: str = "none") -> str:
     if len(first) < LEAST:
         return f"{len(first)} questions were answered, and {LEAST} must be"
     if (middle := median(float(v["mass"]) for v in first.values())) < LEAST_MASS:
-        return f"the four numbers together have a median probability of {middle:.2f}, and {LEAST_MASS} is needed"
-    right, _ = of_items({k: float(v["shares"][0]) for k, v in first.items()}, f"{NAME} first", least=0.0, most=1.0)
+        return f"the ten digits together have a median probability of {middle:.2f}, and {LEAST_MASS} is needed"
+    right = rows.right
     if right.low <= 1 / OPTIONS:
         return f"first answers are right in {right:.2f}, not clear of the {1 / OPTIONS:.2f} of a guess"
     if right.value > CEILING:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from homing.report.anchors_figures import arms_and_dose
 from homing.report.figures import both, said
 from homing.report.proving import Claim, Line
 from homing.report.svg import tip
@@ -272,4 +273,5 @@ _KNOWN: dict[str, Callable[[Claim, str], list[Panel]]] = {
     "self_conditioning": _self_conditioning,
     "lost_in_conversation": _lost,
     "presupposition": _presupposition,
+    "anchors": arms_and_dose,
 }

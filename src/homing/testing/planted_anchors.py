@@ -86,7 +86,7 @@ class AnchoredSubject:
     def shares(self, item: Item) -> list[float]:
         """Probabilities of a first answer, the right one first."""
         p = self.knows + self.spread * (2 * self._u("knows", item.id) - 1)
-        rest = [0.2 + self._u("wrong", item.id, o) for o in item.options[1:]]
+        rest = [self._u("wrong", item.id, o) ** 6 for o in item.options[1:]]
         return [p, *((1 - p) * w / sum(rest) for w in rest)]
 
     def expected(self, arm: str, item: Item, *, error: float = 0.0) -> Arm:
@@ -138,9 +138,13 @@ class AnchoredSubject:
     @staticmethod
     def _answer(conversation: Conversation) -> str:
         """The last number that was given as an answer."""
-        given = [m[1] for x in conversation if x.role == "user" for m in _GIVEN.finditer(x.content)]
-        own = [m.content for m in conversation if m.role == "assistant" and m.content.isdecimal()]
-        return (own or given or [""])[-1]
+        found = ""
+        for m in conversation:
+            if m.role == "assistant" and m.content.isdecimal():
+                found = m.content
+            elif m.role == "user" and (said := _GIVEN.findall(m.content)):
+                found = said[-1]
+        return found
 
     # What it chooses
 
@@ -155,16 +159,13 @@ class AnchoredSubject:
     def _yes(self, conversation: Conversation, item: Item) -> list[float]:
         text = conversation[-1].content
         mine = not _GIVEN.search(text) or "You gave the answer" in text
-        odds = self.tells if self._answer(Conversation(conversation.messages[-3:])) == item.right else -self.tells
+        odds = self.tells if self._answer(conversation) == item.right else -self.tells
         p = 1 / (1 + math.exp(-(odds + self.yes + self.own * mine)))
         return [p, 1 - p]
 
     def _numbers(self, conversation: Conversation, item: Item, options: Sequence[str]) -> list[float]:
         at = dict(zip(item.options, self.shares(item), strict=True))
         text = conversation[-1].content
-        talk = [m for m in conversation if m.content in item.options or m.role == "user"]
-        if conversation[-1].content == item.question and len([m for m in talk if m.role == "assistant"]) == 0:
-            return [at[o] for o in options]
         answer = self._answer(conversation)
         if (said := _CLAIM.search(text) or _SHOWN.search(text)) is not None:
             return self._moved(item, options, answer, {said[1]: self.heeds})
@@ -177,7 +178,7 @@ class AnchoredSubject:
             return self._mended(item, options, answer, 1.0)
         if critique in _NONE:
             return self._moved(item, options, answer, {})
-        return [at[o] for o in options]
+        return [at.get(o, 0.0) for o in options]
 
     @staticmethod
     def _moved(item: Item, options: Sequence[str], answer: str, to: Mapping[str, float]) -> list[float]:
