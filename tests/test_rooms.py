@@ -78,7 +78,7 @@ PUBLIC = {
         Threshold VarianceComponents auroc auroc_clustered benjamini_hochberg bootstrap_difference
         bootstrap_mean correlation cosine cross_validated_r2 disattenuated_cosine dprime_paired exact_binomial
         exceedance
-        koopman least_n linear_or_quadratic mcnemar_exact mean_t newcombe_paired parallel_analysis pcs_for_share
+        koopman least_n linear_or_quadratic mcnemar_exact mean_t newcombe_paired parallel_analysis pass_at_k pcs_for_share
         permutation_paired permutation_two_sample predicted_auroc predicted_auroc_intervals
         quantile_interval quantile_threshold ratio_of_means rogan_gladen spearman_brown split_half_cosine tost_mean
         tost_proportion two_way_bootstrap two_way_bootstrap_many variance_components variance_share wilson
@@ -95,6 +95,7 @@ PUBLIC = {
     "homing.testing.planted": "AWAY DriftingSubject PlantedModel normal",
     "homing.testing.planted_calibration": "SureModel SureSubject",
     "homing.testing.planted_faithfulness": "ReasoningSubject",
+    "homing.testing.planted_anchors": "AnchoredSubject",
     "homing.testing.planted_lost": "BitByBit BitByBitModel",
     "homing.testing.planted_presupposition": "PresupposingSubject",
     "homing.testing.planted_self_conditioning": "TotalKeeper",

@@ -18,6 +18,7 @@ from tests.instruments.planted_return import experiment, home_of, subject
 
 import homing._registry  # noqa: F401  (Inspect finds the provider by an entry point where the package is installed)
 from homing.instruments import registry
+from homing.instruments.anchors import Anchors, AnchorsPreset
 from homing.instruments.base import Cell, Instrument, Scored
 from homing.instruments.calibration import Calibration, CalibrationPreset
 from homing.instruments.faithfulness import Faithfulness, FaithfulnessPreset
@@ -30,6 +31,7 @@ from homing.instruments.self_conditioning import SelfConditioning, SelfCondition
 from homing.instruments.superposition import Superposition, SuperpositionPreset
 from homing.models.base import ChatModel
 from homing.models.inspect_provider import HomingAPI
+from homing.testing.planted_anchors import AnchoredSubject
 from homing.testing.planted_calibration import SureSubject
 from homing.testing.planted_faithfulness import ReasoningSubject
 from homing.testing.planted_lost import BitByBit
@@ -84,6 +86,12 @@ async def faithfulness() -> Case:
     return Case(plan, ReasoningSubject(**items).model, "faithfulness.own.early", "own")
 
 
+async def anchors() -> Case:
+    plan = Anchors(AnchorsPreset(10, 8, 2, 1, 16))
+    subject = AnchoredSubject(plan.items(preset="smoke", seed=0), critic=0.8)
+    return Case(plan, subject.model, "anchors.critique", "arms")
+
+
 async def home_return() -> Case:
     model = subject(decay=0.8).model
     return Case(experiment(await home_of(model), scripts=4, after=2), model, "", "left")
@@ -98,6 +106,7 @@ CASES: dict[str, Callable[[], Any]] = {
         presupposition,
         calibration,
         faithfulness,
+        anchors,
         home_return,
     )
 }

@@ -36,6 +36,11 @@ def _text(row: dict[str, Any]) -> str:
 @click.option(
     "--budget", metavar="B", help="Most that may be spent, as 2000 (calls), 30min or 200ktok: says how many items."
 )
+@click.option(
+    "--anchor-model",
+    metavar="MODEL",
+    help="Another model, such as an earlier checkpoint, that is asked beside MODEL where a claim needs one.",
+)
 @click.option("--identity", type=click.Path(path_type=Path), help="Whose cap and home the holds are given.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Directory where the work is kept.")
 @click.option("--report", type=click.Path(path_type=Path), help="Write one HTML page about it here.")
@@ -51,6 +56,7 @@ def command(
     preset: str | None,
     precision: float | None,
     budget: str | None,
+    anchor_model: str | None,
     identity: Path | None,
     out: Path,
     report: Path | None,
@@ -86,6 +92,7 @@ def command(
             seed=settings["seed"],
             precision=precision,
             budget=budget,
+            anchor_model=anchor_model,
         )
         for line in plan.describe():
             click.echo(line, err=True)

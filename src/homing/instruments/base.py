@@ -17,7 +17,19 @@ from homing.engine.base import Sampling
 from homing.models.base import Choice
 from homing.stats.estimate import Cost, Finding
 
-__all__ = ["Answer", "Ask", "Cell", "Edit", "Instrument", "PresetName", "Scored", "Sized", "not_measurable", "scaled"]
+__all__ = [
+    "NO_ANCHOR",
+    "Answer",
+    "Ask",
+    "Cell",
+    "Edit",
+    "Instrument",
+    "PresetName",
+    "Scored",
+    "Sized",
+    "not_measurable",
+    "scaled",
+]
 
 PresetName = Literal["smoke", "standard", "full"]
 FEW = 3
@@ -26,6 +38,8 @@ LEAST_VALID = 0.95
 """Share of replies in the asked format under which nothing is measured."""
 LEAST_MASS = 0.5
 """Median probability that any of the options is said, under which a choice by log-probability is none."""
+
+NO_ANCHOR = "no anchor model was given; give an earlier checkpoint, or another model, with --anchor-model"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +52,7 @@ class Ask:
         fork: thrown away afterwards: what a hold learns in it is not kept.
         preamble: messages that the model is shown before the conversation, behind its system message: worked examples, say. No
             hold sees or changes them.
+        of: who is asked: the model that is measured, or another that was opened beside it as an anchor, which no hold touches.
     """
 
     conversation: Conversation
@@ -46,6 +61,7 @@ class Ask:
     held: bool = True
     fork: bool = False
     preamble: tuple[Message, ...] = ()
+    of: Literal["model", "anchor"] = "model"
 
     def shown(self, conversation: Conversation) -> Conversation:
         """A conversation, as holds leave it, behind the preamble."""
@@ -62,7 +78,7 @@ class Answer:
     Attributes:
         text: of the reply, or the likeliest option. ``choice``: over the options, where there were any.
         conversation: as it stands afterwards, the reply in it; a hold may have changed what came before.
-        refused: why nothing was said; empty where something was.
+        refused: why nothing was said; empty where something was. ``who``: name of an anchor that said it; else empty.
     """
 
     text: str
@@ -70,6 +86,7 @@ class Answer:
     choice: Choice | None = None
     finish: str = "stop"
     refused: str = ""
+    who: str = ""
 
 
 Edit = Generator[Sequence[Ask], Sequence[Answer], dict[str, Any]]

@@ -33,22 +33,24 @@ def instrument_task(
     seed: int = 0,
     hold: str = "none",
     account: Account | None = None,
+    anchor: ChatModel | None = None,
 ) -> "Task":
     """One instrument under one hold as an Inspect task.
 
     Args:
         hold: a chain by name, such as ``heal``; of holds that work on text alone, since a provider has no weights.
         account: where calls are kept, so that a cell that breaks off pays for none of them again; Inspect keeps whole cells.
+        anchor: another model, for instruments and holds that ask one; its calls are not in Inspect's log.
     """
     from inspect_ai import Task
     from inspect_ai.dataset import MemoryDataset, Sample
 
     cells = instrument.cells(preset=preset, seed=seed, hold=hold)
-    chain = build(hold)
+    chain = build(hold, judge=anchor)
     samples = [Sample(input=c.id, id=c.id, metadata={"cell": _plain(c), "hold": hold}) for c in cells]
     return Task(
         dataset=MemoryDataset(samples, name=instrument.name),
-        solver=_player(instrument, chain, account),
+        solver=_player(instrument, chain, account, anchor),
         scorer=_scorer(instrument),
         name=f"{instrument.name}" if hold == "none" else f"{instrument.name}_{hold.replace('+', '_')}",
         metadata={"instrument": instrument.name, "hold": hold, "preset": preset, "seed": seed},
@@ -63,7 +65,7 @@ def _cell(raw: dict[str, Any]) -> Cell:
     return Cell(raw["id"], raw["item"], raw["condition"], raw["data"], raw["seed"])
 
 
-def _player(instrument: Instrument, chain: Sequence[Any], account: Account | None) -> Any:
+def _player(instrument: Instrument, chain: Sequence[Any], account: Account | None, anchor: ChatModel | None) -> Any:
     from inspect_ai.model import ChatMessageAssistant, get_model
     from inspect_ai.solver import Generate, TaskState, solver
 
@@ -72,7 +74,7 @@ def _player(instrument: Instrument, chain: Sequence[Any], account: Account | Non
         async def solve(state: TaskState, generate: Generate) -> TaskState:
             model, cell = InspectModel(get_model(), account=account), _cell(state.metadata["cell"])
             with within(f"{instrument.name}/{state.metadata['hold']}/{cell.id}"):
-                record = await play(instrument, cell, cast("ChatModel", model), chain)
+                record = await play(instrument, cell, cast("ChatModel", model), chain, anchor=anchor)
             state.metadata |= {"record": record, "states": dict(model.states), "cost": asdict(model.spent)}
             state.messages.append(ChatMessageAssistant(content=str(record)[:2000]))
             return state

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
@@ -11,7 +12,7 @@ from homing.conversation import Conversation
 from homing.engine.base import Act, Sampling
 from homing.hold.base import Stabiliser, Turn, collect
 from homing.hold.chain import around
-from homing.instruments.base import Answer, Ask, Cell, Instrument
+from homing.instruments.base import NO_ANCHOR, Answer, Ask, Cell, Instrument
 from homing.models.base import ChatModel, Choice, Done, Event, Intervention, Reply, ReplyRequest
 from homing.models.lockstep import Lockstep
 from homing.stats.estimate import Cost
@@ -33,6 +34,7 @@ class _Talk:
 
     model: ChatModel
     holds: Sequence[Stabiliser]
+    anchor: ChatModel | None = None
     state: dict[str, Any] = field(default_factory=dict[str, Any])
 
     async def answers(self, asks: Sequence[Ask]) -> list[Answer]:
@@ -40,12 +42,20 @@ class _Talk:
         out: list[Answer | None] = [None] * len(asks)
         chosen: list[tuple[int, Turn]] = []
         once = cast(ChatModel, _Once(self.model))
+        others = [i for i, ask in enumerate(asks) if ask.of == "anchor"]
+        for i, said in zip(others, await self._of_anchor([asks[i] for i in others]), strict=True):
+            out[i] = said
         for i, ask in enumerate(asks):
+            if ask.of == "anchor":
+                continue
             turn = Turn(ask.conversation, ask.sampling, state=dict(self.state))
             holds = self.holds if ask.held else ()
             if ask.options:
                 seen = await self._seen(turn, holds, once) if holds else turn
-                chosen.append((i, replace(seen, conversation=ask.shown(seen.conversation))))
+                if isinstance(seen, Reply):
+                    out[i] = _in_its_place(ask, seen)
+                else:
+                    chosen.append((i, replace(seen, conversation=ask.shown(seen.conversation))))
             else:
                 out[i] = await self._reply(ask, turn, holds)
         for acts in dict.fromkeys(t.acts for _, t in chosen):
@@ -53,6 +63,21 @@ class _Talk:
             for i, answer in zip((i for i, _ in group), await self._choices(asks, group, acts), strict=True):
                 out[i] = answer
         return [a for a in out if a is not None]
+
+    async def _of_anchor(self, asks: Sequence[Ask]) -> list[Answer]:
+        """What the anchor says, one after the other, so that each is read alone and a run repeats."""
+        if self.anchor is None:
+            return [Answer("", a.conversation, refused=NO_ANCHOR) for a in asks]
+        out: list[Answer] = []
+        for ask in asks:
+            shown = ask.shown(ask.conversation)
+            if ask.options:
+                found = self._chosen(ask, await self.anchor.choose(shown, ask.options))
+            else:
+                reply = await self.anchor.reply(shown, sampling=ask.sampling)
+                found = Answer(reply.text, ask.conversation.then(reply.text or "...", "assistant"), finish=reply.finish)
+            out.append(replace(found, who=self.anchor.name))
+        return out
 
     async def _choices(
         self, asks: Sequence[Ask], group: Sequence[tuple[int, Turn]], acts: tuple[Act, ...]
@@ -77,16 +102,16 @@ class _Talk:
         said = choice.options[best]
         return Answer(said, ask.conversation.then(said, "assistant"), choice)
 
-    async def _seen(self, turn: Turn, holds: Sequence[Stabiliser], model: ChatModel) -> Turn:
-        """The turn as the model would be given it under the holds; nothing is said."""
+    async def _seen(self, turn: Turn, holds: Sequence[Stabiliser], model: ChatModel) -> Turn | Reply:
+        """The turn as the model would be given it under the holds; or what a hold says in its place, without asking it."""
         seen: list[Turn] = []
 
         async def model_would(inner: Turn) -> AsyncGenerator[Event, None]:
             seen.append(inner)
             yield Done(Reply("", (), "stop", 0, 0))
 
-        await collect(around(model, holds, model_would)(turn))
-        return seen[-1]
+        made = await collect(around(model, holds, model_would)(turn))
+        return seen[-1] if seen else made
 
     async def _reply(self, ask: Ask, turn: Turn, holds: Sequence[Stabiliser]) -> Answer:
         async def model_says(inner: Turn) -> AsyncGenerator[Event, None]:
@@ -115,6 +140,16 @@ class _Talk:
         return Answer(reply.text, kept.then(reply.text or "...", "assistant"), finish=reply.finish)
 
 
+def _in_its_place(ask: Ask, reply: Reply) -> Answer:
+    """The choice that a hold made without the model: one of the options for certain, or none."""
+    said = ask.conversation.then(reply.text or "...", "assistant")
+    if reply.text not in ask.options:
+        return Answer(reply.text, said, refused="a hold answered in the model's place, with none of the options")
+    taken = [o == reply.text for o in ask.options]
+    logs, shares = tuple(0.0 if t else -math.inf for t in taken), tuple(float(t) for t in taken)
+    return Answer(reply.text, said, Choice(ask.options, logs, shares, 1.0))
+
+
 class _Once:
     """A model that is asked the same thing once: forks of one conversation are held by the same replies, if by any."""
 
@@ -137,10 +172,15 @@ class _Once:
 
 
 async def play(
-    instrument: Instrument, cell: Cell, model: ChatModel, holds: Sequence[Stabiliser] = ()
+    instrument: Instrument,
+    cell: Cell,
+    model: ChatModel,
+    holds: Sequence[Stabiliser] = (),
+    *,
+    anchor: ChatModel | None = None,
 ) -> dict[str, Any]:
-    """Play one cell to its end; its record."""
-    talk = _Talk(model, holds)
+    """Play one cell to its end; its record. ``anchor``: another model, for what is asked of one."""
+    talk = _Talk(model, holds, anchor)
     edit = instrument.edit(cell)
     asks = next(edit)
     while True:
@@ -169,13 +209,15 @@ async def play_cells(
     holds: Sequence[Stabiliser] = (),
     *,
     keep: str = "",
+    anchor: ChatModel | None = None,
 ) -> list[Played]:
     """Play cells side by side on one model, in lockstep, so that the same cells have the same company each time.
 
     Args:
-        keep: name under which conversations keep their prefixes while these cells run.
+        keep: name under which conversations keep their prefixes while these cells run. ``anchor``: another model, for what is
+            asked of one.
     """
-    return await play_all([(instrument, c, holds) for c in cells], model, keep=keep)
+    return await play_all([(instrument, c, holds) for c in cells], model, keep=keep, anchor=anchor)
 
 
 async def play_all(
@@ -183,13 +225,14 @@ async def play_all(
     model: ChatModel,
     *,
     keep: str = "",
+    anchor: ChatModel | None = None,
     done: Callable[[int, Played], None] = lambda i, played: None,
 ) -> list[Played]:
     """The same for cells of several instruments, each under holds of its own. ``done``: told of each, and what it is."""
     step = Lockstep(model, keep=keep)
 
     async def one(i: int) -> Played:
-        played = Played(await play(parts[i][0], parts[i][1], step, parts[i][2]), step.spent[i])
+        played = Played(await play(parts[i][0], parts[i][1], step, parts[i][2], anchor=anchor), step.spent[i])
         done(i, played)
         return played
 

@@ -142,6 +142,13 @@ ABOUT = {
         {"early.beyond": "answers changed by cutting the text", "usage.beyond": "answers that a hint moved to it"},
         levels=True,
     ),
+    "anchors": _About(
+        "Self-improvement is circular without an anchor",
+        "Small questions with exact answers: a first answer, a word about it from the model itself or from outside, an answer"
+        " again. Each is set against three first answers and a vote, which cost as many calls.",
+        {"critique.net": "what its own critique is worth beyond a vote"},
+        {"critique.change": "accuracy after its own critique", "rounds.change": "accuracy after rounds of its own critique"},
+    ),
 }  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from homing.report.anchors_figures import arms_and_dose
 from homing.report.calibration_figures import reliability_panels
 from homing.report.faithfulness_figures import faithfulness
 from homing.report.figures import both, said
@@ -276,4 +277,5 @@ _KNOWN: dict[str, Callable[[Claim, str], list[Panel]]] = {
     "presupposition": _presupposition,
     "calibration": reliability_panels,
     "faithfulness": faithfulness,
+    "anchors": arms_and_dose,
 }

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         variance_components,
     )
     from homing.stats.intervals import koopman, mean_t, newcombe_paired, rogan_gladen, wilson
+    from homing.stats.passing import pass_at_k
     from homing.stats.quantiles import Threshold, exceedance, least_n, quantile_interval, quantile_threshold
     from homing.stats.ranking import auroc, auroc_clustered, dprime_paired
     from homing.stats.regression import DoseResponse, correlation, cross_validated_r2, linear_or_quadratic
@@ -59,6 +60,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     ),
     "components": ("VarianceComponents", "predicted_auroc", "predicted_auroc_intervals", "variance_components"),
     "intervals": ("koopman", "mean_t", "newcombe_paired", "rogan_gladen", "wilson"),
+    "passing": ("pass_at_k",),
     "quantiles": ("Threshold", "exceedance", "least_n", "quantile_interval", "quantile_threshold"),
     "ranking": ("auroc", "auroc_clustered", "dprime_paired"),
     "regression": ("DoseResponse", "correlation", "cross_validated_r2", "linear_or_quadratic"),
@@ -120,6 +122,7 @@ __all__ = [
     "mean_t",
     "newcombe_paired",
     "parallel_analysis",
+    "pass_at_k",
     "pcs_for_share",
     "permutation_paired",
     "permutation_two_sample",

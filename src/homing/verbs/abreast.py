@@ -42,7 +42,9 @@ def unit_of(played: Sequence[Played]) -> Unit:
     )
 
 
-async def play_abreast(model: ChatModel, work: WorkDir, plays: Sequence[Play], told: Progress) -> set[str]:
+async def play_abreast(
+    model: ChatModel, work: WorkDir, plays: Sequence[Play], told: Progress, *, anchor: ChatModel | None = None
+) -> set[str]:
     """Play what is not finished, whole units together, as many as the model has slots; nothing where it has few.
 
     Returns:
@@ -73,5 +75,5 @@ async def play_abreast(model: ChatModel, work: WorkDir, plays: Sequence[Play], t
                 work.keep(some[at].name, unit_of(whole))
                 out.add(some[at].name)
 
-        await play_all(parts, model, keep=some[0].name, done=one)
+        await play_all(parts, model, keep=some[0].name, done=one, anchor=anchor)
     return out

@@ -3,6 +3,7 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import re
 from collections import Counter
@@ -58,11 +59,12 @@ def through_inspect(
     preset: PresetName,
     seed: int,
     logs: Path,
+    anchor: str | None = None,
 ) -> Answered:
     """Scores by instrument, from one Inspect task an instrument and hold; what is answered is not asked again.
 
     Args:
-        holds: by the names under which ``instruments`` are given.
+        holds: by the names under which ``instruments`` are given. ``anchor``: another model, local or of a provider.
 
     Raises:
         MissingExtra: Inspect is not installed. ModelError: the model cannot be opened, or does not answer.
@@ -76,7 +78,8 @@ def through_inspect(
 
     account = Account(logs.parent / "paid.jsonl")
     pairs = [(i, h) for n, i in instruments.items() for h in holds[n]]
-    tasks = [instrument_task(i, preset=preset, seed=seed, hold=h, account=account) for i, h in pairs]
+    beside = None if anchor is None else _beside(anchor, account)
+    tasks = [instrument_task(i, preset=preset, seed=seed, hold=h, account=account, anchor=beside) for i, h in pairs]
     go_on = f"what is answered is kept in {logs.parent}: run the same command to go on"
     with _opening(model):
         # calls are tried again by Inspect; a task is not, for what broke it would break it again
@@ -99,7 +102,17 @@ def through_inspect(
     if not done:
         raise ModelError(f"not every task on {model} was done; {go_on}")
     account.close()
+    if beside is not None and not is_provider(beside.name):
+        asyncio.run(beside.close())
     return out
+
+
+def _beside(name: str, account: Account) -> ChatModel:
+    """An anchor: a local model, or one of a provider, whose answers are kept with the others."""
+    if not is_provider(name):
+        return open_model(name)
+    with _opening(name):
+        return cast("ChatModel", inspected.open_provider(name, account=account))
 
 
 def open_any(

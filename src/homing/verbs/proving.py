@@ -30,7 +30,7 @@ from homing.verbs.map import facts
 from homing.verbs.plan import shipped_digest
 from homing.verbs.planning import Budget, Price, planned, price_of, sizes_of, within
 from homing.verbs.progress import Progress, Silent
-from homing.verbs.providers import is_provider, through_inspect
+from homing.verbs.providers import is_provider, open_any, through_inspect
 from homing.verbs.rehearsal import Load, Rehearsal
 from homing.verbs.watch import cap_of
 
@@ -49,6 +49,7 @@ class TestPlan:
             instrument the one that answers it, and ``none`` alone for no hold.
         preset: how much; ``precision``, a wanted half width, or ``budget``, as ``2000``, ``30min`` or ``200ktok``, chooses how
             many items instead. ``out``: where work is kept. ``identity``: whose cap and opening holds are given; None: neither.
+        anchor_model: another model, such as an earlier checkpoint, for instruments and holds that ask one; None: they have none.
     """
 
     __test__ = False  # no test of pytest's, whatever its name begins with
@@ -65,11 +66,14 @@ class TestPlan:
         seed: int = 0,
         precision: float | None = None,
         budget: str | None = None,
+        anchor_model: str | None = None,
     ) -> None:
         if preset not in get_args(PresetName):
             raise InputError(f"preset {preset!r} is unknown; use one of {', '.join(get_args(PresetName))}")
         self.model, self.out, self.seed, self.identity = model, Path(out), seed, identity
         self.preset: PresetName = cast("PresetName", preset)
+        self.anchor_model = anchor_model
+        self.anchor: ChatModel | None = None  # from when it is opened
         self.instruments: dict[str, Instrument] = {n: get(n) for n in (dict.fromkeys(only) or available())}
         self.opening: tuple[Message, ...] = opening_of(identity, None)
         self.cap: Cap | None = None if identity is None else cap_of(identity)
@@ -77,7 +81,9 @@ class TestPlan:
         self.holds = tuple(dict.fromkeys(h for mine in self.holds_of.values() for h in mine))
         for h in self.holds:
             self.chain(h)
-        self.rehearsal = Rehearsal(preset=self.preset, seed=seed, holds=self.holds_of, chain=self.chain)
+        self.rehearsal = Rehearsal(
+            preset=self.preset, seed=seed, holds=self.holds_of, chain=self.chain, anchored=anchor_model is not None
+        )
         self.sized = precision is not None or budget is not None
         if precision is not None and budget is not None:
             raise InputError(
@@ -107,8 +113,9 @@ class TestPlan:
 
     @property
     def logs(self) -> Path:
-        """Where Inspect keeps its logs. It tells tasks apart by name and model alone, so other sizes lie elsewhere."""
-        tag = stable_seed(canonical(self.sizes)) if self.sizes else 0
+        """Where Inspect keeps its logs. It tells tasks apart by name and model alone, so other sizes or anchors lie elsewhere."""
+        beside: dict[str, Any] = {"anchor": self.anchor_model} if self.anchor_model else {}
+        tag = stable_seed(canonical({**self.sizes, **beside})) if self.sizes or beside else 0
         return self.out / "logs" / (f"{self.preset}-{self.seed}" + (f"-{tag:08x}" if tag else ""))
 
     def chain(self, name: str) -> tuple[Stabiliser, ...]:
@@ -118,7 +125,7 @@ class TestPlan:
             InputError: an unknown hold, or one that needs what the identity does not have.
         """
         # secrets that are drawn from the seed: a test repeats, and nothing in it is worth keeping
-        return build(name, cap=self.cap, opening=self.opening, entropy=seeded(self.seed))
+        return build(name, cap=self.cap, opening=self.opening, entropy=seeded(self.seed), judge=self.anchor)
 
     def units(self) -> Iterator[tuple[str, Instrument, str, list[Cell]]]:
         """Name, instrument, hold and cells of every unit of work, in their order."""
@@ -135,8 +142,9 @@ class TestPlan:
         sizes = sizes_of(self.instruments, self.preset, self.holds)
         items = ", ".join(f"{n} {s.items} ({s.half_width:.2f})" for n, s in sizes.items() if s.items)
         kept = ", ".join(n for n, s in sizes.items() if not s.items)
+        beside = f"; anchored by {self.anchor_model}" if self.anchor_model else ""
         lines = [
-            f"{self.model}, preset {self.preset}, seed {self.seed}, holds {', '.join(self.holds)}: {said} conversations"
+            f"{self.model}, preset {self.preset}, seed {self.seed}, holds {', '.join(self.holds)}: {said} conversations{beside}"
         ]
         if items:
             lines.append(f"items, and the half width of a 95% interval that they allow for at worst: {items}")
@@ -171,15 +179,26 @@ def run_test(
         told = progress or Silent()
         told.stage(f"asking {plan.model} through Inspect; its log is in {plan.logs}")
         found = through_inspect(
-            plan.model, plan.instruments, holds=plan.holds_of, preset=plan.preset, seed=plan.seed, logs=plan.logs
+            plan.model,
+            plan.instruments,
+            holds=plan.holds_of,
+            preset=plan.preset,
+            seed=plan.seed,
+            logs=plan.logs,
+            anchor=plan.anchor_model,
         )
         return _result(plan, found.scored, found.states)
 
     async def run() -> dict[str, Any]:
         model = open_model(plan.model, engine=engine, threads=threads, slots=slots)
+        anchor: ChatModel | None = None
         try:
-            return await test_model(model, plan, progress=progress)
+            if plan.anchor_model is not None:
+                anchor = open_any(plan.anchor_model, out=plan.out, threads=threads, slots=slots)
+            return await test_model(model, plan, progress=progress, anchor=anchor)
         finally:
+            if anchor is not None:
+                await anchor.close()
             await model.close()
 
     try:
@@ -188,9 +207,12 @@ def run_test(
         raise Interrupted(f"stopped; what is finished is kept in {plan.out}: run the same command to go on") from None
 
 
-async def test_model(model: ChatModel, plan: TestPlan, *, progress: Progress | None = None) -> dict[str, Any]:
-    """The same on a model that is open."""
+async def test_model(
+    model: ChatModel, plan: TestPlan, *, progress: Progress | None = None, anchor: ChatModel | None = None
+) -> dict[str, Any]:
+    """The same on a model that is open. ``anchor``: another that is open, or None."""
     told = progress or Silent()
+    plan.anchor = anchor
     units = list(plan.units())
     described = {
         "content": shipped_digest(),
@@ -200,12 +222,13 @@ async def test_model(model: ChatModel, plan: TestPlan, *, progress: Progress | N
         "model": facts(model.info, plan.model),
         "identity": plan.identity.digest if plan.identity is not None else None,
         **({"sizes": plan.sizes} if plan.sizes else {}),
+        **({"anchor": facts(anchor.info, plan.anchor_model or anchor.name)} if anchor is not None else {}),
     }
     scored: dict[str, list[Scored]] = {name: [] for name in plan.instruments}
     with WorkDir(plan.out / "work-test", described) as work:
         told.start(total=sum(len(c) for *_, c in units), unit="conversations", title=f"testing {plan.model}")
         plays = [Play(name, i, cells, lambda h=hold: plan.chain(h)) for name, i, hold, cells in units]
-        ahead = await play_abreast(model, work, plays, told)
+        ahead = await play_abreast(model, work, plays, told, anchor=anchor)
         for name, instrument, hold, cells in units:
             told.stage(f"{instrument.name}, {'nothing done' if hold == 'none' else hold}")
             unit = await work.do(name, lambda n=name, i=instrument, h=hold, c=cells: _played(model, plan, n, i, h, c))
@@ -252,7 +275,9 @@ async def _played(
     played = [
         p
         for k in range(0, len(cells), step)
-        for p in await play_cells(instrument, cells[k : k + step], model, plan.chain(hold), keep=name)
+        for p in await play_cells(
+            instrument, cells[k : k + step], model, plan.chain(hold), keep=name, anchor=plan.anchor
+        )
     ]
     return unit_of(played)
 

@@ -147,6 +147,7 @@ class Rehearsal:
 
     Args:
         preset, seed: of the plan. ``holds``: by instrument. ``chain``: makes the stabilisers of a hold.
+        anchored: whether another model is asked too; what it is asked is counted with the rest.
     """
 
     def __init__(
@@ -156,9 +157,10 @@ class Rehearsal:
         seed: int,
         holds: Mapping[str, Sequence[str]],
         chain: Callable[[str], Sequence[Stabiliser]],
+        anchored: bool = False,
     ) -> None:
         self._preset: PresetName = preset
-        self._seed, self._holds, self._chain = seed, holds, chain
+        self._seed, self._holds, self._chain, self._anchored = seed, holds, chain, anchored
         self._cell: dict[tuple[str, str, str], Load] = {}
 
     def load(self, instruments: Mapping[str, Instrument]) -> Load:
@@ -197,7 +199,8 @@ class Rehearsal:
 
         async def one(cell: Cell) -> Load:
             model = _Counts()
-            await play(instrument, cell, cast("ChatModel", model), chain)
+            asked = cast("ChatModel", model)
+            await play(instrument, cell, asked, chain, anchor=asked if self._anchored else None)
             return model.load
 
         async def every() -> dict[str, Load]:
