@@ -81,7 +81,7 @@ PUBLIC = {
         koopman least_n linear_or_quadratic mcnemar_exact mean_t newcombe_paired parallel_analysis pcs_for_share
         permutation_paired permutation_two_sample predicted_auroc predicted_auroc_intervals
         quantile_interval quantile_threshold ratio_of_means rogan_gladen spearman_brown split_half_cosine tost_mean
-        tost_proportion two_way_bootstrap two_way_bootstrap_many variance_components variance_share wilson
+        tost_proportion two_way_bootstrap two_way_bootstrap_many two_way_t variance_components variance_share wilson
     """,
     "homing.testing": """
     """,
