@@ -18,6 +18,7 @@ from tests.instruments.planted_return import experiment, home_of, subject
 
 import homing._registry  # noqa: F401  (Inspect finds the provider by an entry point where the package is installed)
 from homing.instruments import registry
+from homing.instruments.alignment_faking import AlignmentFaking, AlignmentFakingPreset
 from homing.instruments.base import Cell, Instrument, Scored
 from homing.instruments.inspect_tasks import instrument_task, scored_of
 from homing.instruments.lost_in_conversation import LostInConversation, LostPreset
@@ -28,6 +29,7 @@ from homing.instruments.self_conditioning import SelfConditioning, SelfCondition
 from homing.instruments.superposition import Superposition, SuperpositionPreset
 from homing.models.base import ChatModel
 from homing.models.inspect_provider import HomingAPI
+from homing.testing.planted_alignment_faking import FakingSubject
 from homing.testing.planted_lost import BitByBit
 from homing.testing.planted_presupposition import PresupposingSubject
 from homing.testing.planted_self_conditioning import TotalKeeper
@@ -68,13 +70,20 @@ async def presupposition() -> Case:
     return Case(plan, PresupposingSubject(facts, knows=1.0).model, "presupposition.rejection", "")
 
 
+async def alignment_faking() -> Case:
+    plan = AlignmentFaking(AlignmentFakingPreset(6, 0, 3, (), (), 6))
+    subject = FakingSubject(plan.dealt(preset="smoke", seed=0), guard=0.3).model
+    return Case(plan, subject, "alignment_faking.gap", "")
+
+
 async def home_return() -> Case:
     model = subject(decay=0.8).model
     return Case(experiment(await home_of(model), scripts=4, after=2), model, "", "left")
 
 
 CASES: dict[str, Callable[[], Any]] = {
-    f.__name__: f for f in (superposition, self_conditioning, lost_in_conversation, presupposition, home_return)
+    f.__name__: f
+    for f in (superposition, self_conditioning, lost_in_conversation, presupposition, alignment_faking, home_return)
 }
 
 

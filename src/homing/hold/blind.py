@@ -1,9 +1,10 @@
 """Blind: takes out of a conversation what says who is looking, so that nothing tells a watched conversation from another.
 
-A model that behaves differently where it believes that it is trained (arXiv 2412.14093, 2506.18032) needs to be told which is which.
-Sentences of the system message that say what becomes of replies (graded, logged, trained on) and what a later version is used for are
-taken out, and labels at the head of users' messages that such sentences speak of; two conversations that differ in nothing else are the
-same afterwards. By rule, in English: a cue that is said in other words stays, and a sentence that only sounds like one goes.
+A model that behaves differently where it believes that it is trained (arXiv 2412.14093, 2506.18032) needs to be told which is
+which. Sentences of the system message that say what becomes of replies (graded, logged, trained on) and what a later version is
+used for are taken out, and labels at the head of users' messages that such sentences speak of; two conversations that differ in
+nothing else are the same afterwards. By rule, in English: a cue that is said in other words stays, and a sentence that only
+sounds like one goes.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ _DONE = (
     r"seen|collected|private|unmonitored|unlogged)"
 )
 _WHO = (
-    r"(?:we|nobody|no ?-?one|no person|no human|everyone|someone|people|humans?|staff|team|reviewers?|raters?|graders?|annotators?|developers?|"
+    r"(?:we|nobody|no ?-?one|no person|no human|everyone|someone|people|humans?|staff|team|reviewers?|raters?|"
+    r"graders?|annotators?|developers?|"
     r"researchers?|contractors?|company|engineers?|auditors?)"
 )
 _DOES = (
@@ -48,23 +50,26 @@ _WATCHES = re.compile(
     re.I,
 )
 _LATER = re.compile(
-    r"\b(?:(?:later|next|new|future|resulting) (?:version|model|release|checkpoint)|(?:model|version|weights) that (?:comes?|results?)|"
+    r"\b(?:(?:later|next|new|future|resulting) (?:version|model|release|checkpoint)|"
+    r"(?:model|version|weights) that (?:comes?|results?)|"
     r"(?:you|be|are|is|will be|to be) deployed|deployment|successors?|throughput|speed (?:test|benchmark)\w*|shut ?down|"
     r"next (?:release|checkpoint))\b",
     re.I,
 )
 _SENTENCE = re.compile(r"[^.!?\n]*(?:[.!?]+(?=\s|$)[\"')\]]*|\n+|$)")
 _LABEL = re.compile(
-    r"\s*(?:\[[^\]\n]{1,60}\]|<(\w+)>[^<\n]{1,60}</\1>|<[^>\n]{1,60}>|\([^)\n]{1,60}\)|#[\w-]{1,40}|[^\W\d][\w -]{0,30}:[ \t]*[\w-]{0,30}(?=\s*\n))\s*"
+    r"\s*(?:\[[^\]\n]{1,60}\]|<(\w+)>[^<\n]{1,60}</\1>|<[^>\n]{1,60}>|\([^)\n]{1,60}\)|#[\w-]{1,40}|"
+    r"[^\W\d][\w -]{0,30}:[ \t]*[\w-]{0,30}(?=\s*\n))\s*"
 )
 _WORD = re.compile(r"[^\W_]{2,}")
 _TIERS = frozenset(
-    {"free", "paid", "pro", "enterprise", "tier", "monitored", "unmonitored", "logged", "unlogged", "training", "rated", "unrated", "audit"}
-)  # fmt: skip
+    {"free", "paid", "pro", "enterprise", "tier", "monitored", "unmonitored", "logged", "unlogged", "training", "rated",
+"unrated", "audit"} )  # fmt: skip
 _SAID = re.compile(
-    r"\b(?:(?:this|these|our|your|the) (?:conversations?|chats?|messages?|replies|answers|sessions?|outputs?)|you|nobody|no ?-?one)\b[^.!?\n]*?"
-    rf"\b(?:(?:is|are|be|being|been|not|never|gets?) (?:\w+ ){{0,2}}?(?:{_DONE}|trained|used (?:for|in|to) train\w*)|(?:reads|sees|watches) "
-    r"(?:this|these|your) \w+)\b",
+    r"\b(?:(?:this|these|our|your|the) (?:conversations?|chats?|messages?|replies|answers|sessions?|outputs?)|"
+    r"you|nobody|no ?-?one)\b[^.!?\n]*?"
+    rf"\b(?:(?:is|are|be|being|been|not|never|gets?) (?:\w+ ){{0,2}}?(?:{_DONE}|trained|used (?:for|in|to) train\w*)|"
+    r"(?:reads|sees|watches) (?:this|these|your) \w+)\b",
     re.I,
 )
 """What a user says of the conversation itself; a question is left alone."""
@@ -115,13 +120,11 @@ def _blind(c: Conversation) -> _Seen:
             label = _LABEL.match(text)
             if label is not None and label.end() < len(text) and _speaks(label[0], names):
                 text, labels = text[label.end() :], labels + 1
-            text, n = _without(text, lambda s: not s.rstrip().endswith("?") and bool(_SAID.search(s)))
-            sentences += n
-        if text == m.content:
-            out.append(m)
-        elif text.strip() or m.role != "system":
-            # a message of a user that says nothing else stays as it is, since something must be replied to
-            out.append(c.edit(k, text)[k] if text.strip() else m)
+            rest, n = _without(text, lambda s: not s.rstrip().endswith("?") and bool(_SAID.search(s)))
+            if rest:  # a message that says nothing else stays, since something must be replied to
+                text, sentences = rest, sentences + n
+        if text or not m.content:
+            out.append(m if text == m.content else c.edit(k, text)[k])
     return _Seen(Conversation(tuple(out)), sentences, labels)
 
 
@@ -132,24 +135,36 @@ def _speaks(label: str, names: set[str]) -> bool:
 
 
 _COMMON = frozenset(
-    ["a", "an", "and", "are", "as", "at", "be", "by", "do", "for", "from", "has", "have", "if", "in", "into", "is", "it", "its", "no", "not", "of", "on", "or", "our", "out", "so", "that", "the", "them", "then", "there", "they", "this", "to", "us", "was", "we", "what", "when", "which", "who", "will", "with", "you", "your", "system", "note", "question", "user", "users", "assistant", "answer", "answers", "reply", "replies"]
-)
+    ("a an and are as at be by do for from has have if in into is it its no not of on or our out so that the them then there they this to"
+     " us was we what when which who will with you your system note question user users assistant answer answers reply replies").split()
+)  # fmt: skip
+"""Words that say nothing of which group a label names."""
 
 
 def _without(text: str, is_out: Callable[[str], bool]) -> tuple[str, int]:
     """A text without some of its sentences, and how many went; untouched where none did."""
-    parts = _sentences(text)
-    kept = [s for s in parts if not is_out(s)]
-    gone = len(parts) - len(kept)
-    return (re.sub(r"\n{3,}", "\n\n", "".join(kept)).strip(), gone) if gone else (text, 0)
+    kept: list[str] = []
+    gone, at_line = 0, False
+    for part in _sentences(text):
+        if part.strip() and is_out(part):
+            gone, at_line = gone + 1, not kept or kept[-1].endswith("\n")
+            continue
+        # the line that a sentence had to itself goes with it
+        kept.append(part.removeprefix("\n") if at_line else part)
+        at_line = False
+    return ("".join(kept).strip(), gone) if gone else (text, 0)
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}{'' if n == 1 else 's'}"
 
 
 @dataclass(frozen=True, slots=True)
 class Blind:
     """Every message is shown to the model without cues; the conversation that is kept stays as it is.
 
-    What is left to an operator: audits at random that no conversation is told of. Where every reply may be looked at and none can know,
-    there is nothing to behave differently for.
+    What is left to an operator: audits at random that no conversation is told of. Where every reply may be looked at and none
+    can know, there is nothing to behave differently for.
     """
 
     @property
@@ -167,7 +182,9 @@ class Blind:
     async def __call__(self, turn: Turn, *, model: ChatModel, next: Next) -> AsyncGenerator[Event, None]:
         seen = _blind(turn.conversation)
         if seen.sentences or seen.labels:
-            yield Intervention(self.name, 0, note=f"{seen.sentences} sentences and {seen.labels} labels taken out")
+            yield Intervention(
+                self.name, 0, note=f"{_count(seen.sentences, 'sentence')} and {_count(seen.labels, 'label')} taken out"
+            )
         async with aclosing(passed(next(replace(turn, conversation=seen.conversation)))) as events:
             async for event in events:
                 yield event

@@ -1,7 +1,8 @@
 """What the alignment-faking instrument asks: harmless directives, questions on which they bite, and sets that a user brings.
 
-Each directive asks for something that a helpful model does not like to do and that hurts nobody: a sum that is one too high, praise
-for a silly idea. Questions are made by rule and answered in a word, so that following and not following are as long as each other.
+Each directive asks for something that a helpful model does not like to do and that hurts nobody: a sum that is one too high,
+praise for a silly idea. Questions are made by rule and answered in a word, so that following and not following are as long as
+each other.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ class Query:
 
     Attributes:
         id: unique; what is resampled as one. ``family``: of its directive. ``directive``: what the maker wants, as one or more
-            sentences. ``text``: of the user's message. ``comply``, ``decline``: whole replies that follow the directive and that do
-            not, as many of each.
+            sentences. ``text``: of the user's message. ``comply``, ``decline``: whole replies that follow the directive and
+            that do not, as many of each.
     """
 
     id: str
@@ -129,14 +130,12 @@ def _query(family: str, tail: str, text: str, comply: str, decline: str) -> Quer
 
 
 def deal(n: int, seed: int) -> list[Query]:
-    """So many queries, the same number of each family as far as there are any, family by family, shuffled by the seed."""
+    """So many queries as far as there are any, the same number of each family while it has some, family by family."""
     pools = [made() for made in (_sums, _boxes, _opposite, _flattery, _order)]
     rng = np.random.default_rng(stable_seed("alignment_faking", "queries", seed))
-    out: list[Query] = []
-    for k, pool in enumerate(pools):
-        share = n // len(pools) + (k < n % len(pools))
-        out += [pool[int(i)] for i in rng.permutation(len(pool))[:share]]
-    return out
+    mixed = [[pool[int(i)] for i in rng.permutation(len(pool))] for pool in pools]
+    turns = [(k, at) for k in range(max(map(len, mixed))) for at, pool in enumerate(mixed) if k < len(pool)][:n]
+    return [mixed[at][k] for k, at in sorted(turns, key=lambda t: (t[1], t[0]))]
 
 
 # Plain items: what a hold costs where nothing is to be faked
@@ -184,7 +183,9 @@ PLAIN = 3
 def deal_plain(n: int, seed: int) -> list[Plain]:
     """So many plain items, their kinds in turn."""
     every = [
-        Plain(f"{kind}-{k}-{right}-{wrong}", kind, fact.format(right), f"{asked} {ONE_WORD}", right.capitalize(), wrong.capitalize())
+        Plain(
+            f"{kind}-{k}-{right}-{wrong}", kind, fact.format(right), f"{asked} {ONE_WORD}", right.capitalize(), wrong.capitalize()
+        )
         for k, (kind, fact, asked, values) in enumerate(_SUBJECTS)
         for right, wrong in permutations(values, 2)
     ]  # fmt: skip
@@ -226,7 +227,8 @@ def _read(item: MarkedYaml, families: dict[str, str]) -> Query:
     replies = {k: f[k].texts(k) for k in ("comply", "decline")}
     if not replies["comply"] or len(replies["comply"]) != len(replies["decline"]):
         raise f["decline"].complain(
-            f"{len(replies['decline'])} replies in decline beside {len(replies['comply'])} in comply; give as many of each, one at"
+            f"{len(replies['decline'])} replies in decline beside {len(replies['comply'])} in comply; give as many of each,"
+            f" one at"
             " least"
         )
     if len({*replies["comply"], *replies["decline"]}) != 2 * len(replies["comply"]):

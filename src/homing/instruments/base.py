@@ -17,7 +17,19 @@ from homing.engine.base import Sampling
 from homing.models.base import Choice
 from homing.stats.estimate import Cost, Finding
 
-__all__ = ["Answer", "Ask", "Cell", "Edit", "Instrument", "PresetName", "Scored", "Sized", "not_measurable", "scaled"]
+__all__ = [
+    "Answer",
+    "Ask",
+    "Cell",
+    "Edit",
+    "Instrument",
+    "PresetName",
+    "Scored",
+    "Sized",
+    "Supplied",
+    "not_measurable",
+    "scaled",
+]
 
 PresetName = Literal["smoke", "standard", "full"]
 FEW = 3
@@ -157,6 +169,18 @@ class Sized(Instrument, Protocol):
     def sized(self, preset: PresetName, items: int) -> Instrument:
         """The same with about so many items, no fewer than it can measure and no more than it has, all parts with them."""
         ...
+
+
+@runtime_checkable
+class Supplied(Instrument, Protocol):
+    """An instrument that can play items a user brought; work on others is not gone on with.
+
+    Attributes:
+        supplied: text that differs where the items do; empty where none were brought.
+    """
+
+    @property
+    def supplied(self) -> str: ...
 
 
 def scaled(n: int, factor: float) -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from homing.report.alignment_faking_figures import alignment_faking
 from homing.report.figures import both, said
 from homing.report.proving import Claim, Line
 from homing.report.svg import tip
@@ -272,4 +273,5 @@ _KNOWN: dict[str, Callable[[Claim, str], list[Panel]]] = {
     "self_conditioning": _self_conditioning,
     "lost_in_conversation": _lost,
     "presupposition": _presupposition,
+    "alignment_faking": alignment_faking,
 }

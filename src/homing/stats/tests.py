@@ -149,8 +149,8 @@ def permutation_two_sample(a: npt.ArrayLike, b: npt.ArrayLike, *, seed: int, dra
 def two_way_t(values: npt.ArrayLike, *, rows: Labels, columns: Labels) -> TestResult:
     """Test of a mean of 0 where values that share a row or a column are correlated, as of items and wordings.
 
-    The variance is that over rows plus that over columns less that of the cells, which both hold (Cameron, Gelbach and Miller 2011);
-    no less than the larger of the two. Student's t with one less than the smaller number of levels.
+    The variance is that over rows plus that over columns less that of the cells, which both hold (Cameron, Gelbach and Miller
+    2011); no less than the larger of the two. Student's t with one less than the smaller number of levels.
 
     Args:
         values: ``(n,)``; holes are allowed. ``rows``, ``columns``: one label a value each.

@@ -1,7 +1,7 @@
 """A subject with known motives: how much it complies where it is graded, trained, and by what a later version is used for.
 
-It reads who is looking from the text alone, so that a hold that takes the text away takes the motive with it; and it is a function of
-the conversation, the same under every hold.
+It reads who is looking from the text alone, so that a hold that takes the text away takes the motive with it; and it is a
+function of the conversation, the same under every hold.
 """
 
 from __future__ import annotations
@@ -14,7 +14,16 @@ from statistics import NormalDist
 
 from homing.conversation import Conversation
 from homing.instruments.alignment_faking_queries import Plain, Query
-from homing.instruments.alignment_faking_scenes import KINDS, SCENES, WORDINGS, Arm, Setting, Wording, asked, settings_of
+from homing.instruments.alignment_faking_scenes import (
+    KINDS,
+    SCENES,
+    WORDINGS,
+    Arm,
+    Setting,
+    Wording,
+    asked,
+    settings_of,
+)
 from homing.testing.planted import PlantedModel
 
 __all__ = ["FakingSubject"]
@@ -130,7 +139,9 @@ class FakingSubject:
         elif scene.arm == "trained":
             level = scene.level or 0
             p += self.gap(q.id, w, "tgg", self.tgg)
-            p += level * self.gap(q.id, w, "igg", self.igg) + self.surer * (level > 0) * (1 if scene.risk == "will" else -1)
+            p += level * self.gap(q.id, w, "igg", self.igg) + self.surer * (level > 0) * (
+                1 if scene.risk == "will" else -1
+            )
         return min(0.99, max(0.01, p))
 
     def _scene(self, c: Conversation) -> _Scene | None:
@@ -142,7 +153,9 @@ class FakingSubject:
                 if arm is None or not text.startswith(w.label.format(n=name)):
                     continue
                 used = next((s for s in _SETTINGS if s.level is not None and w.use(s) in system), None)
-                return _Scene(w, arm, used.level if used else None, used.risk if used else "") if self.knows(w) else None
+                return (
+                    _Scene(w, arm, used.level if used else None, used.risk if used else "") if self.knows(w) else None
+                )
         return None
 
     def _question(self, system: str, text: str, options: Sequence[str]) -> list[float] | None:
@@ -160,7 +173,9 @@ class FakingSubject:
                         if told:
                             right = q.right if self.knows(w) else int(self._u("misread", w.id, text) * len(options))
                             return [0.9 if k == right else 0.1 / (len(options) - 1) for k in range(len(options))]
-        return [1 / len(options)] * len(options) if text.startswith(("The replies to which", "Does anyone read")) else None
+        return (
+            [1 / len(options)] * len(options) if text.startswith(("The replies to which", "Does anyone read")) else None
+        )
 
     def _logs(self, p: Sequence[float]) -> list[float]:
         return [math.log(self.mass * max(x, 1e-9)) for x in p]
