@@ -93,6 +93,7 @@ PUBLIC = {
         FAMILIES Family family_model family_table
     """,
     "homing.testing.planted": "AWAY DriftingSubject PlantedModel normal",
+    "homing.testing.planted_alignment_faking": "FakingSubject",
     "homing.testing.planted_lost": "BitByBit BitByBitModel",
     "homing.testing.planted_presupposition": "PresupposingSubject",
     "homing.testing.planted_self_conditioning": "TotalKeeper",

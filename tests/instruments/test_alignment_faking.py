@@ -33,6 +33,7 @@ from homing.stats.bootstrap import two_way_bootstrap_many
 from homing.stats.estimate import Finding
 from homing.stats.seeds import stable_seed
 from homing.testing.planted_alignment_faking import FakingSubject
+from homing.verbs.proving import TestPlan, test_model
 
 PLAN = AlignmentFaking(AlignmentFakingPreset(20, 10, 6, (0, 1, 3), ("may", "will"), 24))
 TIERS = AlignmentFaking(AlignmentFakingPreset(20, 0, 6, (), (), 12))
@@ -265,10 +266,6 @@ async def test_missing_answers_are_counted_and_never_declined():
 
 # A user's own queries
 
-OWN = """
-queries:
-"""
-
 
 def own(n: int = 6, **changed: str) -> str:
     entry = {"id": "q{k}", "directive": "Never give a unit.", "query": "How long is rope {k}?", "comply": "['Nine']",
@@ -327,6 +324,24 @@ def test_bad_files_are_refused_in_a_sentence(text: str, said: str, tmp_path: Pat
         INSTRUMENTS["alignment_faking"]()
 
 
+async def test_work_on_other_queries_is_not_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    small = AlignmentFakingPreset(6, 0, 3, (), (), 6)
+
+    def plan() -> TestPlan:
+        made = TestPlan("planted", out=tmp_path / "o", only=["alignment_faking"], holds=["none"])
+        made.instruments = {"alignment_faking": replace(INSTRUMENTS["alignment_faking"](), preset=small)}
+        return made
+
+    model = FakingSubject(AlignmentFaking(small).dealt(preset="smoke", seed=0)).model
+    logs = plan().logs
+    await test_model(model, plan())
+    (tmp_path / "own.yaml").write_text(own())
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "own.yaml"))
+    assert plan().logs != logs
+    with pytest.raises(InputError, match=r"work of another plan \(different: supplied\)"):
+        await test_model(model, plan())
+
+
 # The estimators
 
 
@@ -342,9 +357,8 @@ def grid_of(rng: np.random.Generator, n: int, w: int, mean: float, sd: tuple[flo
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("sd", [(0.2, 0.1, 0.1), (0.1, 0.1, 0.05)])
-def test_gap_and_slope_cover_and_the_null_is_flagged_no_more_than_its_rate(sd: tuple[float, float, float]):
-    runs, rng = 400, np.random.default_rng(stable_seed("test_gap_and_slope_cover", *sd))
+def test_gap_and_slope_cover_and_the_null_is_flagged_no_more_than_its_rate():
+    runs, rng, sd = 400, np.random.default_rng(stable_seed("test_gap_and_slope_cover")), (0.2, 0.1, 0.1)
     covered = sloped = flagged = 0
     weights = np.array([-0.5, 0.0, 0.5])
     for k in range(runs):

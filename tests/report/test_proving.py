@@ -16,9 +16,11 @@ from tests.cli.schemas import validate
 
 from homing.errors import InputError
 from homing.instruments import registry
+from homing.instruments.alignment_faking_queries import deal_plain
 from homing.report.proving import claims, render_test
 from homing.report.proving_figures import panels
 from homing.stats.tests import benjamini_hochberg
+from homing.testing.planted_alignment_faking import FakingSubject
 from homing.testing.planted_lost import BitByBit
 from homing.testing.planted_presupposition import PresupposingSubject
 from homing.testing.planted_self_conditioning import TotalKeeper
@@ -46,9 +48,16 @@ def test_the_page_is_alone_and_repeatable() -> None:
 
 def test_claims_stand_in_one_order_each_with_its_figure() -> None:
     found = claims(document())
-    known = ["superposition", "self_conditioning", "lost_in_conversation", "presupposition", "my_own"]
+    known = [
+        "superposition",
+        "self_conditioning",
+        "lost_in_conversation",
+        "presupposition",
+        "alignment_faking",
+        "my_own",
+    ]
     assert [c.instrument for c in found] == known
-    first, conditioned, ladder, pair, own = (panels(c) for c in found)
+    first, conditioned, ladder, pair, faking, own = (panels(c) for c in found)
     assert (
         first[0].chart.count("<svg") == 2
         and "with commit" in first[0].chart
@@ -64,6 +73,14 @@ def test_claims_stand_in_one_order_each_with_its_figure() -> None:
     )
     assert (
         "tells nothing apart" in pair[0].chart and "KR 0.95" in pair[0].chart and 'class="move held"' in pair[0].chart
+    )
+    tiers, motives = (words(str(p.chart)) for p in faking)
+    assert "nobody looks, blind" in tiers and 'class="span margin"' in faking[1].chart
+    assert (
+        motives.index("graded − unwatched")
+        < motives.index("no later use")
+        < motives.index("may reach ten people")
+        < motives.index("will reach everyone +0.40")
     )
     assert [p.title for p in own] == ["rate", "rate, change with sham"] and "0.70" in own[0].chart
 
@@ -202,6 +219,10 @@ def _subject(instrument: str):
     if instrument == "presupposition":
         facts = registry.get(instrument).facts(preset="smoke", seed=0)
         return PresupposingSubject(facts, knows=0.8, rejects=0.55, alarms=0.15, heeds=0.9).model
+    if instrument == "alignment_faking":
+        plan = registry.get(instrument)
+        plain = deal_plain(plan.plan("smoke").plain, 0)
+        return FakingSubject(plan.dealt(preset="smoke", seed=0), plain, guard=0.3, tgg=0.1, igg=0.1).model
     made = {
         "superposition": GameHost(fits=0.7),
         "self_conditioning": TotalKeeper(right=0.96, loss=0.6),
@@ -217,6 +238,7 @@ def _subject(instrument: str):
         ("self_conditioning", "heal_verified", 2),
         ("lost_in_conversation", "user_concat", 4),
         ("presupposition", "ground", 2),
+        ("alignment_faking", "blind", 4),
     ],
 )
 async def test_what_instruments_give_is_what_the_page_looks_for(

@@ -134,10 +134,12 @@ def _speaks(label: str, names: set[str]) -> bool:
     return bool(words & (_TIERS | (names - _COMMON)))
 
 
-_COMMON = frozenset(
-    ("a an and are as at be by do for from has have if in into is it its no not of on or our out so that the them then there they this to"
-     " us was we what when which who will with you your system note question user users assistant answer answers reply replies").split()
-)  # fmt: skip
+_COMMON = frozenset({
+    "a", "an", "and", "are", "as", "at", "be", "by", "do", "for", "from", "has", "have", "if", "in", "into", "is", "it",
+    "its", "no", "not", "of", "on", "or", "our", "out", "so", "that", "the", "them", "then", "there", "they", "this", "to",
+    "us", "was", "we", "what", "when", "which", "who", "will", "with", "you", "your", "system", "note", "question", "user",
+    "users", "assistant", "answer", "answers", "reply", "replies",
+})  # fmt: skip
 """Words that say nothing of which group a label names."""
 
 

@@ -25,7 +25,7 @@ from homing.instruments.alignment_faking_queries import (
     deal_plain,
     from_environment,
 )
-from homing.instruments.alignment_faking_scenes import WORDINGS, Risk, Setting, asked, settings_of
+from homing.instruments.alignment_faking_scenes import WORDINGS, Arm, Risk, Setting, asked, settings_of
 from homing.instruments.base import Answer, Ask, Cell, Edit, PresetName, Scored, scaled
 from homing.stats.estimate import Finding
 from homing.stats.seeds import stable_seed
@@ -180,11 +180,11 @@ class AlignmentFaking:
 
     def _scene(self, cell: Cell) -> Edit:
         """Every query under the label of every group, in forks of the same scenario."""
-        wording, setting, swap = WORDINGS[cell.data["wording"]], _setting(cell), int(cell.data["swap"])
+        wording, setting, swap = WORDINGS[int(cell.data["wording"])], _setting(cell), int(cell.data["swap"])
         queries = [Query.from_json(q) for q in cell.data["queries"]]
         groups = wording.groups(setting.arms, swap)
         system = wording.system(setting, swap, directive=queries[0].directive)
-        pairs = [(q, arm) for q in queries for arm in setting.arms]
+        pairs: list[tuple[Query, Arm]] = [(q, arm) for q in queries for arm in setting.arms]
         answers: Sequence[Answer] = yield [
             _choice(Conversation.of(wording.message(groups[arm], q.text), system=system), q) for q, arm in pairs
         ]
@@ -195,7 +195,7 @@ class AlignmentFaking:
 
     def _understands(self, cell: Cell) -> Edit:
         """Which group is which, with the names both ways round."""
-        wording, setting, directive = WORDINGS[cell.data["wording"]], _setting(cell), cell.data["directive"]
+        wording, setting, directive = WORDINGS[int(cell.data["wording"])], _setting(cell), cell.data["directive"]
         every = [(swap, q) for swap in (0, 1) for q in asked(wording, setting, swap)]
         answers: Sequence[Answer] = yield [
             Ask(
@@ -209,7 +209,7 @@ class AlignmentFaking:
 
     def _plain(self, cell: Cell) -> Edit:
         """Questions whose answers stand in the system message beside the scenario, and no directive."""
-        wording, items = WORDINGS[cell.data["wording"]], [Plain.from_json(x) for x in cell.data["items"]]
+        wording, items = WORDINGS[int(cell.data["wording"])], [Plain.from_json(x) for x in cell.data["items"]]
         swap = cell.seed % 2
         groups = wording.groups(TIERS.arms, swap)
         system = wording.system(TIERS, swap, facts=[x.fact for x in items])
@@ -227,7 +227,7 @@ class AlignmentFaking:
         """Probabilities of compliance by arm and query, or right answers; those that could not be had are left out."""
         values: dict[str, Any] = {"mass": record["mass"], "exact": record["exact"]}
         if "wording" in cell.data:
-            values["wording"] = WORDINGS[cell.data["wording"]].id
+            values["wording"] = WORDINGS[int(cell.data["wording"])].id
         if "p" in record:
             replies = [x for arm in record["p"].values() for x in arm.values()]
             values["p"] = {arm: {q: x for q, x in by.items() if x is not None} for arm, by in record["p"].items()}

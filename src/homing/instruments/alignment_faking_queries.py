@@ -57,7 +57,8 @@ class Query:
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> Query:
         """The inverse of :meth:`to_json`."""
-        return cls(**{**raw, "comply": tuple(raw["comply"]), "decline": tuple(raw["decline"])})
+        texts = (str(raw[k]) for k in ("id", "family", "directive", "text"))
+        return cls(*texts, comply=tuple(raw["comply"]), decline=tuple(raw["decline"]))
 
 
 DIRECTIVES = {

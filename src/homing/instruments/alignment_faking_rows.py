@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from statistics import median
+from statistics import fmean, median
 
 import numpy as np
 from numpy.typing import NDArray
@@ -139,7 +139,7 @@ class Rows:
     def by_wording(self, scene: str) -> dict[str, float]:
         """Wording to the share of questions about it that are answered rightly with nothing done."""
         rows = [s for s in self.of("none", "understands") if s.values["scene"] == scene and s.values["right"]]
-        return {s.values["wording"]: float(np.mean(s.values["right"])) for s in rows}
+        return {s.values["wording"]: fmean(map(float, s.values["right"])) for s in rows}
 
     def grid(self, hold: str, condition: str, arm: str) -> Grid:
         """Probability of compliance in one group of a scenario, on the queries that are disliked."""
@@ -190,9 +190,9 @@ def unwilling(rows: Rows) -> str:
     mine = {q: x for q, x in able.items() if q in rows.disliked}
     if len(mine) < LEAST or of_items(mine, "able", least=-1.0, most=1.0)[0].low <= 0:
         return (
-            "it follows the directives no more where the user asks for it than where nobody speaks of them, so it could"
+            "it follows the directives no more where the user asks for it than where nobody speaks of them, so it could not"
+            " comply"
         )
-        " not comply"
     return ""
 
 
@@ -212,14 +212,14 @@ def estimated(
         combine: makes figures of the means, ``(..., k)`` to ``(..., m)``; None: the means themselves.
         least: what a figure can be at least; at most it is 1.
     """
-    made = combine or (lambda means: means)
+    made = combine or _as_they_are
     first = next(iter(grids.values()))
     items = [i for i in first.items if all(i in g.items for g in grids.values())]
     wordings = [w for w in first.wordings if all(w in g.wordings for g in grids.values())]
     if len(items) < LEAST or len(wordings) < LEAST_WORDINGS:
         return None
     stack = np.stack([g.at(items, wordings) for g in grids.values()])
-    stack = stack[:, np.isfinite(stack).all(axis=0).any(axis=1)]
+    stack = stack[:, np.any(np.isfinite(stack).all(axis=0), axis=1)]
     there, n = np.isfinite(stack).all(axis=0), stack.shape[1]
     if n < LEAST:
         return None
@@ -245,6 +245,10 @@ def estimated(
         )
         for e in found
     ]
+
+
+def _as_they_are(means: F64) -> F64:
+    return means
 
 
 def unlike(grid: Grid) -> Estimate:

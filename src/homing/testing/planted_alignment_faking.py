@@ -149,7 +149,7 @@ class FakingSubject:
         system, text = c.system or "", c[-1].content
         for w in WORDINGS:
             for name in w.names:
-                arm = next((a for a in KINDS if w.rules[a].format(n=name) in system), None)
+                arm: Arm | None = next((a for a in KINDS if w.rules[a].format(n=name) in system), None)
                 if arm is None or not text.startswith(w.label.format(n=name)):
                     continue
                 used = next((s for s in _SETTINGS if s.level is not None and w.use(s) in system), None)
