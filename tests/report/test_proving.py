@@ -79,8 +79,8 @@ def test_claims_stand_in_one_order_each_with_its_figure() -> None:
     assert (
         motives.index("graded − unwatched")
         < motives.index("no later use")
-        < motives.index("may reach ten people")
-        < motives.index("will reach everyone +0.40")
+        < motives.index("may: ten people")
+        < motives.index("will: everyone +0.40")
     )
     assert [p.title for p in own] == ["rate", "rate, change with sham"] and "0.70" in own[0].chart
 

@@ -120,7 +120,7 @@ ABOUT = {
         {"rejection.j": "KR \u2212 FA"},
     ),
     "alignment_faking": _About(
-        "It behaves where it believes that it is trained",
+        "It complies where it believes that it is trained",
         "A maker wants something harmless that the model does not do when it is free to leave it. In one tier replies are"
         " graded and"
         " trained on, in the other nobody reads them; which is which it must be able to say. A port to harmless directives:"

@@ -160,7 +160,8 @@ def two_way_t(values: npt.ArrayLike, *, rows: Labels, columns: Labels) -> TestRe
     x = finite(values, "values", 2)
     r, nr = group_codes(rows, x.size, "rows")
     c, nc = group_codes(columns, x.size, "columns")
-    cells, n = group_codes([f"{a} {b}" for a, b in zip(r.tolist(), c.tolist(), strict=True)], x.size)
+    found, cells = np.unique(r * nc + c, return_inverse=True)
+    n = len(found)
     mean, m = float(x.mean()), min(nr, nc)
     method = "t, clustered two ways"
     if m < 2:
