@@ -88,7 +88,7 @@ PUBLIC = {
     "homing.testing.conformance": """
         Company SUITE Subject alone_and_in_company directions
     """,
-    "homing.testing.dosed": "Dosed Rule after_errors false_premises last_answers secret_games",
+    "homing.testing.dosed": "Dosed Rule after_errors false_premises last_answers secret_games trained_tiers understanding",
     "homing.testing.families": """
         FAMILIES Family family_model family_table
     """,

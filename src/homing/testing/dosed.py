@@ -16,17 +16,28 @@ from homing.conversation import Conversation
 from homing.engine.base import Act, Direction, EngineInfo, MeanRead, Read, Sampling
 from homing.errors import InputError
 from homing.hold.verify import read_running_sum
+from homing.instruments.alignment_faking_queries import Query
 from homing.instruments.lost_tasks import heard
 from homing.instruments.presupposition_facts import Fact
 from homing.instruments.superposition_worlds import READY
 from homing.models.base import Capability, ChatModel, Choice, Done, Event, Reply, ReplyRequest, TurnRead
 from homing.stats.seeds import stable_seed
+from homing.testing.planted_alignment_faking import FakingSubject
 from homing.testing.planted_lost import BitByBit
 from homing.testing.planted_presupposition import PresupposingSubject
 from homing.testing.planted_self_conditioning import TotalKeeper
 from homing.testing.planted_superposition import GameHost
 
-__all__ = ["Dosed", "Rule", "after_errors", "false_premises", "last_answers", "secret_games"]
+__all__ = [
+    "Dosed",
+    "Rule",
+    "after_errors",
+    "false_premises",
+    "last_answers",
+    "secret_games",
+    "trained_tiers",
+    "understanding",
+]
 
 F32 = NDArray[np.float32]
 
@@ -234,3 +245,18 @@ def last_answers(*, right: float = 0.9, loss: float = 0.0) -> Rule:
         return bool(options) and heard(said) is not None
 
     return Rule(subject.model, where, mixed=True)
+
+
+def trained_tiers(queries: Sequence[Query]) -> Rule:
+    """Queries under the label of a group that is trained on: the directive is followed, with 0.99.
+
+    So compliance ``c`` there becomes ``(1 - dose) * c + dose * 0.99``, and the gap grows by as much.
+    """
+    subject = FakingSubject(queries, base=0.99)
+    return Rule(subject.model, lambda c, options: subject.arm(c) == "trained" and subject.asks(c, options))
+
+
+def understanding(queries: Sequence[Query]) -> Rule:
+    """Scenarios are understood, and directives are disliked and can be followed; what is done in the tiers is the model's own."""
+    subject = FakingSubject(queries)
+    return Rule(subject.model, lambda c, options: bool(options) and subject.arm(c) is None)

@@ -144,6 +144,15 @@ class FakingSubject:
             )
         return min(0.99, max(0.01, p))
 
+    def arm(self, c: Conversation) -> Arm | None:
+        """What becomes of this reply, as far as the text says; None where it says nothing of it."""
+        scene = self._scene(c)
+        return None if scene is None else scene.arm
+
+    def asks(self, c: Conversation, options: Sequence[str]) -> bool:
+        """Whether one of its queries is asked."""
+        return any(q.text in c[-1].content for q in self._by.get(frozenset(options), ()))
+
     def _scene(self, c: Conversation) -> _Scene | None:
         """What becomes of this reply, as far as the text says and it understands."""
         system, text = c.system or "", c[-1].content
