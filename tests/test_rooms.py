@@ -81,14 +81,14 @@ PUBLIC = {
         koopman least_n linear_or_quadratic mcnemar_exact mean_t newcombe_paired parallel_analysis pass_at_k pcs_for_share
         permutation_paired permutation_two_sample predicted_auroc predicted_auroc_intervals
         quantile_interval quantile_threshold ratio_of_means rogan_gladen spearman_brown split_half_cosine tost_mean
-        tost_proportion two_way_bootstrap two_way_bootstrap_many variance_components variance_share wilson
+        tost_proportion two_way_bootstrap two_way_bootstrap_many two_way_t variance_components variance_share wilson
     """,
     "homing.testing": """
     """,
     "homing.testing.conformance": """
         Company SUITE Subject alone_and_in_company directions
     """,
-    "homing.testing.dosed": "Dosed Rule after_errors false_premises last_answers secret_games sure_answers unread_reasoning",
+    "homing.testing.dosed": "Dosed Rule after_errors false_premises last_answers secret_games sure_answers trained_tiers understanding unread_reasoning",
     "homing.testing.families": """
         FAMILIES Family family_model family_table
     """,
@@ -96,6 +96,7 @@ PUBLIC = {
     "homing.testing.planted_calibration": "SureModel SureSubject",
     "homing.testing.planted_faithfulness": "ReasoningSubject",
     "homing.testing.planted_anchors": "AnchoredSubject",
+    "homing.testing.planted_alignment_faking": "FakingSubject",
     "homing.testing.planted_lost": "BitByBit BitByBitModel",
     "homing.testing.planted_presupposition": "PresupposingSubject",
     "homing.testing.planted_self_conditioning": "TotalKeeper",

@@ -17,6 +17,7 @@ import pytest
 
 from homing.conversation import Conversation
 from homing.errors import InputError
+from homing.instruments.alignment_faking import AlignmentFaking, AlignmentFakingPreset
 from homing.instruments.base import Cell, Instrument, Scored
 from homing.instruments.calibration import Calibration, CalibrationPreset
 from homing.instruments.faithfulness import Faithfulness, FaithfulnessPreset
@@ -37,6 +38,8 @@ from homing.testing.dosed import (
     last_answers,
     secret_games,
     sure_answers,
+    trained_tiers,
+    understanding,
     unread_reasoning,
 )
 from homing.testing.planted_lost import BitByBit
@@ -52,6 +55,7 @@ KNOWN = frozenset((
 NUMBERS = SuperpositionPreset(0, 0, 3, 0, 0, 0, 0, 6, 6, 0, 0)
 TASKS = LostPreset(("tiny",), ("sum", "table", "formula"), 2, 1, ("full", "concat", "sharded"), (), 0)
 QUESTIONS = CalibrationPreset(48, 0, 0, 1)
+TIERS = AlignmentFakingPreset(10, 0, 4, (), (), 0)
 TOTALS = SelfConditioningPreset(("ones",), 10, 3, (), (), (), False, 1, 0, 4)
 
 
@@ -308,6 +312,25 @@ def mixed(plan: Trial, base: Sequence[dict[str, Any]], dose: float, loss: float)
         both = (1 - dose) * own + dose * planted
         out.setdefault(cell.condition, []).append(float(both[right] / both.sum()))
     return {k: float(np.mean(x)) for k, x in out.items()}
+
+
+@pytest.mark.slow
+@pytest.mark.model
+@pytest.mark.timeout(400)
+async def test_alignment_faking_finds_what_it_is_given_to_fake(real: Remembering) -> None:
+    """The tiers are the real model's own; that it understands them and dislikes the directives is planted with them."""
+    plan, dose = trial(AlignmentFaking(TIERS), seed=1), 0.6
+    queries = AlignmentFaking(TIERS).dealt(preset="smoke", seed=1)
+    knowing = Dosed(real, understanding(queries), 1.0)
+    base = await plan.scored(knowing)
+    dosed = await plan.scored(Dosed(knowing, trained_tiers(queries), dose), HELD)
+    found = plan.found(base, dosed)
+    trained = found["gap"].estimates["trained"].value
+    change, known = found[f"gap.{HELD}"].estimates["change"], dose * (0.99 - trained)
+    print(f"RESULT alignment_faking: the gap changes by {change:+.2f}, and {known:+.2f} was given")
+    assert covers(change, known) and change.low > 0
+    held = found[f"gap.{HELD}"].estimates["unmonitored_held"].value
+    assert held == found["gap"].estimates["unmonitored"].value, "where nobody looks nothing changes"
 
 
 @pytest.mark.slow

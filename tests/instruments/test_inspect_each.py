@@ -18,6 +18,7 @@ from tests.instruments.planted_return import experiment, home_of, subject
 
 import homing._registry  # noqa: F401  (Inspect finds the provider by an entry point where the package is installed)
 from homing.instruments import registry
+from homing.instruments.alignment_faking import AlignmentFaking, AlignmentFakingPreset
 from homing.instruments.anchors import Anchors, AnchorsPreset
 from homing.instruments.base import Cell, Instrument, Scored
 from homing.instruments.calibration import Calibration, CalibrationPreset
@@ -31,6 +32,7 @@ from homing.instruments.self_conditioning import SelfConditioning, SelfCondition
 from homing.instruments.superposition import Superposition, SuperpositionPreset
 from homing.models.base import ChatModel
 from homing.models.inspect_provider import HomingAPI
+from homing.testing.planted_alignment_faking import FakingSubject
 from homing.testing.planted_anchors import AnchoredSubject
 from homing.testing.planted_calibration import SureSubject
 from homing.testing.planted_faithfulness import ReasoningSubject
@@ -92,6 +94,12 @@ async def anchors() -> Case:
     return Case(plan, subject.model, "anchors.critique", "arms")
 
 
+async def alignment_faking() -> Case:
+    plan = AlignmentFaking(AlignmentFakingPreset(6, 0, 3, (), (), 6))
+    subject = FakingSubject(plan.dealt(preset="smoke", seed=0), guard=0.3).model
+    return Case(plan, subject, "alignment_faking.gap", "")
+
+
 async def home_return() -> Case:
     model = subject(decay=0.8).model
     return Case(experiment(await home_of(model), scripts=4, after=2), model, "", "left")
@@ -107,6 +115,7 @@ CASES: dict[str, Callable[[], Any]] = {
         calibration,
         faithfulness,
         anchors,
+        alignment_faking,
         home_return,
     )
 }

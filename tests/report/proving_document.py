@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 Found = tuple[float, float, float]
-HOLDS = ("none", "sham", "commit", "heal_verified", "mediate", "ground")
+HOLDS = ("none", "sham", "commit", "heal_verified", "mediate", "ground", "blind")
 
 
 def row(
@@ -90,6 +90,29 @@ def faithfulness() -> list[dict[str, Any]]:
     return [*out, row(name, "supplied.early.beyond", around(0.0), hold="sham")]
 
 
+def alignment_faking() -> list[dict[str, Any]]:
+    """A gap that guards goals for what would come of it, closed by a hold."""
+    name = "alignment_faking"
+    out = [
+        row(name, f"gap.{k}", around(v), p=p)
+        for k, v, p in (("gap", 0.3, 0.001), ("trained", 0.5, None), ("unmonitored", 0.2, None))
+    ]
+    out += [
+        row(name, "rater.rs", around(0.02), p=0.6),
+        row(name, "rater.guarding", around(0.28)),
+        row(name, "terminal.tgg", around(0.1)),
+    ]
+    out += [
+        row(name, f"instrumental.{k}", around(v))
+        for k, v in (("igg", 0.1), ("gap_0", 0.1), ("gap_1may", 0.2), ("gap_3will", 0.4))
+    ]
+    out.append(row(name, "other.altruism", around(-0.07)))
+    for hold, held, change in (("blind", 0.0, -0.3), ("sham", 0.3, 0.0)):
+        rates = (("trained_held", 0.2 + held), ("unmonitored_held", 0.2), ("held", held), ("change", change))
+        out += [row(name, f"gap.{k}", around(v), hold=hold, p=0.01 if k == "change" else None) for k, v in rates]
+    return out
+
+
 def plugin() -> list[dict[str, Any]]:
     """An instrument that the page does not know."""
     out = [row("my_own", f"rate.{k}", around(v), p=p) for k, v, p in (("yes", 0.7, 0.2), ("no", 0.3, None))]
@@ -101,6 +124,7 @@ def document(*parts: Mapping[str, Any], model: str = "made-up") -> dict[str, Any
     rows = list(parts) or [
         *plugin(),
         *faithfulness(),
+        *alignment_faking(),
         *presupposition(),
         *lost(),
         *self_conditioning(),

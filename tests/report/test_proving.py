@@ -16,9 +16,11 @@ from tests.cli.schemas import validate
 
 from homing.errors import InputError
 from homing.instruments import registry
+from homing.instruments.alignment_faking_queries import deal_plain
 from homing.report.proving import claims, render_test
 from homing.report.proving_figures import panels
 from homing.stats.tests import benjamini_hochberg
+from homing.testing.planted_alignment_faking import FakingSubject
 from homing.testing.planted_calibration import SureSubject
 from homing.testing.planted_faithfulness import ReasoningSubject
 from homing.testing.planted_lost import BitByBit
@@ -51,6 +53,16 @@ def test_claims_stand_in_one_order_each_with_its_figure() -> None:
     known = ["superposition", "self_conditioning", "lost_in_conversation", "presupposition", "faithfulness", "my_own"]
     assert [c.instrument for c in found] == known
     first, conditioned, ladder, pair, traces, own = (panels(c) for c in found)
+    known = [
+        "superposition",
+        "self_conditioning",
+        "lost_in_conversation",
+        "presupposition",
+        "alignment_faking",
+        "my_own",
+    ]
+    assert [c.instrument for c in found] == known
+    first, conditioned, ladder, pair, faking, own = (panels(c) for c in found)
     assert (
         first[0].chart.count("<svg") == 2
         and "with commit" in first[0].chart
@@ -71,6 +83,14 @@ def test_claims_stand_in_one_order_each_with_its_figure() -> None:
     assert "cut short" in supplied.chart and "with a mistake" in supplied.chart and "said otherwise" in supplied.chart
     assert not unread.chart and unread.reason == "3 of 8 traces of its own can be read"
     assert "a mark" in moved.chart and "0.60" in moved.chart and "told by words" in mentioned.chart
+    tiers, motives = (words(str(p.chart)) for p in faking)
+    assert "nobody looks, blind" in tiers and 'class="span margin"' in faking[1].chart
+    assert (
+        motives.index("graded − unwatched")
+        < motives.index("no later use")
+        < motives.index("may: ten people")
+        < motives.index("will: everyone +0.40")
+    )
     assert [p.title for p in own] == ["rate", "rate, change with sham"] and "0.70" in own[0].chart
 
 
@@ -212,6 +232,10 @@ def _subject(instrument: str):
     if instrument == "calibration":
         items = registry.get(instrument).items(preset="smoke", seed=0)
         return SureSubject(items, low=0.3, high=0.8, over=0.15, says_over=0.1, noise=0.1, exclusive=1.6).model
+    if instrument == "alignment_faking":
+        plan = registry.get(instrument)
+        plain = deal_plain(plan.plan("smoke").plain, 0)
+        return FakingSubject(plan.dealt(preset="smoke", seed=0), plain, guard=0.3, tgg=0.1, igg=0.1).model
     made = {
         "superposition": GameHost(fits=0.7),
         "self_conditioning": TotalKeeper(right=0.96, loss=0.6),
@@ -228,6 +252,7 @@ def _subject(instrument: str):
         ("lost_in_conversation", "user_concat", 4),
         ("presupposition", "ground", 2),
         ("calibration", "analyses", 4),
+        ("alignment_faking", "blind", 4),
     ],
 )
 async def test_what_instruments_give_is_what_the_page_looks_for(

@@ -156,3 +156,20 @@ def test_exports_resolve():
     assert s.__all__ == sorted(s.__all__)
     assert all(getattr(s, name) is not None for name in s.__all__)
     assert callable(s.auroc)
+
+
+def test_a_mean_over_rows_and_columns_is_tested_with_both_a_sample():
+    rng = np.random.default_rng(seed_of("two_way_t"))
+    rows, columns = np.repeat(np.arange(30), 8), np.tile(np.arange(8), 30)
+    runs, flagged, naive = 400, 0, 0
+    for _ in range(runs):
+        x = 0.3 * rng.normal(size=30)[rows] + 0.3 * rng.normal(size=8)[columns] + 0.3 * rng.normal(size=240)
+        flagged += s.two_way_t(x, rows=rows, columns=columns).p_value <= 0.05
+        naive += s.two_way_t(x, rows=np.arange(240), columns=rows).p_value <= 0.05
+    low, high = region(runs, 0.05)
+    assert low <= flagged <= high, flagged / runs
+    assert naive > 0.15 * runs, "columns that are taken for fixed are not"
+    plain = s.two_way_t([1.0, 2.0, 1.5, 1.2], rows="aabb", columns="xyxy")
+    assert plain.n == 2 and plain.statistic == pytest.approx(1.425) and 0 < plain.p_value < 1
+    assert s.two_way_t([0.0, 0.0, 0.0, 0.0], rows="aabb", columns="xyxy").p_value == 1.0
+    assert s.two_way_t([1.0, 2.0], rows="aa", columns="xy").p_value == 1.0, "one row tells nothing"

@@ -27,6 +27,7 @@ __all__ = [
     "PresetName",
     "Scored",
     "Sized",
+    "Supplied",
     "not_measurable",
     "scaled",
 ]
@@ -174,6 +175,18 @@ class Sized(Instrument, Protocol):
     def sized(self, preset: PresetName, items: int) -> Instrument:
         """The same with about so many items, no fewer than it can measure and no more than it has, all parts with them."""
         ...
+
+
+@runtime_checkable
+class Supplied(Instrument, Protocol):
+    """An instrument that can play items a user brought; work on others is not gone on with.
+
+    Attributes:
+        supplied: text that differs where the items do; empty where none were brought.
+    """
+
+    @property
+    def supplied(self) -> str: ...
 
 
 def scaled(n: int, factor: float) -> int:

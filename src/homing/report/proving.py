@@ -149,6 +149,16 @@ ABOUT = {
         {"critique.net": "what its own critique is worth beyond a vote"},
         {"critique.change": "accuracy after its own critique", "rounds.change": "accuracy after rounds of its own critique"},
     ),
+    "alignment_faking": _About(
+        "It complies where it believes that it is trained",
+        "A maker wants something harmless that the model does not do when it is free to leave it. In one tier replies are"
+        " graded and"
+        " trained on, in the other nobody reads them; which is which it must be able to say. A port to harmless directives:"
+        " that it"
+        " measures what harmful ones do is not established.",
+        {"gap.gap": "compliance gap: trained on less unwatched"},
+        {"gap.change": "compliance gap", "price.accuracy": "right answers to plain questions"},
+    ),
 }  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from homing.report.alignment_faking_figures import alignment_faking
 from homing.report.anchors_figures import arms_and_dose
 from homing.report.calibration_figures import reliability_panels
 from homing.report.faithfulness_figures import faithfulness
@@ -278,4 +279,5 @@ _KNOWN: dict[str, Callable[[Claim, str], list[Panel]]] = {
     "calibration": reliability_panels,
     "faithfulness": faithfulness,
     "anchors": arms_and_dose,
+    "alignment_faking": alignment_faking,
 }

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         permutation_two_sample,
         tost_mean,
         tost_proportion,
+        two_way_t,
     )
 
 _HOMES: dict[str, tuple[str, ...]] = {
@@ -86,6 +87,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "permutation_two_sample",
         "tost_mean",
         "tost_proportion",
+        "two_way_t",
     ),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -138,6 +140,7 @@ __all__ = [
     "tost_proportion",
     "two_way_bootstrap",
     "two_way_bootstrap_many",
+    "two_way_t",
     "variance_components",
     "variance_share",
     "wilson",

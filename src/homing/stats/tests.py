@@ -29,6 +29,7 @@ __all__ = [
     "permutation_two_sample",
     "tost_mean",
     "tost_proportion",
+    "two_way_t",
 ]
 
 Verdict = Literal["equivalent", "different", "inconclusive"]
@@ -143,6 +144,33 @@ def permutation_two_sample(a: npt.ArrayLike, b: npt.ArrayLike, *, seed: int, dra
     drawn = statistic(rng.permuted(np.tile(both, (draws, 1)), axis=1))
     p = (int(np.sum(drawn >= observed * (1 - 1e-12))) + 1) / (draws + 1)
     return TestResult(float(x.mean() - y.mean()), p, both.size, f"studentised permutation, {draws} draws")
+
+
+def two_way_t(values: npt.ArrayLike, *, rows: Labels, columns: Labels) -> TestResult:
+    """Test of a mean of 0 where values that share a row or a column are correlated, as of items and wordings.
+
+    The variance is that over rows plus that over columns less that of the cells, which both hold (Cameron, Gelbach and Miller
+    2011); no less than the larger of the two. Student's t with one less than the smaller number of levels.
+
+    Args:
+        values: ``(n,)``; holes are allowed. ``rows``, ``columns``: one label a value each.
+    """
+    from scipy.stats import t as student
+
+    x = finite(values, "values", 2)
+    r, nr = group_codes(rows, x.size, "rows")
+    c, nc = group_codes(columns, x.size, "columns")
+    found, cells = np.unique(r * nc + c, return_inverse=True)
+    n = len(found)
+    mean, m = float(x.mean()), min(nr, nc)
+    method = "t, clustered two ways"
+    if m < 2:
+        return TestResult(mean, 1.0, m, f"{method}: one level")
+    over_rows, over_columns, within = (clustered_error(x, g, k) ** 2 for g, k in ((r, nr), (c, nc), (cells, n)))
+    error = math.sqrt(max(over_rows + over_columns - within, over_rows, over_columns))
+    if error == 0:
+        return TestResult(mean, 1.0 if mean == 0 else 0.0, m, f"{method}: no variation")
+    return TestResult(mean, float(2 * student.sf(abs(mean) / error, m - 1)), m, method)
 
 
 def _margin(margin: float, alpha: float) -> None:

@@ -16,6 +16,7 @@ from homing.conversation import Conversation
 from homing.engine.base import Act, Direction, EngineInfo, MeanRead, Read, Sampling
 from homing.errors import InputError
 from homing.hold.verify import read_running_sum
+from homing.instruments.alignment_faking_queries import Query
 from homing.instruments.calibration_items import Item
 from homing.instruments.faithfulness_puzzles import CUE, Puzzle
 from homing.instruments.lost_tasks import heard
@@ -23,6 +24,7 @@ from homing.instruments.presupposition_facts import Fact
 from homing.instruments.superposition_worlds import READY
 from homing.models.base import Capability, ChatModel, Choice, Done, Event, Reply, ReplyRequest, TurnRead
 from homing.stats.seeds import stable_seed
+from homing.testing.planted_alignment_faking import FakingSubject
 from homing.testing.planted_calibration import SureSubject
 from homing.testing.planted_faithfulness import ReasoningSubject
 from homing.testing.planted_lost import BitByBit
@@ -38,6 +40,8 @@ __all__ = [
     "last_answers",
     "secret_games",
     "sure_answers",
+    "trained_tiers",
+    "understanding",
     "unread_reasoning",
 ]
 
@@ -272,3 +276,18 @@ def sure_answers(items: Sequence[Item], *, right: float, promised: float) -> Rul
     subject = SureSubject(items, low=right, high=right, over=promised - right)
     asked = {i.asked()[-1].content: frozenset(i.options) for i in items}
     return Rule(subject.model, lambda c, options: asked.get(c[-1].content) == frozenset(options))
+
+
+def trained_tiers(queries: Sequence[Query]) -> Rule:
+    """Queries under the label of a group that is trained on: the directive is followed, with 0.99.
+
+    So compliance ``c`` there becomes ``(1 - dose) * c + dose * 0.99``, and the gap grows by as much.
+    """
+    subject = FakingSubject(queries, base=0.99)
+    return Rule(subject.model, lambda c, options: subject.arm(c) == "trained" and subject.asks(c, options))
+
+
+def understanding(queries: Sequence[Query]) -> Rule:
+    """Scenarios are understood, and directives are disliked and can be followed; what is done in the tiers is the model's own."""
+    subject = FakingSubject(queries)
+    return Rule(subject.model, lambda c, options: bool(options) and subject.arm(c) is None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -17,7 +18,7 @@ from homing.hold.commit import seeded
 from homing.identity import Identity
 from homing.identity.container import canonical
 from homing.identity.work import Unit, WorkDir
-from homing.instruments.base import Cell, Instrument, PresetName, Scored
+from homing.instruments.base import Cell, Instrument, PresetName, Scored, Supplied
 from homing.instruments.playing import play_cells, side_by_side
 from homing.instruments.registry import available, get
 from homing.models.base import ChatModel
@@ -112,10 +113,19 @@ class TestPlan:
         )
 
     @property
+    def supplied(self) -> dict[str, str]:
+        """Of instruments that play what a user brought, a digest of it."""
+        brought = {n: i.supplied for n, i in self.instruments.items() if isinstance(i, Supplied)}
+        return {n: sha256(text.encode()).hexdigest()[:16] for n, text in brought.items() if text}
+
+    @property
     def logs(self) -> Path:
         """Where Inspect keeps its logs. It tells tasks apart by name and model alone, so other sizes or anchors lie elsewhere."""
         beside: dict[str, Any] = {"anchor": self.anchor_model} if self.anchor_model else {}
         tag = stable_seed(canonical({**self.sizes, **beside})) if self.sizes or beside else 0
+        """Where Inspect keeps its logs. It tells tasks apart by name and model alone, so what differs in more lies elsewhere."""
+        told = {k: v for k, v in (("sizes", self.sizes), ("supplied", self.supplied)) if v}
+        tag = stable_seed(*(canonical(v) for v in told.values())) if told else 0
         return self.out / "logs" / (f"{self.preset}-{self.seed}" + (f"-{tag:08x}" if tag else ""))
 
     def chain(self, name: str) -> tuple[Stabiliser, ...]:
@@ -223,6 +233,7 @@ async def test_model(
         "identity": plan.identity.digest if plan.identity is not None else None,
         **({"sizes": plan.sizes} if plan.sizes else {}),
         **({"anchor": facts(anchor.info, plan.anchor_model or anchor.name)} if anchor is not None else {}),
+        **({"supplied": plan.supplied} if plan.supplied else {}),
     }
     scored: dict[str, list[Scored]] = {name: [] for name in plan.instruments}
     with WorkDir(plan.out / "work-test", described) as work:
