@@ -120,11 +120,8 @@ class TestPlan:
 
     @property
     def logs(self) -> Path:
-        """Where Inspect keeps its logs. It tells tasks apart by name and model alone, so other sizes or anchors lie elsewhere."""
-        beside: dict[str, Any] = {"anchor": self.anchor_model} if self.anchor_model else {}
-        tag = stable_seed(canonical({**self.sizes, **beside})) if self.sizes or beside else 0
         """Where Inspect keeps its logs. It tells tasks apart by name and model alone, so what differs in more lies elsewhere."""
-        told = {k: v for k, v in (("sizes", self.sizes), ("supplied", self.supplied)) if v}
+        told = {k: v for k, v in (("sizes", self.sizes), ("supplied", self.supplied), ("anchor", self.anchor_model)) if v}
         tag = stable_seed(*(canonical(v) for v in told.values())) if told else 0
         return self.out / "logs" / (f"{self.preset}-{self.seed}" + (f"-{tag:08x}" if tag else ""))
 
