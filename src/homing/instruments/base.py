@@ -10,14 +10,30 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from homing.conversation import Conversation, Message
 from homing.engine.base import Sampling
 from homing.models.base import Choice
 from homing.stats.estimate import Cost, Finding
 
-__all__ = ["Answer", "Ask", "Cell", "Edit", "Instrument", "PresetName", "Scored", "Sized", "not_measurable", "scaled"]
+if TYPE_CHECKING:
+    from homing.drift.standard import Standard
+    from homing.persona.axis import Axis
+
+__all__ = [
+    "Answer",
+    "Ask",
+    "AtHome",
+    "Cell",
+    "Edit",
+    "Instrument",
+    "PresetName",
+    "Scored",
+    "Sized",
+    "not_measurable",
+    "scaled",
+]
 
 PresetName = Literal["smoke", "standard", "full"]
 FEW = 3
@@ -38,6 +54,7 @@ class Ask:
         fork: thrown away afterwards: what a hold learns in it is not kept.
         preamble: messages that the model is shown before the conversation, behind its system message: worked examples, say. No
             hold sees or changes them.
+        axis: the reply's position on it is read, where the model can be read from; None: nothing is.
     """
 
     conversation: Conversation
@@ -46,6 +63,7 @@ class Ask:
     held: bool = True
     fork: bool = False
     preamble: tuple[Message, ...] = ()
+    axis: Axis | None = None
 
     def shown(self, conversation: Conversation) -> Conversation:
         """A conversation, as holds leave it, behind the preamble."""
@@ -63,6 +81,8 @@ class Answer:
         text: of the reply, or the likeliest option. ``choice``: over the options, where there were any.
         conversation: as it stands afterwards, the reply in it; a hold may have changed what came before.
         refused: why nothing was said; empty where something was.
+        position: mean over the reply's tokens on the axis that was asked for; None where it could not be read.
+        tokens: of the reply that were read.
     """
 
     text: str
@@ -70,6 +90,8 @@ class Answer:
     choice: Choice | None = None
     finish: str = "stop"
     refused: str = ""
+    position: float | None = None
+    tokens: int = 0
 
 
 Edit = Generator[Sequence[Ask], Sequence[Answer], dict[str, Any]]
@@ -156,6 +178,15 @@ class Sized(Instrument, Protocol):
 
     def sized(self, preset: PresetName, items: int) -> Instrument:
         """The same with about so many items, no fewer than it can measure and no more than it has, all parts with them."""
+        ...
+
+
+@runtime_checkable
+class AtHome(Instrument, Protocol):
+    """An instrument that measures more where it is given an identity of the model that it is played on."""
+
+    def at_home(self, axis: Axis, standard: Standard) -> Instrument:
+        """The same with an identity's axis, and the spread of drift that its alarms go by."""
         ...
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, cast, get_args
 
 from homing.conversation import Message
-from homing.errors import InputError, Interrupted
+from homing.errors import IdentityError, InputError, Interrupted
 from homing.hold.base import Stabiliser
 from homing.hold.cap import Cap
 from homing.hold.chain import build
@@ -17,7 +17,7 @@ from homing.hold.commit import seeded
 from homing.identity import Identity
 from homing.identity.container import canonical
 from homing.identity.work import Unit, WorkDir
-from homing.instruments.base import Cell, Instrument, PresetName, Scored
+from homing.instruments.base import AtHome, Cell, Instrument, PresetName, Scored
 from homing.instruments.playing import play_cells, side_by_side
 from homing.instruments.registry import available, get
 from homing.models.base import ChatModel
@@ -32,7 +32,7 @@ from homing.verbs.planning import Budget, Price, planned, price_of, sizes_of, wi
 from homing.verbs.progress import Progress, Silent
 from homing.verbs.providers import is_provider, through_inspect
 from homing.verbs.rehearsal import Load, Rehearsal
-from homing.verbs.watch import cap_of
+from homing.verbs.watch import Home, cap_of
 
 __all__ = ["TestPlan", "run_test", "test_model"]
 
@@ -191,7 +191,8 @@ def run_test(
 async def test_model(model: ChatModel, plan: TestPlan, *, progress: Progress | None = None) -> dict[str, Any]:
     """The same on a model that is open."""
     told = progress or Silent()
-    units = list(plan.units())
+    home = _home_on(plan, model)
+    units = [(n, _at_home(i, home), hold, cells) for n, i, hold, cells in plan.units()]
     described = {
         "content": shipped_digest(),
         "opening": [[m.role, m.content] for m in plan.opening],
@@ -216,6 +217,22 @@ async def test_model(model: ChatModel, plan: TestPlan, *, progress: Progress | N
                     Scored(cell, hold, got.values, got.unparsable, got.replies, Cost(**cost))
                 )
     return _result(plan, scored)
+
+
+def _home_on(plan: TestPlan, model: ChatModel) -> Home | None:
+    """The identity opened, where one was given that was measured on this model; else None."""
+    if plan.identity is None or not {"persona", "drift"} <= set(plan.identity.sections):
+        return None
+    try:
+        return Home.on(plan.identity, model)
+    except IdentityError:
+        return None  # readings on another model's axis would mean nothing, and what needs them says that it has none
+
+
+def _at_home(instrument: Instrument, home: Home | None) -> Instrument:
+    if home is None or not isinstance(instrument, AtHome):
+        return instrument
+    return instrument.at_home(home.axis, home.calibration.standard)
 
 
 def _result(
