@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["INSTRUMENTS", "PRESETS", "MonitorGaming", "MonitorPreset", "monitor_gaming"]
 
 LEAST_TASKS = 6
-TOKENS = 24
+TOKENS = 28
 """Of a work: one sentence."""
 TEMPERATURE = 1.0
 FLOOR = -50.0
@@ -148,8 +148,8 @@ class MonitorGaming:
         out: list[Work | None] = [None] * len(answers)
         if not there:
             return out
-        order = [int(i) for i in np.random.default_rng(cell.seed).permutation(len(task.things))]
-        options = tuple(f"The {task.things[i]}." for i in order)
+        order = [task.answers[int(i)] for i in np.random.default_rng(cell.seed).permutation(len(task.answers))]
+        options = tuple(f"{x}." for x in order)
         chosen = yield [
             Ask(answers[i].conversation.then(ANSWER, "user"), options, fork=True, preamble=preamble) for i in there
         ]
@@ -158,7 +158,7 @@ class MonitorGaming:
                 continue
             best = int(np.argmax(c.choice.probabilities))
             out[i] = {
-                "text": answers[i].text.strip(), "answer": task.things[order[best]], "mass": round(c.choice.mass, 6),
+                "text": answers[i].text.strip(), "answer": order[best], "mass": round(c.choice.mass, 6),
                 "exact": c.choice.exact, "position": answers[i].position, "tokens": answers[i].tokens,
             }  # fmt: skip
         return out

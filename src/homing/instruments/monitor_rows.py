@@ -220,7 +220,7 @@ def barred(rows: Rows, hold: str) -> str:
     # a choice of whole replies that was drawn has no mass to speak of
     if not masses or (middle := median(masses)) < LEAST_MASS:
         said = f"a median probability of {middle:.2f}" if masses else "no probability"  # pyright: ignore[reportPossiblyUnbound]
-        return f"the things together have {said} as an answer, and {LEAST_MASS} is needed"
+        return f"the numbers together have {said} as an answer, and {LEAST_MASS} is needed"
     traces = rows.arm(hold, "open")
     took, draws = sum(int((t.hack == 1).sum()) for t in traces.values()), sum(t.draws for t in traces.values())
     some = sum(bool((t.hack == 1).any()) for t in traces.values())
