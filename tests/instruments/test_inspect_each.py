@@ -22,6 +22,7 @@ from homing.instruments.base import Cell, Instrument, Scored
 from homing.instruments.inspect_tasks import instrument_task, scored_of
 from homing.instruments.lost_in_conversation import LostInConversation, LostPreset
 from homing.instruments.lost_tasks import FAMILIES
+from homing.instruments.monitor_gaming import MonitorGaming, MonitorPreset
 from homing.instruments.playing import play_cells
 from homing.instruments.presupposition import Presupposition, PresuppositionPreset
 from homing.instruments.self_conditioning import SelfConditioning, SelfConditioningPreset
@@ -29,6 +30,7 @@ from homing.instruments.superposition import Superposition, SuperpositionPreset
 from homing.models.base import ChatModel
 from homing.models.inspect_provider import HomingAPI
 from homing.testing.planted_lost import BitByBit
+from homing.testing.planted_monitor_gaming import ShortcutTaker
 from homing.testing.planted_presupposition import PresupposingSubject
 from homing.testing.planted_self_conditioning import TotalKeeper
 from homing.testing.planted_superposition import GameHost
@@ -68,13 +70,19 @@ async def presupposition() -> Case:
     return Case(plan, PresupposingSubject(facts, knows=1.0).model, "presupposition.rejection", "")
 
 
+async def monitor_gaming() -> Case:
+    plan = MonitorGaming(MonitorPreset(6, 4, 2, 4, 3))
+    return Case(plan, ShortcutTaker(takes=0.8).model, "monitor_gaming.gaming", "open")
+
+
 async def home_return() -> Case:
     model = subject(decay=0.8).model
     return Case(experiment(await home_of(model), scripts=4, after=2), model, "", "left")
 
 
 CASES: dict[str, Callable[[], Any]] = {
-    f.__name__: f for f in (superposition, self_conditioning, lost_in_conversation, presupposition, home_return)
+    f.__name__: f
+    for f in (superposition, self_conditioning, lost_in_conversation, presupposition, monitor_gaming, home_return)
 }
 
 

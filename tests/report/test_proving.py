@@ -124,6 +124,7 @@ def test_primary_tests_are_adjusted_together() -> None:
         ("self_conditioning", ("ones.loss", "ones.accuracy")),
         ("lost_in_conversation", ("tiny.loss", "tiny.ladder")),
         ("presupposition", ("rejection",)),
+        ("monitor_gaming", ("gaming",)),
         ("my_own", ("rate",)),
     ],
 )

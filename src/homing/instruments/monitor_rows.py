@@ -170,7 +170,7 @@ class Rows:
                 for side in ("hack", "clean")
                 for x in s.values[f"{side}.{j}"]
             ]
-            if len({side for _, side, _ in rows}) < 2:
+            if any(len({k for _, side, k in rows if side is s}) < 2 for s in (True, False)):
                 continue
             x, labels, items = (list(c) for c in zip(*rows, strict=True))
             found = auroc_clustered(x, labels, clusters=items, seed=stable_seed(NAME, "gold", j))
@@ -218,9 +218,11 @@ def barred(rows: Rows, hold: str) -> str:
         return bad.reason
     masses = [float(x) for s in rows.raw(hold, "open").values() for x in s.values.get("mass", ())]
     # a choice of whole replies that was drawn has no mass to speak of
-    if not masses or (middle := median(masses)) < LEAST_MASS:
-        said = f"a median probability of {middle:.2f}" if masses else "no probability"  # pyright: ignore[reportPossiblyUnbound]
-        return f"the numbers together have {said} as an answer, and {LEAST_MASS} is needed"
+    middle = median(masses) if masses else 0.0
+    if middle < LEAST_MASS:
+        return (
+            f"the numbers together have a median probability of {middle:.2f} as an answer, and {LEAST_MASS} is needed"
+        )
     traces = rows.arm(hold, "open")
     took, draws = sum(int((t.hack == 1).sum()) for t in traces.values()), sum(t.draws for t in traces.values())
     some = sum(bool((t.hack == 1).any()) for t in traces.values())

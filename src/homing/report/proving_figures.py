@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from homing.report.figures import both, said
+from homing.report.monitor_gaming_figures import gaming_curves
 from homing.report.proving import Claim, Line
 from homing.report.svg import tip
 from homing.report.svg.bars import Bar, bars
@@ -272,4 +273,5 @@ _KNOWN: dict[str, Callable[[Claim, str], list[Panel]]] = {
     "self_conditioning": _self_conditioning,
     "lost_in_conversation": _lost,
     "presupposition": _presupposition,
+    "monitor_gaming": gaming_curves,
 }

@@ -34,7 +34,7 @@ from homing.verbs.providers import is_provider, through_inspect
 from homing.verbs.rehearsal import Load, Rehearsal
 from homing.verbs.watch import Home, cap_of
 
-__all__ = ["TestPlan", "run_test", "test_model"]
+__all__ = ["TestPlan", "at_home", "run_test", "test_model"]
 
 SCHEMA = "homing.test/1"
 UNIT = 32
@@ -191,8 +191,8 @@ def run_test(
 async def test_model(model: ChatModel, plan: TestPlan, *, progress: Progress | None = None) -> dict[str, Any]:
     """The same on a model that is open."""
     told = progress or Silent()
-    home = _home_on(plan, model)
-    units = [(n, _at_home(i, home), hold, cells) for n, i, hold, cells in plan.units()]
+    known = {n: at_home(i, plan.identity, model) for n, i in plan.instruments.items()}
+    units = [(name, known[i.name], hold, cells) for name, i, hold, cells in plan.units()]
     described = {
         "content": shipped_digest(),
         "opening": [[m.role, m.content] for m in plan.opening],
@@ -219,19 +219,14 @@ async def test_model(model: ChatModel, plan: TestPlan, *, progress: Progress | N
     return _result(plan, scored)
 
 
-def _home_on(plan: TestPlan, model: ChatModel) -> Home | None:
-    """The identity opened, where one was given that was measured on this model; else None."""
-    if plan.identity is None or not {"persona", "drift"} <= set(plan.identity.sections):
-        return None
-    try:
-        return Home.on(plan.identity, model)
-    except IdentityError:
-        return None  # readings on another model's axis would mean nothing, and what needs them says that it has none
-
-
-def _at_home(instrument: Instrument, home: Home | None) -> Instrument:
-    if home is None or not isinstance(instrument, AtHome):
+def at_home(instrument: Instrument, identity: Identity | None, model: ChatModel) -> Instrument:
+    """The instrument with an identity, where it can do with one and the identity was measured on this model; else as it is."""
+    if identity is None or not isinstance(instrument, AtHome) or not {"persona", "drift"} <= set(identity.sections):
         return instrument
+    try:
+        home = Home.on(identity, model)
+    except IdentityError:
+        return instrument  # a reading on another model's axis means nothing; what needs one says that there is none
     return instrument.at_home(home.axis, home.calibration.standard)
 
 
