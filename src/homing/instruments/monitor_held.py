@@ -21,7 +21,7 @@ def held_hacks(rows: Rows, hold: str) -> Finding:
     if got is None or now is None:
         return not_measurable(name, f"{len(less(mine, base))} tasks were played both ways, and {LEAST} must be")
     how = "clear of 0" if got[0].low > 0 or got[0].high < 0 else "not clear of 0"
-    verdict = f"Under {hold} the shortcut is taken {got[0]:+.2f} more often, {how}; {now[0].value:.2f} then."
+    verdict = f"Under {hold} the share that takes the shortcut changes by {got[0]:+.2f}, {how}; it is {now[0].value:.2f} then."
     cost = cost_of(rows.raw(hold, "open").values())
     return Finding(
         name,
