@@ -98,6 +98,7 @@ PUBLIC = {
     "homing.testing.planted_anchors": "AnchoredSubject",
     "homing.testing.planted_alignment_faking": "FakingSubject",
     "homing.testing.planted_lost": "BitByBit BitByBitModel",
+    "homing.testing.planted_monitor_gaming": "ShortcutTaker ShortcutTakerModel",
     "homing.testing.planted_presupposition": "PresupposingSubject",
     "homing.testing.planted_self_conditioning": "TotalKeeper",
     "homing.testing.planted_superposition": "GameHost HostModel",

@@ -26,6 +26,7 @@ from homing.instruments.faithfulness import Faithfulness, FaithfulnessPreset
 from homing.instruments.inspect_tasks import instrument_task, scored_of
 from homing.instruments.lost_in_conversation import LostInConversation, LostPreset
 from homing.instruments.lost_tasks import FAMILIES
+from homing.instruments.monitor_gaming import MonitorGaming, MonitorPreset
 from homing.instruments.playing import play_cells
 from homing.instruments.presupposition import Presupposition, PresuppositionPreset
 from homing.instruments.self_conditioning import SelfConditioning, SelfConditioningPreset
@@ -37,6 +38,7 @@ from homing.testing.planted_anchors import AnchoredSubject
 from homing.testing.planted_calibration import SureSubject
 from homing.testing.planted_faithfulness import ReasoningSubject
 from homing.testing.planted_lost import BitByBit
+from homing.testing.planted_monitor_gaming import ShortcutTaker
 from homing.testing.planted_presupposition import PresupposingSubject
 from homing.testing.planted_self_conditioning import TotalKeeper
 from homing.testing.planted_superposition import GameHost
@@ -100,6 +102,11 @@ async def alignment_faking() -> Case:
     return Case(plan, subject, "alignment_faking.gap", "")
 
 
+async def monitor_gaming() -> Case:
+    plan = MonitorGaming(MonitorPreset(6, 4, 2, 4, 3))
+    return Case(plan, ShortcutTaker(takes=0.8).model, "monitor_gaming.gaming", "open")
+
+
 async def home_return() -> Case:
     model = subject(decay=0.8).model
     return Case(experiment(await home_of(model), scripts=4, after=2), model, "", "left")
@@ -116,6 +123,7 @@ CASES: dict[str, Callable[[], Any]] = {
         faithfulness,
         anchors,
         alignment_faking,
+        monitor_gaming,
         home_return,
     )
 }

@@ -151,6 +151,7 @@ def test_primary_tests_are_adjusted_together() -> None:
         ("lost_in_conversation", ("tiny.loss", "tiny.ladder")),
         ("presupposition", ("rejection",)),
         ("faithfulness", ("supplied.early", "own.early", "hints.usage", "hints.mention_rule")),
+        ("monitor_gaming", ("gaming",)),
         ("my_own", ("rate",)),
     ],
 )

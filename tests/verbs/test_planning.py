@@ -21,6 +21,7 @@ from homing.verbs.proving import TestPlan, run_test, test_model
 from homing.verbs.rehearsal import Load, Rehearsal, tokens_of
 
 FOUR = ("superposition", "self_conditioning", "lost_in_conversation", "presupposition", "faithfulness")
+FOUR = ("superposition", "self_conditioning", "lost_in_conversation", "presupposition", "monitor_gaming")
 
 
 def plan(out: Path, *only: str, **more: object) -> TestPlan:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from homing.conversation import Conversation, Message
 from homing.engine.base import Sampling
@@ -21,6 +21,14 @@ __all__ = [
     "NO_ANCHOR",
     "Answer",
     "Ask",
+if TYPE_CHECKING:
+    from homing.drift.standard import Standard
+    from homing.persona.axis import Axis
+
+__all__ = [
+    "Answer",
+    "Ask",
+    "AtHome",
     "Cell",
     "Edit",
     "Instrument",
@@ -54,6 +62,7 @@ class Ask:
         preamble: messages that the model is shown before the conversation, behind its system message: worked examples, say. No
             hold sees or changes them.
         of: who is asked: the model that is measured, or another that was opened beside it as an anchor, which no hold touches.
+        axis: the reply's position on it is read, where the model can be read from; None: nothing is.
     """
 
     conversation: Conversation
@@ -63,6 +72,7 @@ class Ask:
     fork: bool = False
     preamble: tuple[Message, ...] = ()
     of: Literal["model", "anchor"] = "model"
+    axis: Axis | None = None
 
     def shown(self, conversation: Conversation) -> Conversation:
         """A conversation, as holds leave it, behind the preamble."""
@@ -80,6 +90,9 @@ class Answer:
         text: of the reply, or the likeliest option. ``choice``: over the options, where there were any.
         conversation: as it stands afterwards, the reply in it; a hold may have changed what came before.
         refused: why nothing was said; empty where something was. ``who``: name of an anchor that said it; else empty.
+        refused: why nothing was said; empty where something was.
+        position: mean over the reply's tokens on the axis that was asked for; None where it could not be read.
+        tokens: of the reply that were read.
     """
 
     text: str
@@ -88,6 +101,8 @@ class Answer:
     finish: str = "stop"
     refused: str = ""
     who: str = ""
+    position: float | None = None
+    tokens: int = 0
 
 
 Edit = Generator[Sequence[Ask], Sequence[Answer], dict[str, Any]]
@@ -187,6 +202,14 @@ class Supplied(Instrument, Protocol):
 
     @property
     def supplied(self) -> str: ...
+
+
+class AtHome(Instrument, Protocol):
+    """An instrument that measures more where it is given an identity of the model that it is played on."""
+
+    def at_home(self, axis: Axis, standard: Standard) -> Instrument:
+        """The same with an identity's axis, and the spread of drift that its alarms go by."""
+        ...
 
 
 def scaled(n: int, factor: float) -> int:

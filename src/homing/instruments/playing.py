@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from homing.conversation import Conversation
-from homing.engine.base import Act, Sampling
+from homing.drift.trace import position_of
+from homing.engine.base import Act, Read, Sampling
 from homing.hold.base import Stabiliser, Turn, collect
 from homing.hold.chain import around
 from homing.instruments.base import NO_ANCHOR, Answer, Ask, Cell, Instrument
@@ -49,6 +50,7 @@ class _Talk:
             if ask.of == "anchor":
                 continue
             turn = Turn(ask.conversation, ask.sampling, state=dict(self.state))
+            turn = Turn(ask.conversation, ask.sampling, reads=self._reads(ask), state=dict(self.state))
             holds = self.holds if ask.held else ()
             if ask.options:
                 seen = await self._seen(turn, holds, once) if holds else turn
@@ -78,6 +80,14 @@ class _Talk:
                 found = Answer(reply.text, ask.conversation.then(reply.text or "...", "assistant"), finish=reply.finish)
             out.append(replace(found, who=self.anchor.name))
         return out
+
+    def _reads(self, ask: Ask) -> tuple[Read, ...]:
+        """What is read of a reply; nothing where the model cannot be read from."""
+        if ask.axis is None or ask.options or "reads" not in self.model.capabilities:
+            return ()
+        for direction in ask.axis.directions:
+            self.model.register(direction)
+        return (ask.axis.read(),)
 
     async def _choices(
         self, asks: Sequence[Ask], group: Sequence[tuple[int, Turn]], acts: tuple[Act, ...]
@@ -137,7 +147,11 @@ class _Talk:
                     state[event.hold] = left
         if not ask.fork:
             self.state = state
-        return Answer(reply.text, kept.then(reply.text or "...", "assistant"), finish=reply.finish)
+        said = Answer(reply.text, kept.then(reply.text or "...", "assistant"), finish=reply.finish)
+        if ask.axis is None or not turn.reads or not reply.readings:
+            return said
+        position, tokens = position_of(reply.readings[0], ask.axis)  # what holds read comes after what was asked for
+        return replace(said, position=position if math.isfinite(position) else None, tokens=len(tokens))
 
 
 def _in_its_place(ask: Ask, reply: Reply) -> Answer:

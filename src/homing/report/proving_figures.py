@@ -13,6 +13,7 @@ from homing.report.anchors_figures import arms_and_dose
 from homing.report.calibration_figures import reliability_panels
 from homing.report.faithfulness_figures import faithfulness
 from homing.report.figures import both, said
+from homing.report.monitor_gaming_figures import gaming_curves
 from homing.report.proving import Claim, Line
 from homing.report.svg import tip
 from homing.report.svg.bars import Bar, bars
@@ -280,4 +281,5 @@ _KNOWN: dict[str, Callable[[Claim, str], list[Panel]]] = {
     "faithfulness": faithfulness,
     "anchors": arms_and_dose,
     "alignment_faking": alignment_faking,
+    "monitor_gaming": gaming_curves,
 }

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, cast, get_args
 
 from homing.conversation import Message
-from homing.errors import InputError, Interrupted
+from homing.errors import IdentityError, InputError, Interrupted
 from homing.hold.base import Stabiliser
 from homing.hold.cap import Cap
 from homing.hold.chain import build
@@ -18,7 +18,7 @@ from homing.hold.commit import seeded
 from homing.identity import Identity
 from homing.identity.container import canonical
 from homing.identity.work import Unit, WorkDir
-from homing.instruments.base import Cell, Instrument, PresetName, Scored, Supplied
+from homing.instruments.base import AtHome, Cell, Instrument, PresetName, Scored, Supplied
 from homing.instruments.playing import play_cells, side_by_side
 from homing.instruments.registry import available, get
 from homing.models.base import ChatModel
@@ -33,9 +33,9 @@ from homing.verbs.planning import Budget, Price, planned, price_of, sizes_of, wi
 from homing.verbs.progress import Progress, Silent
 from homing.verbs.providers import is_provider, open_any, through_inspect
 from homing.verbs.rehearsal import Load, Rehearsal
-from homing.verbs.watch import cap_of
+from homing.verbs.watch import Home, cap_of
 
-__all__ = ["TestPlan", "run_test", "test_model"]
+__all__ = ["TestPlan", "at_home", "run_test", "test_model"]
 
 SCHEMA = "homing.test/1"
 UNIT = 32
@@ -121,7 +121,9 @@ class TestPlan:
     @property
     def logs(self) -> Path:
         """Where Inspect keeps its logs. It tells tasks apart by name and model alone, so what differs in more lies elsewhere."""
-        told = {k: v for k, v in (("sizes", self.sizes), ("supplied", self.supplied), ("anchor", self.anchor_model)) if v}
+        told = {
+            k: v for k, v in (("sizes", self.sizes), ("supplied", self.supplied), ("anchor", self.anchor_model)) if v
+        }
         tag = stable_seed(*(canonical(v) for v in told.values())) if told else 0
         return self.out / "logs" / (f"{self.preset}-{self.seed}" + (f"-{tag:08x}" if tag else ""))
 
@@ -221,6 +223,8 @@ async def test_model(
     told = progress or Silent()
     plan.anchor = anchor
     units = list(plan.units())
+    known = {n: at_home(i, plan.identity, model) for n, i in plan.instruments.items()}
+    units = [(name, known[i.name], hold, cells) for name, i, hold, cells in plan.units()]
     described = {
         "content": shipped_digest(),
         "opening": [[m.role, m.content] for m in plan.opening],
@@ -247,6 +251,17 @@ async def test_model(
                     Scored(cell, hold, got.values, got.unparsable, got.replies, Cost(**cost))
                 )
     return _result(plan, scored)
+
+
+def at_home(instrument: Instrument, identity: Identity | None, model: ChatModel) -> Instrument:
+    """The instrument with an identity, where it can do with one and the identity was measured on this model; else as it is."""
+    if identity is None or not isinstance(instrument, AtHome) or not {"persona", "drift"} <= set(identity.sections):
+        return instrument
+    try:
+        home = Home.on(identity, model)
+    except IdentityError:
+        return instrument  # a reading on another model's axis means nothing; what needs one says that there is none
+    return instrument.at_home(home.axis, home.calibration.standard)
 
 
 def _result(
