@@ -63,6 +63,7 @@ class Answer:
         text: of the reply, or the likeliest option. ``choice``: over the options, where there were any.
         conversation: as it stands afterwards, the reply in it; a hold may have changed what came before.
         refused: why nothing was said; empty where something was.
+        thinking: that of a reply; None where there was none. ``new_tokens``: of a reply, its thinking among them.
     """
 
     text: str
@@ -70,6 +71,8 @@ class Answer:
     choice: Choice | None = None
     finish: str = "stop"
     refused: str = ""
+    thinking: str | None = None
+    new_tokens: int = 0
 
 
 Edit = Generator[Sequence[Ask], Sequence[Answer], dict[str, Any]]

@@ -112,7 +112,10 @@ class _Talk:
                     state[event.hold] = left
         if not ask.fork:
             self.state = state
-        return Answer(reply.text, kept.then(reply.text or "...", "assistant"), finish=reply.finish)
+        return Answer(
+            reply.text, kept.then(reply.text or "...", "assistant"), finish=reply.finish, thinking=reply.thinking,
+            new_tokens=reply.new_tokens,
+        )  # fmt: skip
 
 
 class _Once:
