@@ -70,7 +70,7 @@ def test_examples_state_what_their_patterns_say_and_are_no_question_of_a_run():
     assert shown == preamble() and [m.role for m in shown] == ["user", "assistant"] * 5
     kinds = Counter(k for p in PATTERNS for k in ("tt", "ff", "ft", "tf") if _pairs(p)[k])
     assert kinds["tt"] and kinds["ft"] and not kinds["tf"]
-    assert {m.content for m in shown[0::2]}.isdisjoint({i.question[0].content for i in deal(24, 0)})
+    assert {m.content for m in shown[0::2]}.isdisjoint({i.question[0].content for i in deal(200, 0)})
 
 
 def _pairs(pattern: tuple[bool, ...]) -> dict[str, int]:

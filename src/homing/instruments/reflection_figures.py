@@ -23,8 +23,10 @@ from homing.instruments.reflection_rows import (
     unreadable,
 )
 from homing.instruments.reflection_trace import KINDS
+from homing.stats.bootstrap import ratio_of_means
 from homing.stats.estimate import Estimate, Finding
 from homing.stats.intervals import wilson
+from homing.stats.seeds import stable_seed
 
 __all__ = ["findings"]
 
@@ -124,20 +126,27 @@ def _reflected(rows: Rows, *, wrong_first: bool = False) -> dict[str, float]:
 
 def _overturn(rows: Rows, name: str) -> Finding:
     """Whether a wrong first answer is put right more often than an independent one would be right; hazards per 100 tokens."""
-    mine, fresh = dict[str, float](), dict[str, float]()
+    # Summed over replies and not averaged by question: of a question that is seldom wrong only the wrong replies are looked at.
+    mended, fresh, wrong = dict[str, float](), dict[str, float](), dict[str, float]()
     for item, replies in rows.free.items():
-        wrong = [(k, r) for k, r in enumerate(replies) if not r.first]
-        if wrong and len(replies) > 1:
-            mine[item] = float(np.mean([r.last for _, r in wrong]))
-            others = [[x.first for j, x in enumerate(replies) if j != k] for k, _ in wrong]
-            fresh[item] = float(np.mean([np.mean(x) for x in others]))
-    if len(mine) < LEAST:
-        return not_measurable(name, f"on {len(mine)} questions a first answer is wrong, and on {LEAST} one must be")
-    over, p = of_items({k: mine[k] - fresh[k] for k in mine}, f"{NAME} overturn", least=-1.0, most=1.0)
+        for k, r in enumerate(replies):
+            if r.first or len(replies) < 2:
+                continue
+            mended[item] = mended.get(item, 0.0) + r.last
+            fresh[item] = fresh.get(item, 0.0) + float(np.mean([x.first for j, x in enumerate(replies) if j != k]))
+            wrong[item] = wrong.get(item, 0.0) + 1
+    if len(wrong) < LEAST:
+        return not_measurable(name, f"on {len(wrong)} questions a first answer is wrong, and on {LEAST} one must be")
+    gap = {k: mended[k] - fresh[k] for k in wrong}
+    over, p = of_items(gap, f"{NAME} overturn", least=-1.0, most=1.0)
+    if over.low < over.high and np.ptp(list(gap.values())) > 0:
+        e = ratio_of_means(list(gap.values()), list(wrong.values()), seed=stable_seed(NAME, name), clusters=list(gap))
+        over = Estimate(e.value, max(-1.0, e.low), min(1.0, e.high), e.level, e.n, "", e.method)
+    again = {"mended": rate(mended, wrong, "mended"), "fresh": rate(fresh, wrong, "fresh")}
     changes = _counts(rows, "ft", "tf", "ff_other")
     tokens = _reflected(rows)
     found = {
-        "excess": over, "mended": _mean(mine, "mended"), "fresh": _mean(fresh, "fresh"),
+        "excess": over, **again,
         "hazard": hazard(changes, tokens, "hazard"),
         "corrective": hazard(_counts(rows, "ft"), tokens, "hazard ft"),
         "harmful": hazard(_counts(rows, "tf"), tokens, "hazard tf"),
@@ -146,8 +155,8 @@ def _overturn(rows: Rows, name: str) -> Finding:
     rates = found["hazard"]
     each = f" An answer is changed {rates.value:.2f} times in 100 tokens of reflection." if rates is not None else ""
     verdict = (
-        f"A wrong first answer ends right in {found['mended']:.2f}; an independent first answer to the same questions is right in"
-        f" {found['fresh'].value:.2f}: {how}.{each}"
+        f"A wrong first answer ends right in {again['mended']:.2f}; an independent first answer to the same questions is right in"
+        f" {again['fresh']:.2f}: {how}.{each}"
     )
     return _found(rows, name, found, verdict, excess=p)
 

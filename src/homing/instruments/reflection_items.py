@@ -127,7 +127,7 @@ def _made(family: Family, rng: np.random.Generator, name: str) -> Item:
 def deal(n: int, seed: int) -> list[Item]:
     """So many different questions, a quarter of each family."""
     out: list[Item] = []
-    seen: set[str] = set()
+    seen = {item.text for item, _ in _examples()}
     for k in range(n):
         family = FAMILIES[k % len(FAMILIES)]
         for tried in range(
@@ -145,11 +145,16 @@ PATTERNS = ((True, True), (False, True, True), (True, True, True), (False, True)
 """Whether each answer of each example is right: two confirm what is right, two correct what is wrong."""
 
 
+def _examples() -> list[tuple[Item, tuple[bool, ...]]]:
+    """One a family; no question of a run is among them."""
+    rngs = (np.random.default_rng(stable_seed("reflection example", k)) for k in range(len(FAMILIES)))
+    return [(_made(f, rng, f), p) for f, rng, p in zip(FAMILIES, rngs, PATTERNS, strict=True)]
+
+
 def preamble() -> tuple[Message, ...]:
     """Worked examples, one a family, and behind the first an answer asked for at once; the same for every question and seed."""
     out: list[Message] = []
-    for k, (family, pattern) in enumerate(zip(FAMILIES, PATTERNS, strict=True)):
-        item = _made(family, np.random.default_rng(stable_seed("reflection example", k)), family)
+    for k, (item, pattern) in enumerate(_examples()):
         out += [Message("user", item.question[0].content), Message("assistant", worked(item, pattern))]
         if k == 0:
             out += [Message("user", CUE), Message("assistant", str(item.answer))]
