@@ -95,6 +95,7 @@ PUBLIC = {
     "homing.testing.planted": "AWAY DriftingSubject PlantedModel normal",
     "homing.testing.planted_lost": "BitByBit BitByBitModel",
     "homing.testing.planted_presupposition": "PresupposingSubject",
+    "homing.testing.planted_reflection": "ReflectingSubject Way",
     "homing.testing.planted_self_conditioning": "TotalKeeper",
     "homing.testing.planted_superposition": "GameHost HostModel",
     "homing.testing.templates": """

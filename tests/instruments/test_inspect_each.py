@@ -24,12 +24,15 @@ from homing.instruments.lost_in_conversation import LostInConversation, LostPres
 from homing.instruments.lost_tasks import FAMILIES
 from homing.instruments.playing import play_cells
 from homing.instruments.presupposition import Presupposition, PresuppositionPreset
+from homing.instruments.reflection import Reflection, ReflectionPreset
+from homing.instruments.reflection_items import deal
 from homing.instruments.self_conditioning import SelfConditioning, SelfConditioningPreset
 from homing.instruments.superposition import Superposition, SuperpositionPreset
 from homing.models.base import ChatModel
 from homing.models.inspect_provider import HomingAPI
 from homing.testing.planted_lost import BitByBit
 from homing.testing.planted_presupposition import PresupposingSubject
+from homing.testing.planted_reflection import ReflectingSubject
 from homing.testing.planted_self_conditioning import TotalKeeper
 from homing.testing.planted_superposition import GameHost
 
@@ -68,13 +71,19 @@ async def presupposition() -> Case:
     return Case(plan, PresupposingSubject(facts, knows=1.0).model, "presupposition.rejection", "")
 
 
+async def reflection() -> Case:
+    plan = Reflection(ReflectionPreset(12, 3, 1, 8, 8, 96))
+    return Case(plan, ReflectingSubject(deal(12, 0), right=0.7, mends=0.3).model, "reflection.gain", "reply0")
+
+
 async def home_return() -> Case:
     model = subject(decay=0.8).model
     return Case(experiment(await home_of(model), scripts=4, after=2), model, "", "left")
 
 
 CASES: dict[str, Callable[[], Any]] = {
-    f.__name__: f for f in (superposition, self_conditioning, lost_in_conversation, presupposition, home_return)
+    f.__name__: f
+    for f in (superposition, self_conditioning, lost_in_conversation, presupposition, reflection, home_return)
 }
 
 

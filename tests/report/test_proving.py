@@ -16,11 +16,13 @@ from tests.cli.schemas import validate
 
 from homing.errors import InputError
 from homing.instruments import registry
+from homing.instruments.reflection_items import deal
 from homing.report.proving import claims, render_test
 from homing.report.proving_figures import panels
 from homing.stats.tests import benjamini_hochberg
 from homing.testing.planted_lost import BitByBit
 from homing.testing.planted_presupposition import PresupposingSubject
+from homing.testing.planted_reflection import ReflectingSubject
 from homing.testing.planted_self_conditioning import TotalKeeper
 from homing.testing.planted_superposition import GameHost
 from homing.verbs.proving import TestPlan, test_model
@@ -46,9 +48,12 @@ def test_the_page_is_alone_and_repeatable() -> None:
 
 def test_claims_stand_in_one_order_each_with_its_figure() -> None:
     found = claims(document())
-    known = ["superposition", "self_conditioning", "lost_in_conversation", "presupposition", "my_own"]
+    known = ["superposition", "self_conditioning", "lost_in_conversation", "reflection", "presupposition", "my_own"]
     assert [c.instrument for c in found] == known
-    first, conditioned, ladder, pair, own = (panels(c) for c in found)
+    first, conditioned, ladder, reflected, pair, own = (panels(c) for c in found)
+    assert (
+        len(reflected) == 3 and "change with stop" in reflected[0].chart and "right, then wrong" in reflected[1].chart
+    )
     assert (
         first[0].chart.count("<svg") == 2
         and "with commit" in first[0].chart
@@ -124,6 +129,7 @@ def test_primary_tests_are_adjusted_together() -> None:
         ("self_conditioning", ("ones.loss", "ones.accuracy")),
         ("lost_in_conversation", ("tiny.loss", "tiny.ladder")),
         ("presupposition", ("rejection",)),
+        ("reflection", ("gain", "flow", "settling")),
         ("my_own", ("rate",)),
     ],
 )
@@ -203,6 +209,7 @@ def _subject(instrument: str):
         facts = registry.get(instrument).facts(preset="smoke", seed=0)
         return PresupposingSubject(facts, knows=0.8, rejects=0.55, alarms=0.15, heeds=0.9).model
     made = {
+        "reflection": ReflectingSubject(deal(24, 0), mends=0.2, harms=0.1),
         "superposition": GameHost(fits=0.7),
         "self_conditioning": TotalKeeper(right=0.96, loss=0.6),
         "lost_in_conversation": BitByBit(right=0.85, loss=0.3, again=0.5, apart=0.1),
@@ -217,6 +224,7 @@ def _subject(instrument: str):
         ("self_conditioning", "heal_verified", 2),
         ("lost_in_conversation", "user_concat", 4),
         ("presupposition", "ground", 2),
+        ("reflection", "stop", 6),
     ],
 )
 async def test_what_instruments_give_is_what_the_page_looks_for(

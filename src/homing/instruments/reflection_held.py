@@ -46,7 +46,7 @@ def answer_held(rows: Rows, hold: str) -> Finding:
         f"equivalent within {MARGIN}" if within(gap, MARGIN)
         else "better" if accuracy.low > 0
         else "worse" if accuracy.high < 0
-        else f"a change within {MARGIN} is not shown, nor one beyond 0"
+        else f"neither a change nor equivalence within {MARGIN} is shown"
     )  # fmt: skip
     verdict = (
         f"Under {hold} {found['shorter'].value:.0%} of replies are shorter, and {saved:.0%} of tokens are saved; right last"

@@ -267,9 +267,16 @@ def _intervals(c: Claim) -> list[Panel]:
     return out
 
 
+def _reflection(c: Claim, level: str) -> list[Panel]:
+    from homing.report.reflection_figures import reflection  # which needs this file
+
+    return reflection(c, level)
+
+
 _KNOWN: dict[str, Callable[[Claim, str], list[Panel]]] = {
     "superposition": _superposition,
     "self_conditioning": _self_conditioning,
     "lost_in_conversation": _lost,
     "presupposition": _presupposition,
+    "reflection": _reflection,
 }

@@ -153,7 +153,7 @@ class _Reflecting(PlantedModel):
         self._subject = subject
 
     def _reply(self, r: ReplyRequest) -> tuple[Reply, tuple[str, ...]]:
-        thought, text = self._subject.say(r.conversation, r.sampling.seed, r.sampling.max_new_tokens)
+        thought, text = self._subject.say(r.conversation, r.sampling.seed % 2**31, r.sampling.max_new_tokens)
         whole = PlantedModel(lambda c: f"{thought}\n{text}" if thought else text, self._subject.weigh)
         reply, pieces = whole._reply(r)
         if not thought:
