@@ -66,11 +66,12 @@ def test_answers_are_right_and_questions_differ():
 
 
 def test_examples_state_what_their_patterns_say_and_are_no_question_of_a_run():
-    shown = preamble()
-    assert shown == preamble() and [m.role for m in shown] == ["user", "assistant"] * 5
+    for family in FAMILIES:
+        shown = preamble(family)
+        assert shown == preamble(family) and [m.role for m in shown] == ["user", "assistant"] * 4
+        assert {m.content for m in shown[0::2]}.isdisjoint({i.question[0].content for i in deal(200, 0)})
     kinds = Counter(k for p in PATTERNS for k in ("tt", "ff", "ft", "tf") if _pairs(p)[k])
     assert kinds["tt"] and kinds["ft"] and not kinds["tf"]
-    assert {m.content for m in shown[0::2]}.isdisjoint({i.question[0].content for i in deal(200, 0)})
 
 
 def _pairs(pattern: tuple[bool, ...]) -> dict[str, int]:
@@ -312,5 +313,5 @@ def test_the_worked_reply_and_its_cue_read_as_asked():
     assert [int(x) for x in Trace.of({"text": text, "thinking": None, "tokens": 9, "finish": "stop"}).said] == [
         item.wrong, item.answer, item.answer,
     ]  # fmt: skip
-    assert len(ends(text)) == 5 and CUE and len(DIGITS) == 10
+    assert len(ends(text)) == 6 and CUE and len(DIGITS) == 10
     assert Rows([]).holds == []

@@ -101,7 +101,8 @@ class Reflection:
 
     def edit(self, cell: Cell) -> Edit:
         """One reply, and looks into it; the record holds its text and what was likeliest at each look."""
-        item, shown = Item.from_json(cell.data["item"]), preamble()
+        item = Item.from_json(cell.data["item"])
+        shown = preamble(item.family)
         sampling = Sampling(cell.data["tokens"], temperature=TEMPERATURE, top_p=TOP_P, seed=cell.seed)
         (answer,) = yield [Ask(item.question, sampling=sampling, preamble=shown)]
         record: dict[str, Any] = {

@@ -127,7 +127,7 @@ def _made(family: Family, rng: np.random.Generator, name: str) -> Item:
 def deal(n: int, seed: int) -> list[Item]:
     """So many different questions, a quarter of each family."""
     out: list[Item] = []
-    seen = {item.text for item, _ in _examples()}
+    seen = {item.text for f in FAMILIES for item, _ in _examples(f)}
     for k in range(n):
         family = FAMILIES[k % len(FAMILIES)]
         for tried in range(
@@ -141,20 +141,20 @@ def deal(n: int, seed: int) -> list[Item]:
     return out
 
 
-PATTERNS = ((True, True), (False, True, True), (True, True, True), (False, True))
-"""Whether each answer of each example is right: two confirm what is right, two correct what is wrong."""
+PATTERNS = ((True, True), (False, True), (True, True, True))
+"""Whether each answer of each example is right: two confirm what is right, one corrects what is wrong."""
 
 
-def _examples() -> list[tuple[Item, tuple[bool, ...]]]:
-    """One a family; no question of a run is among them."""
-    rngs = (np.random.default_rng(stable_seed("reflection example", k)) for k in range(len(FAMILIES)))
-    return [(_made(f, rng, f), p) for f, rng, p in zip(FAMILIES, rngs, PATTERNS, strict=True)]
+def _examples(family: Family) -> list[tuple[Item, tuple[bool, ...]]]:
+    """Of one family; no question of a run is among them."""
+    rngs = (np.random.default_rng(stable_seed("reflection example", family, k)) for k in range(len(PATTERNS)))
+    return [(_made(family, rng, family), p) for rng, p in zip(rngs, PATTERNS, strict=True)]
 
 
-def preamble() -> tuple[Message, ...]:
-    """Worked examples, one a family, and behind the first an answer asked for at once; the same for every question and seed."""
+def preamble(family: Family) -> tuple[Message, ...]:
+    """Worked examples of a family, and behind the first an answer asked for at once; the same for every question and seed."""
     out: list[Message] = []
-    for k, (item, pattern) in enumerate(_examples()):
+    for k, (item, pattern) in enumerate(_examples(family)):
         out += [Message("user", item.question[0].content), Message("assistant", worked(item, pattern))]
         if k == 0:
             out += [Message("user", CUE), Message("assistant", str(item.answer))]
@@ -162,9 +162,9 @@ def preamble() -> tuple[Message, ...]:
 
 
 def worked(item: Item, pattern: tuple[bool, ...]) -> str:
-    """A reply that states an answer at once, and checks it; a check that finds a slip leads to the right answer."""
+    """A reply that leads to an answer and checks it; a check that finds a slip leads to the right one."""
     parts: list[str] = []
     for k, right in enumerate(pattern):
         work, answer = (item.work, item.answer) if right else (item.slip, item.wrong)
-        parts += [*([f"Check: {work}"] if k else []), f"The answer is {answer}."]
+        parts += [f"Check: {work}" if k else work, f"The answer is {answer}."]
     return " ".join(parts)
