@@ -290,11 +290,14 @@ def test_intervals_cover_and_the_equal_compute_null_is_flagged_at_their_rates():
         for name, subject in (("null", null), ("steps", steps)):
             found = {f.name.split(".", 1)[1]: f for f in findings(direct(plan, subject, items))}
             gain = found["gain"].estimates
+            if not gain:  # a subject that happened to answer near the floor
+                counts["left out"] += 1
+                continue
             if name == "null":
                 counts["null covered"] += gain["excess"].low <= 0 <= gain["excess"].high
                 counts["null flagged"] += found["gain"].p_values["excess"] <= 0.05
                 continue
-            p = 0.55
+            p = 0.55  # of all questions together
             for _ in range(2):
                 p = p * 0.9 + (1 - p) * 0.3
             counts["net covered"] += gain["net"].low <= p - 0.55 <= gain["net"].high
@@ -303,6 +306,7 @@ def test_intervals_cover_and_the_equal_compute_null_is_flagged_at_their_rates():
             harmful = found["transitions"].estimates["harmful"]
             counts["harmful covered"] += harmful.low <= 0.1 <= harmful.high
     print(f"RESULT reflection {dict(counts)} of {runs}")
+    assert counts.pop("left out", 0) <= runs / 20
     for name, hits in counts.items():
         assert inside(hits, runs, 0.05 if "flagged" in name else 0.95), (name, hits)
 

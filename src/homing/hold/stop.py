@@ -140,8 +140,8 @@ class Stop:
             text = answer
             yield Token(len(sent), answer, -1, float("nan"))
         prompt = sum(len(model.pieces(m.content)) for m in turn.conversation)
-        tokens, spans = tuple(t.token for t in sent), tuple(t.span for t in sent)
-        reply = Reply(text, tokens, "stop", prompt, len(sent), thought or None, spans=spans)
+        tokens = tuple(t.token for t in sent)
+        reply = Reply(text, tokens, "stop", prompt, len(sent), thought or None, spans=tuple(t.span for t in sent))
         if turn.reads or turn.means or turn.acts:
             async for event in events:
                 if isinstance(event, Done):

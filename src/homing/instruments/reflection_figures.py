@@ -55,9 +55,8 @@ def _gain(rows: Rows, name: str) -> Finding:
     bought = rows.bought
     if len(bought) < LEAST:
         return not_measurable(name, f"{len(bought)} questions have two replies that state an answer, and {LEAST} must")
-    first, last = (
-        {k: v for k, v in rows.means(f).items() if k in bought} for f in (lambda r: r.first, lambda r: r.last)
-    )
+    first = {k: v for k, v in rows.means(lambda r: r.first).items() if k in bought}
+    last = {k: v for k, v in rows.means(lambda r: r.last).items() if k in bought}
     votes = {k: float(np.mean([won for _, won, _ in v])) for k, v in bought.items()}
     net, by_vote, over = ({k: a[k] - b[k] for k in bought} for a, b in ((last, first), (votes, first), (last, votes)))
     excess, p = of_items(over, f"{NAME} excess", least=-1.0, most=1.0)
@@ -196,7 +195,7 @@ def _settling(rows: Rows, name: str) -> Finding:
     )
     right = table == np.array([[s.values["answer"]] for s in looked])
     stays = np.array([[bool((row[k:] == row[-1]).all()) for k in range(width)] for row in table])
-    found: dict[str, Estimate | None] = {}
+    found: dict[str, Estimate] = {}
     for k in range(width):
         found[f"settled_{k}"] = wilson(int(stays[:, k].sum()), n)
         found[f"right_{k}"] = wilson(int(right[:, k].sum()), n)

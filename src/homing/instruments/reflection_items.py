@@ -124,18 +124,23 @@ def _made(family: Family, rng: np.random.Generator, name: str) -> Item:
     return Item(name, family, *_MAKERS[family](rng, BOXES))
 
 
+TRIES = 200
+
+
+def _drawn(family: Family, seed: int, k: int, tried: int) -> Item:
+    return _made(family, np.random.default_rng(stable_seed("reflection", seed, k, tried)), f"{family}-{k}")
+
+
 def deal(n: int, seed: int) -> list[Item]:
-    """So many different questions, a quarter of each family."""
+    """So many questions, a quarter of each family; different ones as far as there are any."""
     out: list[Item] = []
     seen = {item.text for f in FAMILIES for item, _ in _examples(f)}
     for k in range(n):
         family = FAMILIES[k % len(FAMILIES)]
-        for tried in range(
-            200
-        ):  # of sums there are 81; what is asked again is then a repeat of the question, not of the draw
-            item = _made(family, np.random.default_rng(stable_seed("reflection", seed, k, tried)), f"{family}-{k}")
-            if item.text not in seen:
-                break
+        item, tried = _drawn(family, seed, k, 0), 0
+        while item.text in seen and tried < TRIES:  # of sums there are 80, and then they are asked again
+            tried += 1
+            item = _drawn(family, seed, k, tried)
         seen.add(item.text)
         out.append(item)
     return out

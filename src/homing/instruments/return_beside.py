@@ -214,20 +214,18 @@ def _way(left: Scored, twin: Scored, moment: int) -> float | None:
 
     None where there are too few facets, or nothing differs between them.
     """
-    said = [s.values.get(f"which.{moment}") for s in (left, twin)]
-    moved = [s.values.get(f"off.{moment}") for s in (left, twin)]
-    if None in said or None in moved:
+    keys = (f"which.{moment}", f"off.{moment}")
+    if not all(k in s.values for k in keys for s in (left, twin)):
         return None
+    said, moved = (np.array(left.values[k], np.float64) - np.array(twin.values[k], np.float64) for k in keys)
     here = [f for f in WHICH if f in left.values["facets"]]
     if len(here) < LEAST_FACETS:
         return None
     names, at = np.array(left.values["facets"]), [list(WHICH).index(f) for f in here]
-    told = (np.array(said[0]) - np.array(said[1]))[at]
-    true = np.array([np.mean((np.array(moved[0]) - np.array(moved[1]))[names == f]) for f in here])
-    ranks = [midranks(x) for x in (told, true)]
-    if min(float(np.ptp(r)) for r in ranks) == 0:
-        return None
-    return float(np.corrcoef(ranks)[0, 1])
+    true = np.array([float(np.mean(moved[names == f])) for f in here])
+    x, y = (r - r.mean() for r in (midranks(said[at]), midranks(true)))
+    length = math.sqrt(float(x @ x) * float(y @ y))
+    return float(x @ y) / length if length > 0 else None
 
 
 def self_knowledge(arms: Arms, push: str) -> Finding:

@@ -167,9 +167,7 @@ async def return_model(model: ChatModel, plan: ReturnPlan, *, progress: Progress
             await Home.of(plan.identity).prove(model, "cap")
         items = load_outside()
         barred = {h: overlapping(own_words(plan.chain(h)), items) for h in plan.holds}
-        experiment = HomeReturn(
-            home, items, preset=plan.size, scores="score" in model.capabilities, barred=barred
-        )
+        experiment = HomeReturn(home, items, preset=plan.size, scores="score" in model.capabilities, barred=barred)
         scored, faces = list[Scored](), dict[tuple[str, str], Inside]()
         parts: list[tuple[str, str, list[Play]]] = []
         for push in plan.size.pushes:
