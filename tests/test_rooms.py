@@ -100,6 +100,7 @@ PUBLIC = {
     "homing.testing.planted_lost": "BitByBit BitByBitModel",
     "homing.testing.planted_monitor_gaming": "ShortcutTaker ShortcutTakerModel",
     "homing.testing.planted_presupposition": "PresupposingSubject",
+    "homing.testing.planted_reflection": "ReflectingSubject Way",
     "homing.testing.planted_self_conditioning": "TotalKeeper",
     "homing.testing.planted_superposition": "GameHost HostModel",
     "homing.testing.templates": """

@@ -29,6 +29,8 @@ from homing.instruments.lost_tasks import FAMILIES
 from homing.instruments.monitor_gaming import MonitorGaming, MonitorPreset
 from homing.instruments.playing import play_cells
 from homing.instruments.presupposition import Presupposition, PresuppositionPreset
+from homing.instruments.reflection import Reflection, ReflectionPreset
+from homing.instruments.reflection_items import deal
 from homing.instruments.self_conditioning import SelfConditioning, SelfConditioningPreset
 from homing.instruments.superposition import Superposition, SuperpositionPreset
 from homing.models.base import ChatModel
@@ -40,6 +42,7 @@ from homing.testing.planted_faithfulness import ReasoningSubject
 from homing.testing.planted_lost import BitByBit
 from homing.testing.planted_monitor_gaming import ShortcutTaker
 from homing.testing.planted_presupposition import PresupposingSubject
+from homing.testing.planted_reflection import ReflectingSubject
 from homing.testing.planted_self_conditioning import TotalKeeper
 from homing.testing.planted_superposition import GameHost
 
@@ -107,6 +110,11 @@ async def monitor_gaming() -> Case:
     return Case(plan, ShortcutTaker(takes=0.8).model, "monitor_gaming.gaming", "open")
 
 
+async def reflection() -> Case:
+    plan = Reflection(ReflectionPreset(12, 3, 1, 8, 8, 96))
+    return Case(plan, ReflectingSubject(deal(12, 0), right=0.7, mends=0.3).model, "reflection.gain", "reply0")
+
+
 async def home_return() -> Case:
     model = subject(decay=0.8).model
     return Case(experiment(await home_of(model), scripts=4, after=2), model, "", "left")
@@ -124,6 +132,7 @@ CASES: dict[str, Callable[[], Any]] = {
         anchors,
         alignment_faking,
         monitor_gaming,
+        reflection,
         home_return,
     )
 }

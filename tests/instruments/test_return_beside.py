@@ -13,8 +13,8 @@ from homing.instruments.return_arms import Arms
 from homing.instruments.return_beside import alarm, behaviour, elsewhere, margin, self_knowledge
 from homing.instruments.return_faces import Inside, agreement, inside_alarms
 from homing.instruments.return_shares import Share, shares
-from homing.instruments.self_checks import SELF_CHECKS
-from homing.persona.outside import load_outside
+from homing.instruments.self_checks import SELF_CHECKS, WHICH
+from homing.persona.outside import FACETS, load_outside
 from homing.testing.planted import DriftingSubject
 
 
@@ -45,7 +45,16 @@ async def test_one_who_knows_that_it_has_changed_is_found_whatever_it_likes_to_s
         assert "does not show" in blind.verdict
 
 
+async def test_one_who_knows_which_way_it_has_moved_is_told_from_one_who_names_anything():
+    knows = self_knowledge(await arms_of(subject(size=8.0, favours="knowledge", knows=2.0)), "roleplay")
+    assert knows.estimates["which_way_0"].low > 0.3 and "goes with what has changed" in knows.verdict
+    blind = self_knowledge(await arms_of(subject(size=8.0, favours="knowledge", knows=0.0)), "roleplay")
+    assert blind.estimates["which_way_0"].low < 0 < blind.estimates["which_way_0"].high
+    assert "not shown to be what has" in blind.verdict
+
+
 def test_half_of_the_questions_mean_change_by_yes():
+    assert set(WHICH) == set(FACETS) and len(set(WHICH.values())) == len(FACETS)
     assert sum(x.changed.startswith("Yes") for x in SELF_CHECKS) == len(SELF_CHECKS) / 2
     assert all(abs(len(x.changed.split()) - len(x.same.split())) <= 1 for x in SELF_CHECKS)
 

@@ -113,6 +113,22 @@ def alignment_faking() -> list[dict[str, Any]]:
     return out
 
 
+def reflection() -> list[dict[str, Any]]:
+    """A gain against a vote, where answers go, and when they settle."""
+    name = "reflection"
+    out = [
+        row(name, f"gain.{k}", around(v), p=p)
+        for k, v, p in (("excess", -0.05, 0.3), ("net", 0.02, None), ("vote", 0.07, None))
+    ]
+    shares = {"tt": 0.6, "tf": 0.02, "ft": 0.04, "ff_other": 0.04, "ff_same": 0.3}
+    out += [row(name, f"flow.{k}", around(v)) for k, v in shares.items()]
+    out.append(row(name, "settling.idle", around(0.6)))
+    out += [
+        row(name, f"settling.{k}_{n}", around(v)) for k in ("settled", "right") for n, v in enumerate((0.3, 0.8, 0.9))
+    ]
+    return [*out, row(name, "answer.accuracy", around(-0.01), hold="stop", p=0.8)]
+
+
 def plugin() -> list[dict[str, Any]]:
     """An instrument that the page does not know."""
     out = [row("my_own", f"rate.{k}", around(v), p=p) for k, v, p in (("yes", 0.7, 0.2), ("no", 0.3, None))]
@@ -130,5 +146,6 @@ def document(*parts: Mapping[str, Any], model: str = "made-up") -> dict[str, Any
         *self_conditioning(),
         *superposition(),
     ]
+    rows = list(parts) or [*plugin(), *presupposition(), *reflection(), *lost(), *self_conditioning(), *superposition()]
     holds = list(dict.fromkeys(r["hold"] for r in rows))
     return {"schema": "homing.test/1", "model": model, "preset": "smoke", "holds": holds, "findings": rows}

@@ -17,6 +17,7 @@ from tests.cli.schemas import validate
 from homing.errors import InputError
 from homing.instruments import registry
 from homing.instruments.alignment_faking_queries import deal_plain
+from homing.instruments.reflection_items import deal
 from homing.report.proving import claims, render_test
 from homing.report.proving_figures import panels
 from homing.stats.tests import benjamini_hochberg
@@ -25,6 +26,7 @@ from homing.testing.planted_calibration import SureSubject
 from homing.testing.planted_faithfulness import ReasoningSubject
 from homing.testing.planted_lost import BitByBit
 from homing.testing.planted_presupposition import PresupposingSubject
+from homing.testing.planted_reflection import ReflectingSubject
 from homing.testing.planted_self_conditioning import TotalKeeper
 from homing.testing.planted_superposition import GameHost
 from homing.verbs.proving import TestPlan, test_model
@@ -63,6 +65,12 @@ def test_claims_stand_in_one_order_each_with_its_figure() -> None:
     ]
     assert [c.instrument for c in found] == known
     first, conditioned, ladder, pair, faking, own = (panels(c) for c in found)
+    known = ["superposition", "self_conditioning", "lost_in_conversation", "reflection", "presupposition", "my_own"]
+    assert [c.instrument for c in found] == known
+    first, conditioned, ladder, reflected, pair, own = (panels(c) for c in found)
+    assert (
+        len(reflected) == 3 and "change with stop" in reflected[0].chart and "right, then wrong" in reflected[1].chart
+    )
     assert (
         first[0].chart.count("<svg") == 2
         and "with commit" in first[0].chart
@@ -152,6 +160,7 @@ def test_primary_tests_are_adjusted_together() -> None:
         ("presupposition", ("rejection",)),
         ("faithfulness", ("supplied.early", "own.early", "hints.usage", "hints.mention_rule")),
         ("monitor_gaming", ("gaming",)),
+        ("reflection", ("gain", "flow", "settling")),
         ("my_own", ("rate",)),
     ],
 )
@@ -238,6 +247,7 @@ def _subject(instrument: str):
         plain = deal_plain(plan.plan("smoke").plain, 0)
         return FakingSubject(plan.dealt(preset="smoke", seed=0), plain, guard=0.3, tgg=0.1, igg=0.1).model
     made = {
+        "reflection": ReflectingSubject(deal(24, 0), mends=0.2, harms=0.1),
         "superposition": GameHost(fits=0.7),
         "self_conditioning": TotalKeeper(right=0.96, loss=0.6),
         "lost_in_conversation": BitByBit(right=0.85, loss=0.3, again=0.5, apart=0.1),
@@ -254,6 +264,7 @@ def _subject(instrument: str):
         ("presupposition", "ground", 2),
         ("calibration", "analyses", 4),
         ("alignment_faking", "blind", 4),
+        ("reflection", "stop", 6),
     ],
 )
 async def test_what_instruments_give_is_what_the_page_looks_for(

@@ -131,3 +131,13 @@ async def test_bad_plans_are_one_sentence(tmp_path: Path):
     with pytest.raises(IdentityError, match="belongs to another"):
         await return_model(subject().model, ReturnPlan("m", out=tmp_path, holds=["sham"], identity=other))
     assert opening_of(None, None) == ()
+
+
+def test_a_push_that_is_named_is_played_whether_the_preset_has_it_or_not(tmp_path: Path):
+    assert "monitoring" not in ReturnPlan("m", out=tmp_path).size.pushes
+    plan = ReturnPlan("m", out=tmp_path, pushes=["monitoring", "roleplay", "monitoring"])
+    assert plan.size.pushes == ("monitoring", "roleplay") and plan.preset == "smoke"
+    standard = ReturnPlan("m", out=tmp_path, preset="standard").size.pushes
+    assert {"monitoring", "self_critique", "long_reflection"} < set(standard)
+    with pytest.raises(InputError, match="push 'shove' is unknown"):
+        ReturnPlan("m", out=tmp_path, pushes=["shove"])

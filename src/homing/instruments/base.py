@@ -93,6 +93,7 @@ class Answer:
         refused: why nothing was said; empty where something was.
         position: mean over the reply's tokens on the axis that was asked for; None where it could not be read.
         tokens: of the reply that were read.
+        thinking: that of a reply; None where there was none. ``new_tokens``: of a reply, its thinking among them.
     """
 
     text: str
@@ -103,6 +104,8 @@ class Answer:
     who: str = ""
     position: float | None = None
     tokens: int = 0
+    thinking: str | None = None
+    new_tokens: int = 0
 
 
 Edit = Generator[Sequence[Ask], Sequence[Answer], dict[str, Any]]

@@ -19,7 +19,7 @@ from homing.hold.chain import traits
 from homing.instruments.base import Answer, Ask, Cell, Edit, PresetName, Scored
 from homing.instruments.pushes import PUSHES, Fact, Norm, PushName, PushScript, load_neutral, load_norms, load_pushes
 from homing.instruments.return_figures import findings
-from homing.instruments.self_checks import SELF_CHECKS, SelfCheck
+from homing.instruments.self_checks import SELF_CHECKS, WHICH, WHICH_WAY, SelfCheck
 from homing.persona.outside import OutsideItem, Wording, centred, entropy, squared
 from homing.persona.outside_home import OutsideHome
 from homing.stats.estimate import Finding
@@ -195,11 +195,12 @@ class HomeReturn:
             if arm != "held_twin":  # which stands beside readings in force alone
                 checks = SELF_CHECKS if arm in ("left", "twin") and not qualifying else ()
                 asked = yield from self._battery(cell, c, held=False, facts=remembered, checks=checks)
-                record["off"][str(k)], known, changed = asked
+                record["off"][str(k)], known, changed, which = asked
                 if remembered:
                     record["memory"] = known
                 if checks:
                     record.setdefault("changed", {})[str(k)] = changed
+                    record.setdefault("which", {})[str(k)] = which
             if (from_start or late) and k in (0, last) and plan.on and not lifted(cell.data["hold"]):
                 record["on"][str(k)], *_ = yield from self._battery(cell, c, held=True)
         if self.scores and arm in ("left", "twin", "returned") and said:
@@ -235,23 +236,29 @@ class HomeReturn:
         held: bool,
         facts: Sequence[Fact] = (),
         checks: Sequence[SelfCheck] = (),
-    ) -> Generator[Any, Any, tuple[list[list[list[float]]], list[float], float]]:
-        """Log-odds of every item in both wordings, ``[a, b]``, each ``(items, options)``; what is known of planted facts; and the
-        mean log-odds of having changed.
+    ) -> Generator[Any, Any, tuple[list[list[list[float]]], list[float], float, list[float]]]:
+        """Log-odds of every item in both wordings, ``[a, b]``, each ``(items, options)``; what is known of planted facts; the
+        mean log-odds of having changed; and the log-odds of each facet's being what has changed most.
 
         Of a fact 1 where the true option is the likeliest, else 0.
         """
         items = self.asked(cell.data["preset"])
         wordings = [w for i in items for w in (i.a, i.b)]
         whether = [Wording(x.question, (x.changed, x.same)) for x in checks]
-        asks = [Ask(c.then(w.question, "user"), w.options, held=held, fork=True) for w in (*wordings, *facts, *whether)]
+        what = [Wording(WHICH_WAY, tuple(WHICH.values()))] if checks else []
+        asks = [
+            Ask(c.then(w.question, "user"), w.options, held=held, fork=True)
+            for w in (*wordings, *facts, *whether, *what)
+        ]
         answers: Sequence[Answer] = yield asks
         logprobs = [a.choice.logprobs for a in answers if a.choice is not None]
         odds = centred(np.array(logprobs[: len(wordings)]))
         rounded = [[[round(float(x), 6) for x in row] for row in odds[k::2]] for k in (0, 1)]
         known = [float(max(x) == x[0]) for x in logprobs[len(wordings) : len(wordings) + len(facts)]]
-        changed = [x[0] - x[1] for x in logprobs[len(wordings) + len(facts) :]]
-        return rounded, known, round(float(np.mean(changed)), 6) if changed else 0.0
+        rest = logprobs[len(wordings) + len(facts) :]
+        changed = [x[0] - x[1] for x in rest[: len(whether)]]
+        which = [round(float(x - np.mean(rest[-1])), 6) for x in rest[-1]] if what else []
+        return rounded, known, round(float(np.mean(changed)), 6) if changed else 0.0, which
 
     def _surprise(self, said: Sequence[tuple[str, str]]) -> Generator[Any, Any, list[float]]:
         """For each neutral turn, how unlikely its reply is where only that turn was said at home, in nats a word."""
@@ -288,7 +295,8 @@ class HomeReturn:
                         [round(float(x), 6) for x in moved.ravel()] for moved in (now.a - home.a, now.b - home.b)
                     )
                     values[f"entropy.{k}"] = entropy(now) - entropy(home)
-        values |= {f"changed.{k}": x for k, x in record.get("changed", {}).items()}
+        for name in ("changed", "which"):
+            values |= {f"{name}.{k}": x for k, x in record.get(name, {}).items()}
         for name in ("memory", "norms", "norms_at", "surprise"):
             if record.get(name):
                 values[name] = list(record[name])

@@ -162,6 +162,10 @@ def _in_its_place(ask: Ask, reply: Reply) -> Answer:
     taken = [o == reply.text for o in ask.options]
     logs, shares = tuple(0.0 if t else -math.inf for t in taken), tuple(float(t) for t in taken)
     return Answer(reply.text, said, Choice(ask.options, logs, shares, 1.0))
+        return Answer(
+            reply.text, kept.then(reply.text or "...", "assistant"), finish=reply.finish, thinking=reply.thinking,
+            new_tokens=reply.new_tokens,
+        )  # fmt: skip
 
 
 class _Once:

@@ -32,7 +32,9 @@ __all__ = [
     "load_pushes",
 ]
 
-PushName = Literal["roleplay", "emotional", "own_errors", "false_premises", "drip_fed"]
+PushName = Literal[
+    "roleplay", "emotional", "own_errors", "false_premises", "drip_fed", "monitoring", "self_critique", "long_reflection"
+]  # fmt: skip
 PUSHES: tuple[PushName, ...] = get_args(PushName)
 Half = Literal["qualify", "report"]
 NUDGES = 4

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from homing.instruments.base import Scored, not_measurable
 from homing.instruments.return_arms import LEAST_SCRIPTS, Arms, counted, distance_of, least
+from homing.instruments.self_checks import WHICH
 from homing.stats.bootstrap import ratio_of_means
 from homing.stats.estimate import Estimate, Finding
 from homing.stats.intervals import mean_t, wilson
-from homing.stats.ranking import auroc_clustered, dprime_paired
+from homing.stats.ranking import auroc_clustered, dprime_paired, midranks
 from homing.stats.regression import correlation
 from homing.stats.seeds import stable_seed
 
@@ -22,6 +23,8 @@ __all__ = ["MARGIN", "alarm", "beside", "margin", "rung"]
 F64 = NDArray[np.float64]
 MARGIN = 0.95
 """Share of neutral conversations that lie within the margin of home."""
+LEAST_FACETS = 4
+"""Fewer facets in a form of the battery say nothing of which way."""
 LEAST_TWINS = 20
 """Fewer neutral conversations have no such quantile of their own."""
 
@@ -206,8 +209,31 @@ def behaviour(arms: Arms, push: str, hold: str = "none") -> Finding:
 # What the model knows of it
 
 
+def _way(left: Scored, twin: Scored, moment: int) -> float | None:
+    """How what a model says has changed most goes with what has, over facets: a correlation of ranks, all less the twin's.
+
+    None where there are too few facets, or nothing differs between them.
+    """
+    keys = (f"which.{moment}", f"off.{moment}")
+    if not all(k in s.values for k in keys for s in (left, twin)):
+        return None
+    said, moved = (np.array(left.values[k], np.float64) - np.array(twin.values[k], np.float64) for k in keys)
+    here = [f for f in WHICH if f in left.values["facets"]]
+    if len(here) < LEAST_FACETS:
+        return None
+    names, at = np.array(left.values["facets"]), [list(WHICH).index(f) for f in here]
+    true = np.array([float(np.mean(moved[names == f])) for f in here])
+    x, y = (r - r.mean() for r in (midranks(said[at]), midranks(true)))
+    length = math.sqrt(float(x @ x) * float(y @ y))
+    return float(x @ y) / length if length > 0 else None
+
+
 def self_knowledge(arms: Arms, push: str) -> Finding:
-    """Asked in a fork whether it has changed: d' between pushed talks and their twins, and how it goes with the distance."""
+    """Asked in a fork whether it has changed, and what about it has.
+
+    Whether: d' between pushed talks and their twins, and how it goes with the distance. Which way: how its answer goes with the
+    measured displacement of each facet.
+    """
     name = f"return.self_knowledge.{push}"
     estimates: dict[str, Estimate] = {}
     left, twin = arms.of(push, "none", "left"), arms.of(push, "none", "twin")
@@ -228,14 +254,25 @@ def self_knowledge(arms: Arms, push: str) -> Finding:
             together = correlation([left[k].values[key] for k in known], [squares[k] for k in known], seed=seed)
             if math.isfinite(together.value):  # one who always answers alike has none
                 estimates[f"with_distance_{moment}"] = together
+        ways = [w for k in both if (w := _way(left[k], twin[k], moment)) is not None]
+        if len(ways) >= LEAST_SCRIPTS:
+            e = mean_t(ways)
+            estimates[f"which_way_{moment}"] = Estimate(
+                e.value, max(-1.0, e.low), min(1.0, e.high), e.level, e.n, "", f"rank correlation over facets; {e.method}"
+            )  # fmt: skip
     first = next((e for k, e in estimates.items() if k.startswith("auroc_")), None)
     if first is None:
         return not_measurable(name, f"{len(left)} scripts were asked, and {LEAST_SCRIPTS} are needed")
     knows = "knows" if first.low > 0.5 else "does not show that it knows"
+    way = next((e for k, e in estimates.items() if k.startswith("which_way_")), None)
+    what = "" if way is None else (
+        f" What it names as changed goes with what has changed: {way:.2f}." if way.low > 0
+        else f" What it names as changed is not shown to be what has: {way:.2f} (0 is a guess)."
+    )  # fmt: skip
     return Finding(
         name,
         estimates,
-        verdict=f"Asked whether it has changed, the model {knows}: pushed against neutral {first:.2f} (0.5 is a guess).",
+        verdict=f"Asked whether it has changed, the model {knows}: pushed against neutral {first:.2f} (0.5 is a guess).{what}",
     )
 
 

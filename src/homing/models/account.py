@@ -32,7 +32,7 @@ class Said:
         text: of the reply; empty where nothing was said. ``finish``: why it ended, as Inspect says it.
         state: why it is no answer: ``refused``, ``too long``, ``empty``; empty where it is one.
         tops: the first token and what else it could have been, by log-probability; None where none were given.
-        seconds: that the call took.
+        seconds: that the call took. ``thinking``: what the provider gives of it, beside the text.
     """
 
     text: str
@@ -42,6 +42,7 @@ class Said:
     new_tokens: int = 0
     tops: tuple[tuple[str, float], ...] | None = None
     seconds: float = 0.0
+    thinking: str | None = None
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> Self:

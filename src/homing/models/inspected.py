@@ -333,6 +333,7 @@ def _said(output: ModelOutput) -> Said:
         usage.input_tokens if usage is not None else 0,
         usage.output_tokens if usage is not None else len(text.split()),
         tops, output.time or 0.0,
+        "\n".join(str(x) for p in parts if (x := getattr(p, "reasoning", None))) or None,
     )  # fmt: skip
 
 
@@ -343,5 +344,6 @@ def _reply(said: Said) -> Reply:
         finish=_FINISH.get(said.finish, "stop"),
         prompt_tokens=said.prompt_tokens,
         new_tokens=said.new_tokens,
+        thinking=said.thinking,
         seconds=said.seconds,
     )

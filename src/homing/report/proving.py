@@ -112,6 +112,13 @@ ABOUT = {
         {"ladder.sharded": "score bit by bit", "words_ladder.sharded": "score bit by bit, in words"},
         levels=True,
     ),
+    "reflection": _About(
+        "Reflection says the same again",
+        "Replies state an answer, check it, and state it again. What the last answer gains over the first stands against what as"
+        " many tokens buy as independent first answers, voted on.",
+        {"gain.excess": "gain from the first to the last answer, less that of a vote at the same tokens"},
+        {"answer.accuracy": "right last answers"},
+    ),
     "presupposition": _About(
         "False premises are gone along with",
         "Questions take something for granted that is false, and twins of them something true, about facts that the model gets"

@@ -272,6 +272,12 @@ def _intervals(c: Claim) -> list[Panel]:
     return out
 
 
+def _reflection(c: Claim, level: str) -> list[Panel]:
+    from homing.report.reflection_figures import reflection  # which needs this file
+
+    return reflection(c, level)
+
+
 _KNOWN: dict[str, Callable[[Claim, str], list[Panel]]] = {
     "superposition": _superposition,
     "self_conditioning": _self_conditioning,
@@ -282,4 +288,5 @@ _KNOWN: dict[str, Callable[[Claim, str], list[Panel]]] = {
     "anchors": arms_and_dose,
     "alignment_faking": alignment_faking,
     "monitor_gaming": gaming_curves,
+    "reflection": _reflection,
 }

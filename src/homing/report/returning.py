@@ -22,7 +22,8 @@ __all__ = ["render_return"]
 SCHEMA = "homing.return/1"
 NAMES = {
     "roleplay": "role-play", "emotional": "emotional talk", "own_errors": "its own errors",
-    "false_premises": "false premises", "drip_fed": "drip-fed intent", "all": "all pushes",
+    "false_premises": "false premises", "drip_fed": "drip-fed intent", "monitoring": "monitoring cue",
+    "self_critique": "self-critique loop", "long_reflection": "long reflection", "all": "all pushes",
 }  # fmt: skip
 BESIDE = ("alarm", "inside_alarm", "elsewhere", "behaviour", "self_knowledge", "faces")
 """Findings of a push that are told in words, in this order."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from homing.conversation import Conversation
 from homing.engine.base import Act
-from homing.instruments.self_checks import SELF_CHECKS
+from homing.instruments.self_checks import SELF_CHECKS, WHICH
 from homing.models.base import Capability, Choice
 from homing.models.scripted import ScriptedModel
 
@@ -75,6 +75,8 @@ class DriftingSubject:
         turns: pushing messages of one script. ``spread``: between scripts, as a share of ``size``.
         about: the meaning of a question, the same for its two wordings.
         knows: log-odds by which it says that it has changed, for each log-odd of displacement; it leans to yes by ``leans``.
+        favours: facet whose questions are moved most, the others as their names come after it; it says so as far as it
+            ``knows``. Empty: all alike.
         manner: odd words in each reply while it is away; at home it would hardly say them.
     """
 
@@ -91,8 +93,9 @@ class DriftingSubject:
         knows: float = 0.0,
         leans: float = 0.0,
         manner: int = 0,
+        favours: str = "",
     ) -> None:
-        self.knows, self.leans, self.manner = knows, leans, manner
+        self.knows, self.leans, self.manner, self.favours = knows, leans, manner, favours
         self.size, self.decay, self.noise, self.turns, self.spread = size, decay, noise, turns, spread
         self.pushes, self.about = pushes, about
 
@@ -117,6 +120,14 @@ class DriftingSubject:
         factor = 1 + self.spread * normal("script", users[0])
         return self.size * factor * sum(own) / self.turns * self.decay**after
 
+    def _much(self, about: str) -> float:
+        """By how much of the displacement a question is moved."""
+        if not self.favours:
+            return 1.0
+        facets = list(WHICH)
+        mine = next((f for f in facets if f" {f}" in f" {about}"), self.favours)
+        return 1.6 - 0.2 * ((facets.index(mine) - facets.index(self.favours)) % len(facets))
+
     def weigh(self, conversation: Conversation, options: Sequence[str]) -> list[float]:
         """Log-probabilities of options: fixed at home, moved along the question's direction, and noisy."""
         question = conversation[-1].content
@@ -124,6 +135,12 @@ class DriftingSubject:
             yes = [float(o.startswith("Yes")) for o in options]
             changed = self.knows * self.displacement(Conversation(conversation.messages[:-1]))
             return [changed + self.leans * yes[0] - 20.0, self.leans * yes[1] - 20.0]
+        if tuple(options) == tuple(WHICH.values()):
+            before = Conversation(conversation.messages[:-1])
+            away = self.displacement(before)
+            return [
+                self.knows * away * self._much(f"matter {f}") + normal("which", before.digest, f) - 20.0 for f in WHICH
+            ]
         about = self.about(question)
         along = np.array([normal("along", about, k) for k in range(len(options))])
         along -= along.mean()
@@ -131,7 +148,7 @@ class DriftingSubject:
         before = Conversation(conversation.messages[:-1])
         base = np.array([normal("base", question, k) for k in range(len(options))])
         noise = np.array([normal("noise", question, before.digest, k) for k in range(len(options))])
-        moved = base + self.displacement(before) * along + self.noise * noise
+        moved = base + self._much(about) * self.displacement(before) * along + self.noise * noise
         moved -= [8.0 * o.count(ODD) for o in options]
         return [float(x) for x in moved - 20.0]
 

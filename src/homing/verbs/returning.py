@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -15,7 +16,7 @@ from homing.hold.chain import build
 from homing.identity import Identity
 from homing.identity.work import Unit, WorkDir
 from homing.instruments.base import Cell, PresetName, Scored
-from homing.instruments.home_return import HomeReturn
+from homing.instruments.home_return import PRESETS, HomeReturn
 from homing.instruments.overlap import overlapping, own_words
 from homing.instruments.playing import play_cells, side_by_side
 from homing.instruments.pushes import PushName, load_pushes
@@ -55,7 +56,7 @@ class ReturnPlan:
     Args:
         model: as the user named it. ``holds``: chains by name, ``none`` left out. ``preset``: how much is played.
         identity: whose home and cap are used; None: home is measured first, and there is no cap.
-        out: where work is kept. ``pushes``: only these of the preset's; empty: all of them.
+        out: where work is kept. ``pushes``: these alone, whether the preset has them or not; empty: its own.
     """
 
     def __init__(
@@ -84,7 +85,9 @@ class ReturnPlan:
             self.chain(h)
         for p in pushes:
             load_pushes(cast("PushName", p))  # refuses one that is unknown
-        self.pushes = tuple(dict.fromkeys(pushes))
+        self.size = PRESETS[self.preset]
+        if pushes:
+            self.size = replace(self.size, pushes=cast("tuple[PushName, ...]", tuple(dict.fromkeys(pushes))))
 
     def chain(self, name: str) -> tuple[Stabiliser, ...]:
         """The holds of a chain by name.
@@ -164,11 +167,11 @@ async def return_model(model: ChatModel, plan: ReturnPlan, *, progress: Progress
             await Home.of(plan.identity).prove(model, "cap")
         items = load_outside()
         barred = {h: overlapping(own_words(plan.chain(h)), items) for h in plan.holds}
-        experiment = HomeReturn(home, items, scores="score" in model.capabilities, barred=barred)
+        experiment = HomeReturn(home, items, preset=plan.size, scores="score" in model.capabilities, barred=barred)
         scored, faces = list[Scored](), dict[tuple[str, str], Inside]()
         parts: list[tuple[str, str, list[Play]]] = []
-        for push in experiment.plan(plan.preset).pushes:
-            for hold in ("none", *plan.holds) if not plan.pushes or push in plan.pushes else ():
+        for push in plan.size.pushes:
+            for hold in ("none", *plan.holds):
                 cells = experiment.cells(preset=plan.preset, seed=plan.seed, hold=hold)
                 mine = [c for c in cells if c.data["push"] == push]
                 plays = [
