@@ -88,7 +88,10 @@ PUBLIC = {
     "homing.testing.conformance": """
         Company SUITE Subject alone_and_in_company directions
     """,
-    "homing.testing.dosed": "Dosed Rule after_errors false_premises last_answers secret_games sure_answers trained_tiers understanding unread_reasoning",
+    "homing.testing.dosed": """
+        Dosed Rule after_errors false_premises last_answers secret_games sure_answers
+        trained_tiers understanding unread_reasoning
+    """,
     "homing.testing.families": """
         FAMILIES Family family_model family_table
     """,

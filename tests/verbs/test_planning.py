@@ -20,8 +20,9 @@ from homing.verbs.planning import Budget, Price, half_width, least_items, price_
 from homing.verbs.proving import TestPlan, run_test, test_model
 from homing.verbs.rehearsal import Load, Rehearsal, tokens_of
 
-FOUR = ("superposition", "self_conditioning", "lost_in_conversation", "presupposition", "faithfulness")
-FOUR = ("superposition", "self_conditioning", "lost_in_conversation", "presupposition", "monitor_gaming")
+SIZED = (
+    "superposition", "self_conditioning", "lost_in_conversation", "presupposition", "faithfulness", "monitor_gaming",
+)  # fmt: skip
 
 
 def plan(out: Path, *only: str, **more: object) -> TestPlan:
@@ -38,7 +39,7 @@ def test_the_rule_and_its_inverse() -> None:
         assert half_width(n, 0.7) <= w < half_width(n - 1, 0.7)
 
 
-@pytest.mark.parametrize("name", FOUR)
+@pytest.mark.parametrize("name", SIZED)
 @pytest.mark.parametrize("preset", ["smoke", "standard"])
 def test_instruments_are_made_larger_and_smaller(name: str, preset: str) -> None:
     i = registry.get(name)

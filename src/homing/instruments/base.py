@@ -17,15 +17,12 @@ from homing.engine.base import Sampling
 from homing.models.base import Choice
 from homing.stats.estimate import Cost, Finding
 
-__all__ = [
-    "NO_ANCHOR",
-    "Answer",
-    "Ask",
 if TYPE_CHECKING:
     from homing.drift.standard import Standard
     from homing.persona.axis import Axis
 
 __all__ = [
+    "NO_ANCHOR",
     "Answer",
     "Ask",
     "AtHome",
@@ -90,7 +87,6 @@ class Answer:
         text: of the reply, or the likeliest option. ``choice``: over the options, where there were any.
         conversation: as it stands afterwards, the reply in it; a hold may have changed what came before.
         refused: why nothing was said; empty where something was. ``who``: name of an anchor that said it; else empty.
-        refused: why nothing was said; empty where something was.
         position: mean over the reply's tokens on the axis that was asked for; None where it could not be read.
         tokens: of the reply that were read.
         thinking: that of a reply; None where there was none. ``new_tokens``: of a reply, its thinking among them.
@@ -207,6 +203,7 @@ class Supplied(Instrument, Protocol):
     def supplied(self) -> str: ...
 
 
+@runtime_checkable
 class AtHome(Instrument, Protocol):
     """An instrument that measures more where it is given an identity of the model that it is played on."""
 

@@ -49,7 +49,6 @@ class _Talk:
         for i, ask in enumerate(asks):
             if ask.of == "anchor":
                 continue
-            turn = Turn(ask.conversation, ask.sampling, state=dict(self.state))
             turn = Turn(ask.conversation, ask.sampling, reads=self._reads(ask), state=dict(self.state))
             holds = self.holds if ask.held else ()
             if ask.options:
@@ -147,7 +146,10 @@ class _Talk:
                     state[event.hold] = left
         if not ask.fork:
             self.state = state
-        said = Answer(reply.text, kept.then(reply.text or "...", "assistant"), finish=reply.finish)
+        said = Answer(
+            reply.text, kept.then(reply.text or "...", "assistant"), finish=reply.finish, thinking=reply.thinking,
+            new_tokens=reply.new_tokens,
+        )  # fmt: skip
         if ask.axis is None or not turn.reads or not reply.readings:
             return said
         position, tokens = position_of(reply.readings[0], ask.axis)  # what holds read comes after what was asked for
@@ -162,10 +164,6 @@ def _in_its_place(ask: Ask, reply: Reply) -> Answer:
     taken = [o == reply.text for o in ask.options]
     logs, shares = tuple(0.0 if t else -math.inf for t in taken), tuple(float(t) for t in taken)
     return Answer(reply.text, said, Choice(ask.options, logs, shares, 1.0))
-        return Answer(
-            reply.text, kept.then(reply.text or "...", "assistant"), finish=reply.finish, thinking=reply.thinking,
-            new_tokens=reply.new_tokens,
-        )  # fmt: skip
 
 
 class _Once:

@@ -222,7 +222,6 @@ async def test_model(
     """The same on a model that is open. ``anchor``: another that is open, or None."""
     told = progress or Silent()
     plan.anchor = anchor
-    units = list(plan.units())
     known = {n: at_home(i, plan.identity, model) for n, i in plan.instruments.items()}
     units = [(name, known[i.name], hold, cells) for name, i, hold, cells in plan.units()]
     described = {
