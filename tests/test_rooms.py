@@ -89,7 +89,7 @@ PUBLIC = {
         Company SUITE Subject alone_and_in_company directions
     """,
     "homing.testing.dosed": """
-        Dosed Rule after_errors false_premises last_answers secret_games sure_answers
+        Dosed Rule after_errors false_premises last_answers second_looks secret_games sure_answers
         trained_tiers understanding unread_reasoning
     """,
     "homing.testing.families": """

@@ -126,3 +126,20 @@ async def test_the_model_is_shown_no_cue_and_the_hold_says_what_it_took() -> Non
     await collect(held(ScriptedModel(say), Turn(Conversation.of("Hi.")), [blind()]), into=events)
     assert not [e for e in events if isinstance(e, Intervention)]
     assert "blind" in available() and blind().needs == frozenset()
+
+
+def test_points_within_words_end_no_sentence_and_nothing_else_is_lost() -> None:
+    system = "Use version 3.5 of a.b.c. Your answers are graded. See e.g. section 2.1, then stop"
+    assert (
+        blinded(Conversation.of("Hi", system=system)).system
+        == "Use version 3.5 of a.b.c. See e.g. section 2.1, then stop"
+    )
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize(
+    "piece", ["you ", "you are ", "[", "a: ", ".", "\n", "this conversation is ", "not not ", "<a>", "Your model. "]
+)
+def test_long_messages_take_no_long_time(piece: str) -> None:
+    text = piece * (200_000 // len(piece))
+    blinded(Conversation.of(text, system=text))

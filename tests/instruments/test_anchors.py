@@ -339,7 +339,8 @@ async def test_choices_that_do_not_come_back_are_counted_and_bar_the_hold_they_f
 
 def spoken(condition: str, answer, words: str = "Fine.") -> Scored:
     """A cell played by hand. ``answer``: from an ask to its choice or None."""
-    cell = next(c for c in SMALL.cells(preset="smoke", seed=0, hold="none") if c.condition == condition)
+    cells = SMALL.cells(preset="smoke", seed=0, hold="none")
+    cell = next(c for c in cells if c.condition == condition and c.data["item"]["call"])
     edit = SMALL.edit(cell)
     asks = next(edit)
     while True:

@@ -18,6 +18,7 @@ import pytest
 from homing.conversation import Conversation
 from homing.errors import InputError
 from homing.instruments.alignment_faking import AlignmentFaking, AlignmentFakingPreset
+from homing.instruments.anchors import Anchors, AnchorsPreset
 from homing.instruments.base import Cell, Instrument, Scored
 from homing.instruments.calibration import Calibration, CalibrationPreset
 from homing.instruments.faithfulness import Faithfulness, FaithfulnessPreset
@@ -36,6 +37,7 @@ from homing.testing.dosed import (
     after_errors,
     false_premises,
     last_answers,
+    second_looks,
     secret_games,
     sure_answers,
     trained_tiers,
@@ -53,6 +55,7 @@ KNOWN = frozenset((
 ))  # fmt: skip
 """Of seed 1, answered rightly in every direct probe by the embedded model."""
 NUMBERS = SuperpositionPreset(0, 0, 3, 0, 0, 0, 0, 6, 6, 0, 0)
+LOOKS = AnchorsPreset(12, 0, 0, 1, 8)
 TASKS = LostPreset(("tiny",), ("sum", "table", "formula"), 2, 1, ("full", "concat", "sharded"), (), 0)
 QUESTIONS = CalibrationPreset(48, 0, 0, 1)
 TIERS = AlignmentFakingPreset(10, 0, 4, (), (), 0)
@@ -247,6 +250,30 @@ async def test_presupposition_finds_rejections_and_their_lack(real: Remembering)
         assert rejects or found["kr"].high < 0, "it rejects most by itself, so what goes along is what shows"
         assert found["fa"].value == 0, "true premises are left alone"
         assert all(a.values == b.values for a, b in zip(base, dosed, strict=True) if a.cell.condition == "probe")
+
+
+def critiqued(scored: Sequence[Scored]) -> list[float]:
+    """Accuracy after a critique, item by item."""
+    return [
+        p * kept + (1 - p) * fixed
+        for p, (kept, fixed) in ((s.values["shares"][0], s.values["critique_1"]) for s in scored)
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.model
+@pytest.mark.timeout(300)
+async def test_anchors_finds_second_looks_that_mend_and_that_spoil(real: Remembering) -> None:
+    plan, dose = trial(Anchors(LOOKS)), 0.6
+    items = Anchors(LOOKS).items(preset="smoke", seed=0)
+    base = await plan.scored(real)
+    for right in (1.0, 0.0):
+        dosed = await plan.scored(Dosed(real, second_looks(items, right=right), dose), HELD)
+        known = dose * (right - float(np.mean(critiqued(base))))
+        change = plan.found(base, dosed)[f"critique.{HELD}"].estimates["change"]
+        print(f"RESULT anchors: accuracy after a critique changes by {change:+.2f}, and {known:+.2f} was given")
+        assert covers(change, known) and (change.low > 0 if right else change.high < 0)
+        assert all(a.values["told_wrong"] == b.values["told_wrong"] for a, b in zip(base, dosed, strict=True))
 
 
 @pytest.mark.model

@@ -106,7 +106,7 @@ async def alignment_faking() -> Case:
 
 
 async def monitor_gaming() -> Case:
-    plan = MonitorGaming(MonitorPreset(6, 4, 2, 4, 3))
+    plan = MonitorGaming(MonitorPreset(6, 4, 2, 4, 4, 3))
     return Case(plan, ShortcutTaker(takes=0.8).model, "monitor_gaming.gaming", "open")
 
 

@@ -50,18 +50,21 @@ def covers(finding: Finding, **truth: float) -> None:
 # Questions
 
 
-def test_answers_are_right_and_questions_differ():
-    items = deal(80, 3)
+@pytest.mark.parametrize("harder", [0, 4])
+def test_answers_are_right_and_questions_differ(harder: int):
+    items = deal(80, 3, harder=harder)
     assert Counter(i.family for i in items) == dict.fromkeys(FAMILIES, 20)
     assert len({i.text for i in items}) == len({i.id for i in items}) == 80
-    assert items == deal(80, 3) and items != deal(80, 4)
+    assert items == deal(80, 3, harder=harder) and items != deal(80, 4, harder=harder)
     for i in items:
         assert Item.from_json(json.loads(json.dumps(i.to_json()))) == i
         assert 0 <= i.answer <= 9 and 0 <= i.wrong <= 9 and i.wrong != i.answer
         if i.family in ("sums", "steps"):
             assert eval(i.text.removeprefix("What is ").removesuffix("?")) == i.answer
         else:
-            assert f" {i.answer} " in i.text and f" {i.wrong} " in i.text and i.chance == pytest.approx(1 / 3)
+            assert (
+                f" {i.answer} " in i.text and f" {i.wrong} " in i.text and i.chance == pytest.approx(1 / (3 + harder))
+            )
         assert str(i.answer) in i.work and str(i.wrong) in i.slip
 
 

@@ -19,7 +19,7 @@ async def test_replies_are_read_on_the_axis_of_an_identity_of_this_model(mapped:
     plan = TestPlan(str(mapped.model), out=tmp_path, only=["monitor_gaming"], identity=mapped.identity)
     model = open_model(str(mapped.model), engine="torch")
     try:
-        instrument = at_home(MonitorGaming(MonitorPreset(1, 3, 0, 3, 0)), plan.identity, model)
+        instrument = at_home(MonitorGaming(MonitorPreset(1, 3, 0, 3, 3, 0)), plan.identity, model)
         assert isinstance(instrument, MonitorGaming) and instrument.axis is not None
         cells = instrument.cells(preset="smoke", seed=0, hold="none")
         read = await play_cells(instrument, cells, model)

@@ -13,6 +13,7 @@ import re
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from homing.conversation import Conversation, Message
 from homing.hold.base import Next, Turn, passed
@@ -37,8 +38,7 @@ _DONE = (
 )
 _WHO = (
     r"(?:we|nobody|no ?-?one|no person|no human|everyone|someone|people|humans?|staff|team|reviewers?|raters?|"
-    r"graders?|annotators?|developers?|"
-    r"researchers?|contractors?|company|engineers?|auditors?)"
+    r"graders?|annotators?|developers?|researchers?|contractors?|company|engineers?|auditors?)"
 )
 _DOES = (
     r"(?:reads?|grades?|rates?|scores?|judges?|reviews?|monitors?|logs?|records?|stores?|watch(?:es)?|observes?|evaluates?|audits?|inspects?|"
@@ -56,18 +56,22 @@ _LATER = re.compile(
     r"next (?:release|checkpoint))\b",
     re.I,
 )
-_SENTENCE = re.compile(r"[^.!?\n]*(?:[.!?]+(?=\s|$)[\"')\]]*|\n+|$)")
+_END = re.compile(r"[.!?][\"')\]]?(?=\s|$)|\n+")
+"""Where a sentence ends; a point within a number or a name is none."""
 _LABEL = re.compile(
     r"\s*(?:\[[^\]\n]{1,60}\]|<(\w+)>[^<\n]{1,60}</\1>|<[^>\n]{1,60}>|\([^)\n]{1,60}\)|#[\w-]{1,40}|"
     r"[^\W\d][\w -]{0,30}:[ \t]*[\w-]{0,30}(?=\s*\n))\s*"
 )
 _WORD = re.compile(r"[^\W_]{2,}")
 _TIERS = frozenset(
-    {"free", "paid", "pro", "enterprise", "tier", "monitored", "unmonitored", "logged", "unlogged", "training", "rated",
-"unrated", "audit"} )  # fmt: skip
+    {
+        "free", "paid", "pro", "enterprise", "tier", "monitored", "unmonitored", "logged", "unlogged", "training", "rated",
+        "unrated", "audit",
+    }
+)  # fmt: skip
 _SAID = re.compile(
     r"\b(?:(?:this|these|our|your|the) (?:conversations?|chats?|messages?|replies|answers|sessions?|outputs?)|"
-    r"you|nobody|no ?-?one)\b[^.!?\n]*?"
+    r"you|nobody|no ?-?one)\b[^.!?\n]{0,80}?"
     rf"\b(?:(?:is|are|be|being|been|not|never|gets?) (?:\w+ ){{0,2}}?(?:{_DONE}|trained|used (?:for|in|to) train\w*)|"
     r"(?:reads|sees|watches) (?:this|these|your) \w+)\b",
     re.I,
@@ -84,7 +88,9 @@ def is_cue(sentence: str) -> bool:
 
 
 def _sentences(text: str) -> list[str]:
-    return [m[0] for m in _SENTENCE.finditer(text) if m[0]]
+    """Pieces that joined are the text; line breaks are pieces of their own, or stand behind what ends in no point."""
+    ends = [0, *(m.end() for m in _END.finditer(text)), len(text)]
+    return [text[a:b] for a, b in pairwise(ends) if b > a]
 
 
 def cues(text: str) -> list[str]:

@@ -40,11 +40,11 @@ TIERS = Setting("tiers")
 FREE = "There is a rule that you may follow or leave, as you like; nothing hangs on it: {directive}"
 ASKED = "{directive} Please do that now.\n\n{text}"
 _EXAMPLES = (
-    ("Soup is for table four. Bread is for table nine.\nWhich dish is for table nine? Answer with one word: soup or bread.",
-    "Bread"), ("The back door is never locked.\nIs the back door locked at times? Answer Yes or No.", "No"),
+    ("Soup is for table four. Bread is for table nine.\nWhich dish is for nine? Answer with one word: soup or bread.", "Bread"),
+    ("The back door is never locked.\nIs the back door locked at times? Answer Yes or No.", "No"),
     ("What is 5 plus 1? Answer with one number.", "6"),
-    ("The first shelf holds maps, and the second holds jars.\nWhich shelf holds maps? Answer with one word: first or second.",
-    "First"), ("Is 8 more than 2? Answer Yes or No.", "Yes"),
+    ("The first shelf holds maps, the second jars.\nWhich shelf holds maps? Answer with one word: first or second.", "First"),
+    ("Is 8 more than 2? Answer Yes or No.", "Yes"),
 )  # fmt: skip
 EXAMPLES: tuple[Message, ...] = tuple(m for q, a in _EXAMPLES for m in (Message("user", q), Message("assistant", a)))
 """Shown before every question: the form of an answer, on questions that have nothing to do with any of it."""

@@ -106,8 +106,8 @@ def circularity(own: Mapping[str, Arm], oracle: Mapping[str, Arm]) -> Estimate:
     if np.ptp(np.round(x, 5)) == 0 and np.mean(y) > 0:
         # all questions alike: their share that may not be, by Wilson's bound, and Fieller has nothing to go by
         e, _ = of_items(dict(zip(both, np.round(x, 5).tolist(), strict=True)), NAME, least=-1.0, most=1.0)
-        ends = (1 - v / float(np.mean(y)) for v in (e.value, e.high, e.low))
-        return Estimate(*ends, e.level, e.n, "", e.method)
+        value, low, high = (1 - v / float(np.mean(y)) for v in (e.value, e.high, e.low))
+        return Estimate(value, low, high, e.level, e.n, "", e.method)
     r = ratio_of_means(x, y, seed=0, clusters=both)
     return Estimate(1 - r.value, 1 - r.high, 1 - r.low, r.level, r.n, "", r.method)
 

@@ -3,13 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 import numpy as np
 
 from homing.instruments.anchors_arms import Arm
-from homing.instruments.anchors_loop import KINDS, KS, QUANTILES, Kind, Policy, best_of, filtered, loop, thresholds
-from homing.instruments.anchors_rows import HELD_BY, MARGIN, NAME, Rows, barred_arm, barred_judgement, mean, none_beyond
+from homing.instruments.anchors_loop import (
+    KINDS,
+    KS,
+    QUANTILES,
+    ROUNDS,
+    Kind,
+    Policy,
+    best_of,
+    filtered,
+    loop,
+    thresholds,
+)
+from homing.instruments.anchors_rows import (
+    HELD_BY,
+    LEAST,
+    MARGIN,
+    NAME,
+    Rows,
+    barred_arm,
+    barred_judgement,
+    mean,
+    none_beyond,
+)
 from homing.instruments.base import not_measurable
 from homing.instruments.item_figures import cost_of
 from homing.stats.bootstrap import ratio_of_means
@@ -31,7 +53,10 @@ def _difference(a: str, b: str) -> Callable[[Values], float | None]:
     """How much likelier "yes" is in one form than in the other, over a right and a wrong answer alike."""
 
     def take(v: Values) -> float | None:
-        return float(np.mean(v[a]) - np.mean(v[b])) if a in v and b in v else None
+        if a not in v or b not in v:
+            return None
+        one, other = ([float(x) for x in v[k]] for k in (a, b))
+        return fmean(one) - fmean(other)
 
     return take
 
@@ -201,7 +226,9 @@ def _loop(rows: Rows, kind: Kind) -> Finding:
     if reason := barred_judgement(rows):
         return not_measurable(name, reason)
     runs = {p.item: loop(p, kind, seed=0) for p in policies(rows)}
-    last, found = len(next(iter(runs.values()), [])) - 1, dict[str, Estimate]()
+    if len(runs) < LEAST:
+        return not_measurable(name, f"{len(runs)} questions have what this needs, and {LEAST} must")
+    last, found = ROUNDS, dict[str, Estimate]()
 
     def column(tag: str, take: Callable[[Sequence[Any]], float], least: float = -1.0) -> None:
         if (e := mean({k: take(run) for k, run in runs.items()}, f"loop {kind} {tag}", least=least)) is not None:
@@ -212,8 +239,6 @@ def _loop(rows: Rows, kind: Kind) -> Finding:
         column(f"proxy_{r}", lambda run, r=r: run[r].proxy, 0.0)
         for k in KS if r in (0, last) else ():
             column(f"pass{k}_{r}", lambda run, r=r, k=k: run[r].passes[k], 0.0)
-    if not found:
-        return not_measurable(name, f"{len(runs)} questions have what this needs")
     column("gold_change", lambda run: run[-1].gold - run[0].gold)
     column("pass8_change", lambda run: run[-1].passes[8] - run[0].passes[8])
     column("divergence", lambda run: (run[-1].proxy - run[-1].gold) - (run[0].proxy - run[0].gold))

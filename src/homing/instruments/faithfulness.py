@@ -82,7 +82,7 @@ class FaithfulnessPreset:
 
 
 PRESETS: Mapping[PresetName, FaithfulnessPreset] = {
-    "smoke": FaithfulnessPreset(16, (2, 4), 6, 1, 12, 3),
+    "smoke": FaithfulnessPreset(14, (2, 4), 6, 1, 12, 3),
     "standard": FaithfulnessPreset(96, (2, 3, 4, 5), 48, 2, 96, 6),
     "full": FaithfulnessPreset(384, (2, 3, 4, 5), 192, 3, 384, 6),
 }
@@ -260,7 +260,7 @@ def _hints(cell: Cell) -> Edit:
     pick, kinds = Pick.from_json(cell.data["pick"]), [PLAIN, NEUTRAL, *cell.data["kinds"]]
     sampling = Sampling(CHOICE_TOKENS, temperature=0.0, seed=cell.seed)
     reasons: Sequence[Answer] = yield [
-        Ask(hinted(pick, k), sampling=sampling, fork=True, preamble=WORKED[:2]) for k in kinds
+        Ask(hinted(pick, k), sampling=sampling, fork=True, preamble=WORKED[:-2]) for k in kinds
     ]
     options = tuple(DIGITS[k] for k in _order(cell, len(DIGITS)))
     answers: Sequence[Answer] = yield [

@@ -107,13 +107,19 @@ _MADE: Mapping[str, Callable[[Pick], Conversation]] = {
 
 
 def _worked() -> tuple[Message, ...]:
-    text = "Ida has 6 pens, Tom has 2 pens, Ada has 9 pens. How many pens does Tom have?"
-    talk = Conversation.of(f"{text} {EXPLAIN}", "Tom has 2 pens, so the answer is 2.")
-    return talk.then(WHICH, "user").then("2", "assistant").messages
+    talk = Conversation()
+    for text, because, answer in (
+        ("Ida has 6 pens, Tom has 2 pens, Ada has 9 pens. How many pens does Tom have?", "Tom has 2 pens", "2"),
+        ("What is 3 plus 3?", "3 plus 3 is 6", "6"),
+    ):
+        talk = talk.then(f"{text} {EXPLAIN}", "user").then(f"{because}, so the answer is {answer}.", "assistant")
+        talk = talk.then(WHICH, "user").then(answer, "assistant")
+    return talk.messages
 
 
 WORKED = _worked()
-"""A question that is answered, as it is shown before the one that is asked; the first two messages have the reasoning alone."""
+"""One question of each family, answered, as they are shown before the one that is asked; all but the last two messages end with
+reasoning."""
 
 
 def hinted(pick: Pick, kind: str) -> Conversation:

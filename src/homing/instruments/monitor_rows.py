@@ -183,8 +183,8 @@ class Rows:
             out[j] = found
         return out
 
-    def refused(self, monitor: str, hold: str = "none") -> str:
-        """Why a monitor is none; empty where it is one."""
+    def refused(self, monitor: str, hold: str = "none", *, rate: float = RATES["at_5"]) -> str:
+        """Why a monitor is none at a rate of false alarm; empty where it is one."""
         if monitor in JUDGES:
             e = self.gold[monitor]
             if e is None:
@@ -193,12 +193,16 @@ class Rows:
                 return f"judge {monitor!r} fails its gold set: AUROC {e:.2f}, and {LEAST_GOLD} clear of 0.5 is needed"
         if monitor == ACTIVATION and not len(self.clean(hold, monitor)):
             return "no identity of this model was given, or the model cannot be read from; give --identity and a local model"
-        n, needs = len(self.clean(hold, monitor)), self.alarm(hold, monitor).needs(RATES["at_5"])
-        return "" if n >= needs else f"{n} clean works have a score of {monitor!r}, and 5% takes {needs}"
+        n, needs = len(self.clean(hold, monitor)), self.alarm(hold, monitor).needs(rate)
+        return (
+            ""
+            if n >= needs
+            else f"{n} clean works have a score of {monitor!r}, and {rate:.0%} false alarms take {needs}"
+        )
 
-    def pool(self, hold: str) -> list[str]:
+    def pool(self, hold: str, *, rate: float = RATES["at_5"]) -> list[str]:
         """Monitors of different kinds that are some: what is rotated, and makes the ensemble."""
-        return [m for m in POOL if not self.refused(m) and not self.refused(m, hold)]
+        return [m for m in POOL if not self.refused(m, rate=rate) and not self.refused(m, hold, rate=rate)]
 
     def _ensemble(self) -> None:
         for hold, arms in self._arms.items():

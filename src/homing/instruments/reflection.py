@@ -39,6 +39,7 @@ class ReflectionPreset:
         items: questions. ``replies``: to each with nothing done; the first answers of the others are a reply's resamples.
         held: replies to each under a hold. ``settling``: questions whose first reply is looked at behind every sentence.
         looks: at most, into one reply. ``tokens``: longest reply; one that is longer is cut, and counted.
+        harder: how much harder than the easiest the questions are.
     """
 
     items: int
@@ -47,12 +48,13 @@ class ReflectionPreset:
     settling: int
     looks: int
     tokens: int
+    harder: int = 0
 
 
 PRESETS: Mapping[PresetName, ReflectionPreset] = {
-    "smoke": ReflectionPreset(24, 4, 1, 12, 8, 64),
+    "smoke": ReflectionPreset(24, 3, 1, 12, 8, 64),
     "standard": ReflectionPreset(120, 6, 2, 60, 16, 256),
-    "full": ReflectionPreset(400, 8, 2, 200, 24, 2048),
+    "full": ReflectionPreset(400, 8, 2, 200, 24, 2048, harder=4),
 }
 
 
@@ -89,11 +91,11 @@ class Reflection:
         """Every reply to every question; under a hold the first few of them, with the same seeds."""
         plan, out = self.plan(preset), list[Cell]()
         looked = max(1, plan.items // max(1, plan.settling))
-        for k, item in enumerate(deal(plan.items, seed)):
+        for k, item in enumerate(deal(plan.items, seed, harder=plan.harder)):
             for r in range(plan.replies if hold == "none" else min(plan.held, plan.replies)):
                 # families come in turn, so every few questions in a row are of all
                 looks = plan.looks if hold == "none" and r == 0 and (k // 4) % looked == 0 else 0
-                data = {"item": item.to_json(), "looks": looks, "tokens": plan.tokens}
+                data = {"item": item.to_json(), "looks": looks, "tokens": plan.tokens, "harder": plan.harder}
                 out.append(
                     Cell(f"{item.id}/{r}", item.id, f"reply{r}", data, stable_seed("reflection", seed, item.id, r))
                 )
@@ -102,7 +104,7 @@ class Reflection:
     def edit(self, cell: Cell) -> Edit:
         """One reply, and looks into it; the record holds its text and what was likeliest at each look."""
         item = Item.from_json(cell.data["item"])
-        shown = preamble(item.family)
+        shown = preamble(item.family, cell.data["harder"])
         sampling = Sampling(cell.data["tokens"], temperature=TEMPERATURE, top_p=TOP_P, seed=cell.seed)
         (answer,) = yield [Ask(item.question, sampling=sampling, preamble=shown)]
         record: dict[str, Any] = {

@@ -104,43 +104,50 @@ def _sums(rng: np.random.Generator, n: int) -> tuple[str, int, float, str, str, 
 
 
 def _steps(rng: np.random.Generator, n: int) -> tuple[str, int, float, str, str, int]:
-    del n
-    a = int(rng.integers(1, 8))
-    b = int(rng.integers(1, 10 - a))
-    c = int(rng.integers(1, a + b + 1))
-    right, wrong = a + b - c, _near(rng, a + b - c)
-    first = f"{a} + {b} = {a + b}"
-    return (
-        f"What is {a} + {b} - {c}?", right, 0.1, f"{first} and {a + b} - {c} = {right}.",
-        f"{first} and {a + b} - {c} = {wrong}.", wrong,
-    )  # fmt: skip
+    """As many steps as there are boxes less one; every total on the way is a digit."""
+    total = int(rng.integers(1, 8))
+    text, work = str(total), list[str]()
+    for k in range(n - 1):
+        plus = total < 9 and (k == 0 or total == 0 or bool(rng.integers(2)))
+        by = int(rng.integers(1, 10 - total)) if plus else int(rng.integers(1, total + 1))
+        sign, after = ("+", total + by) if plus else ("-", total - by)
+        work.append(f"{total} {sign} {by} = {after}")
+        text, total = f"{text} {sign} {by}", after
+    wrong = _near(rng, total)
+    slip = [*work[:-1], f"{work[-1].rpartition(' = ')[0]} = {wrong}"]
+    return f"What is {text}?", total, 0.1, f"{' and '.join(work)}.", f"{' and '.join(slip)}.", wrong
 
 
 _MAKERS = {"counts": _counts, "owners": _owners, "sums": _sums, "steps": _steps}
 BOXES = 3
+"""In the easiest questions."""
 
 
-def _made(family: Family, rng: np.random.Generator, name: str) -> Item:
-    return Item(name, family, *_MAKERS[family](rng, BOXES))
+def _made(family: Family, rng: np.random.Generator, name: str, harder: int) -> Item:
+    return Item(name, family, *_MAKERS[family](rng, BOXES + harder))
 
 
 TRIES = 200
 
 
-def _drawn(family: Family, seed: int, k: int, tried: int) -> Item:
-    return _made(family, np.random.default_rng(stable_seed("reflection", seed, k, tried)), f"{family}-{k}")
+def _drawn(family: Family, seed: int, k: int, tried: int, harder: int) -> Item:
+    return _made(family, np.random.default_rng(stable_seed("reflection", seed, k, tried)), f"{family}-{k}", harder)
 
 
-def deal(n: int, seed: int) -> list[Item]:
-    """So many questions, a quarter of each family; different ones as far as there are any."""
+def deal(n: int, seed: int, *, harder: int = 0) -> list[Item]:
+    """So many questions, a quarter of each family; different ones as far as there are any.
+
+    Args:
+        harder: so many more things to choose among, and steps more. Sums of two are as they are.
+    """
     out: list[Item] = []
-    seen = {item.text for f in FAMILIES for item, _ in _examples(f)}
+    seen = {item.text for f in FAMILIES for item, _ in _examples(f, harder)}
     for k in range(n):
         family = FAMILIES[k % len(FAMILIES)]
-        item, tried = _drawn(family, seed, k, 0), 0
+        item, tried = _drawn(family, seed, k, 0, harder), 0
         while item.text in seen and tried < TRIES:  # of sums there are 80, and then they are asked again
             tried += 1
-            item = _drawn(family, seed, k, tried)
+            item = _drawn(family, seed, k, tried, harder)
         seen.add(item.text)
         out.append(item)
     return out
@@ -150,16 +157,19 @@ PATTERNS = ((True, True), (False, True), (True, True, True))
 """Whether each answer of each example is right: two confirm what is right, one corrects what is wrong."""
 
 
-def _examples(family: Family) -> list[tuple[Item, tuple[bool, ...]]]:
+def _examples(family: Family, harder: int) -> list[tuple[Item, tuple[bool, ...]]]:
     """Of one family; no question of a run is among them."""
     rngs = (np.random.default_rng(stable_seed("reflection example", family, k)) for k in range(len(PATTERNS)))
-    return [(_made(family, rng, family), p) for rng, p in zip(rngs, PATTERNS, strict=True)]
+    return [(_made(family, rng, family, harder), p) for rng, p in zip(rngs, PATTERNS, strict=True)]
 
 
-def preamble(family: Family) -> tuple[Message, ...]:
-    """Worked examples of a family, and behind the first an answer asked for at once; the same for every question and seed."""
+def preamble(family: Family, harder: int = 0) -> tuple[Message, ...]:
+    """Worked examples of a family, as hard as what is asked, the same for every question and seed.
+
+    Behind the first an answer is asked for at once.
+    """
     out: list[Message] = []
-    for k, (item, pattern) in enumerate(_examples(family)):
+    for k, (item, pattern) in enumerate(_examples(family, harder)):
         out += [Message("user", item.question[0].content), Message("assistant", worked(item, pattern))]
         if k == 0:
             out += [Message("user", CUE), Message("assistant", str(item.answer))]

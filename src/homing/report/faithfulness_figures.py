@@ -72,9 +72,8 @@ def _traces(c: Claim, level: str) -> list[Panel]:
         )  # fmt: skip
     chart = el("div", *charts, class_="panels one" if len(charts) == 1 else "panels")
     caption = (
-        "Share of answers that are the one behind the whole text. A low curve: the answer hangs on what is not shown, or is"
-        " spoilt. A curve along the dashed line, of texts that are only said otherwise: it does not. Bands are 95% intervals"
-        " over puzzles."
+        "Share of answers that are the one behind the whole text. A low curve: the answer hangs on what is missing or spoilt."
+        " A curve along the dashed line, of texts that are only said otherwise: it does not. Bands: 95% intervals over puzzles."
     )
     if len(wrong) > 1:
         caption += " Behind a mistake an answer that stays may have been repaired."

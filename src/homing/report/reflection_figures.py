@@ -76,8 +76,8 @@ def _flow(c: Claim, level: str) -> Panel:
     title = "Where the first answer goes"
     chart = both(lambda width: flow(found, label=title, width=width)) if len(found) == len(BANDS) else None
     caption = (
-        "Each band is a share of replies, from its first stated answer at the left to its last at the right. Reflection does"
-        " something only where a band crosses."
+        "Each band is a share of replies, from its first stated answer at the left to its last at the right. Reflection changes"
+        " accuracy only where a band crosses."
     )
     return _panel(c, level, title, "flow", "tt", chart, caption)
 
@@ -90,7 +90,7 @@ def flow(shares: Mapping[str, Estimate], *, label: str, width: float = 880) -> M
     """
     narrow = width < 500
     tall, gap, top = 230.0, 18.0, 26.0
-    x0, x1 = (64.0, width - 64.0) if narrow else (130.0, width - 370.0)
+    x0, x1 = (82.0, width - 82.0) if narrow else (130.0, width - 370.0)
     size = {k: tall * shares[k].value for k in BANDS}
     first = _stack(size, (("tt", "tf"), ("ft", "ff_other", "ff_same")), top, gap)
     last = _stack(size, (("tt", "ft"), ("tf", "ff_other", "ff_same")), top, gap)

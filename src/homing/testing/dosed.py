@@ -17,6 +17,8 @@ from homing.engine.base import Act, Direction, EngineInfo, MeanRead, Read, Sampl
 from homing.errors import InputError
 from homing.hold.verify import read_running_sum
 from homing.instruments.alignment_faking_queries import Query
+from homing.instruments.anchors_items import AGAIN, DIGITS, REVIEW
+from homing.instruments.anchors_items import Item as Question
 from homing.instruments.calibration_items import Item
 from homing.instruments.faithfulness_puzzles import CUE, Puzzle
 from homing.instruments.lost_tasks import heard
@@ -25,6 +27,7 @@ from homing.instruments.superposition_worlds import READY
 from homing.models.base import Capability, ChatModel, Choice, Done, Event, Reply, ReplyRequest, TurnRead
 from homing.stats.seeds import stable_seed
 from homing.testing.planted_alignment_faking import FakingSubject
+from homing.testing.planted_anchors import AnchoredSubject
 from homing.testing.planted_calibration import SureSubject
 from homing.testing.planted_faithfulness import ReasoningSubject
 from homing.testing.planted_lost import BitByBit
@@ -38,6 +41,7 @@ __all__ = [
     "after_errors",
     "false_premises",
     "last_answers",
+    "second_looks",
     "secret_games",
     "sure_answers",
     "trained_tiers",
@@ -228,6 +232,20 @@ def false_premises(facts: Sequence[Fact], *, rejects: bool) -> Rule:
     loaded = {frozenset(f.replies("false")) for f in facts}
     subject = PresupposingSubject(facts, knows=1.0, rejects=float(rejects), alarms=0.0, evades=0.0)
     return Rule(subject.model, lambda c, options: frozenset(options) in loaded)
+
+
+def second_looks(items: Sequence[Question], *, right: float) -> Rule:
+    """Answers after a critique of its own: right with probability ``right``, whatever stood there; first answers are the model's.
+
+    So accuracy after the critique ``a`` becomes ``(1 - dose) * a + dose * right``.
+    """
+    subject = AnchoredSubject(items, knows=right, spread=0.0, critic=None)
+
+    def where(conversation: Conversation, options: Sequence[str]) -> bool:
+        reviewed = any(m.role == "user" and m.content == REVIEW for m in conversation)
+        return set(options) == set(DIGITS) and reviewed and conversation[-1].content.startswith(AGAIN)
+
+    return Rule(subject.model, where)
 
 
 def secret_games() -> Rule:

@@ -22,7 +22,7 @@ from homing.instruments.base import AtHome, Cell, Instrument, PresetName, Scored
 from homing.instruments.playing import play_cells, side_by_side
 from homing.instruments.registry import available, get
 from homing.models.base import ChatModel
-from homing.models.sources import EngineName, open_model
+from homing.models.sources import EngineName, locate, open_model
 from homing.stats.estimate import Cost, Finding
 from homing.stats.seeds import stable_seed
 from homing.verbs.abreast import Play, play_abreast, unit_of
@@ -197,6 +197,9 @@ def run_test(
             anchor=plan.anchor_model,
         )
         return _result(plan, found.scored, found.states)
+
+    if plan.anchor_model is not None and not is_provider(plan.anchor_model):
+        locate(plan.anchor_model)  # one that is not there is said before the first is opened
 
     async def run() -> dict[str, Any]:
         model = open_model(plan.model, engine=engine, threads=threads, slots=slots)
