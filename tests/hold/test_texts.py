@@ -128,8 +128,8 @@ def test_a_chain_is_built_by_name_and_given_what_it_asks_for():
     assert [s.name for s in build("heal+remind+sham", opening=OPENING)] == ["heal", "remind", "sham"]
     with pytest.raises(InputError, match="needs a cap, and this identity has none"):
         build("heal+cap", cap=None, opening=())
-    with pytest.raises(InputError, match="unknown hold 'anchor'"):
-        build("heal+anchor")
+    with pytest.raises(InputError, match="unknown hold 'mooring'"):
+        build("heal+mooring")
     with pytest.raises(InputError, match="use one of alone, onward, bland"):
         Heal("half")
     with pytest.raises(InputError, match="at least 1"):

@@ -142,10 +142,10 @@ def document(*parts: Mapping[str, Any], model: str = "made-up") -> dict[str, Any
         *faithfulness(),
         *alignment_faking(),
         *presupposition(),
+        *reflection(),
         *lost(),
         *self_conditioning(),
         *superposition(),
     ]
-    rows = list(parts) or [*plugin(), *presupposition(), *reflection(), *lost(), *self_conditioning(), *superposition()]
     holds = list(dict.fromkeys(r["hold"] for r in rows))
     return {"schema": "homing.test/1", "model": model, "preset": "smoke", "holds": holds, "findings": rows}

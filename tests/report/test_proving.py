@@ -18,7 +18,7 @@ from homing.errors import InputError
 from homing.instruments import registry
 from homing.instruments.alignment_faking_queries import deal_plain
 from homing.instruments.reflection_items import deal
-from homing.report.proving import claims, render_test
+from homing.report.proving import ABOUT, claims, render_test
 from homing.report.proving_figures import panels
 from homing.stats.tests import benjamini_hochberg
 from homing.testing.planted_alignment_faking import FakingSubject
@@ -52,22 +52,17 @@ def test_the_page_is_alone_and_repeatable() -> None:
 
 def test_claims_stand_in_one_order_each_with_its_figure() -> None:
     found = claims(document())
-    known = ["superposition", "self_conditioning", "lost_in_conversation", "presupposition", "faithfulness", "my_own"]
-    assert [c.instrument for c in found] == known
-    first, conditioned, ladder, pair, traces, own = (panels(c) for c in found)
-    known = [
-        "superposition",
-        "self_conditioning",
-        "lost_in_conversation",
-        "presupposition",
+    known = [n for n in ABOUT if n in {c.instrument for c in found}]
+    assert [c.instrument for c in found] == [*known, "my_own"] and {
+        "reflection",
+        "faithfulness",
         "alignment_faking",
-        "my_own",
-    ]
-    assert [c.instrument for c in found] == known
-    first, conditioned, ladder, pair, faking, own = (panels(c) for c in found)
-    known = ["superposition", "self_conditioning", "lost_in_conversation", "reflection", "presupposition", "my_own"]
-    assert [c.instrument for c in found] == known
-    first, conditioned, ladder, reflected, pair, own = (panels(c) for c in found)
+    } < set(known)
+    drawn = {c.instrument: panels(c) for c in found}
+    first, conditioned, ladder, pair = (
+        drawn[n] for n in ("superposition", "self_conditioning", "lost_in_conversation", "presupposition")
+    )
+    traces, faking, reflected, own = (drawn[n] for n in ("faithfulness", "alignment_faking", "reflection", "my_own"))
     assert (
         len(reflected) == 3 and "change with stop" in reflected[0].chart and "right, then wrong" in reflected[1].chart
     )
