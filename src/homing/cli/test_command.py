@@ -24,6 +24,7 @@ def _text(row: dict[str, Any]) -> str:
 @click.command(name="test")
 @click.argument("model", required=False)
 @click.option("--only", multiple=True, metavar="NAME", help="An instrument to run; may be repeated. Without: all.")
+@click.option("--all", "every", is_flag=True, help="Every claim, as without --only.")
 @click.option(
     "--hold",
     "holds",
@@ -52,6 +53,7 @@ def _text(row: dict[str, Any]) -> str:
 def command(
     model: str | None,
     only: tuple[str, ...],
+    every: bool,
     holds: tuple[str, ...],
     preset: str | None,
     precision: float | None,
@@ -70,11 +72,14 @@ def command(
 
     Stopped at any moment, the same command goes on where it stopped.
     """
+    from homing.errors import InputError
     from homing.identity import Identity
     from homing.verbs.progress import make_progress
     from homing.verbs.proving import TestPlan, run_test
     from homing.verbs.test_report import write_test
 
+    if every and only:
+        raise InputError("--all plays every claim and --only some; give one of them")
     settings = load_settings(
         model=model, identity=identity, preset=preset, seed=seed, engine=engine, threads=threads, slots=slots
     )
