@@ -285,12 +285,20 @@ def _feed(tokens: Sequence[int], *, known: int = 0, wanted: Sequence[int] = (-1,
 def test_who_waits_for_whom() -> None:
     a = list(range(20))
     found = alike([_feed(a), _feed([*a[:12], 99, 98]), _feed([*a, 50]), _feed([7] * 20), _feed([7] * 9)])
-    assert [(s.late, s.first, s.tokens) for s in found] == [(1, 0, 12), (2, 0, 20), (4, 3, 8)]
+    assert [[(s.late, s.first, s.tokens) for s in level] for level in found] == [[(1, 0, 12), (2, 0, 20), (4, 3, 8)]]
+
+
+def test_one_that_waits_is_waited_for() -> None:
+    """Two kinds of talks behind one system message: each kind's beginning is run once, and so is the system message."""
+    system, one, other = [0] * 10, [1] * 20, [2] * 20
+    rows = [_feed([*system, *kind, 30 + k]) for k, kind in enumerate((one, other, other, one))]
+    found = [[(s.late, s.first, s.tokens) for s in level] for level in alike(rows)]
+    assert found == [[(1, 0, 10), (3, 0, 30)], [(2, 1, 30)]]
 
 
 def test_a_token_whose_logits_are_wanted_runs_by_itself() -> None:
     a = list(range(20))
-    assert [s.tokens for s in alike([_feed(a), _feed(a, wanted=(10, 15))])] == [10]
+    assert [s.tokens for level in alike([_feed(a), _feed(a, wanted=(10, 15))]) for s in level] == [10]
     assert alike([_feed(a), _feed(a, wanted=(5, 15))]) == []
     assert alike([_feed(a), _feed(a, known=15)]) == []  # most of it is there already
     assert alike([_feed(a), _feed(a, tenant="other")]) == []

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import gc
 import json
+import os
 import socket
 import struct
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from tests.gateway.serving import Served, until
@@ -128,3 +132,13 @@ def nothing_left(gate: Served) -> None:
         until(lambda: not left(), seconds=20)
     except AssertionError:
         raise AssertionError(f"left: {left()}: {asyncio.all_tasks(gate.loop)}") from None
+
+
+def resident() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def trimmed() -> None:
+    """What was freed goes back to the system, so that what is measured is what is held."""
+    gc.collect()
+    ctypes.CDLL("libc.so.6").malloc_trim(0)

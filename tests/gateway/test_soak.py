@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
-import gc
 import os
 import time
 from collections import Counter
@@ -15,7 +13,7 @@ from typing import Any
 import httpx2
 import numpy as np
 import pytest
-from tests.gateway.loading import Client, nothing_left
+from tests.gateway.loading import Client, nothing_left, resident, trimmed
 from tests.gateway.serving import Served, served
 from tests.verbs.tiny_map import Mapped
 
@@ -36,16 +34,6 @@ BROKEN: tuple[bytes, ...] = (
     b'{"a": NaN}',
 )
 EVERY = 1.0
-
-
-def resident() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-def trimmed() -> None:
-    """What was freed goes back to the system, so that what is measured is what is held."""
-    gc.collect()
-    ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 class Traffic:

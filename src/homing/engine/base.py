@@ -181,6 +181,10 @@ class MeanRead:
     span: SpanKind = "reply"
 
 
+LEAST_TEMPERATURE = 1e-6
+"""One that is lower, and not 0, counts as this: a logit that is a millionth less has no chance, and float32 has numbers."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sampling:
     """How the next token is drawn.

@@ -26,6 +26,7 @@ class Prefix:
     Attributes:
         codes: span codes of its tokens. ``acts``: those that touched it; ``log.fired`` counts in this order.
         kv: its keys and values, or where they are, as the engine has them; ``kv_bytes``: their size.
+        cut_from: the stored prefix that this is the beginning of; None: it is stored as it is.
     """
 
     tokens: tuple[int, ...]
@@ -34,6 +35,20 @@ class Prefix:
     kv: Any
     log: Log
     kv_bytes: int
+    cut_from: Prefix | None = None
+
+    def cut(self, tokens: int) -> Prefix:
+        """Its first tokens, whose keys and values are the first of its own."""
+        if tokens == len(self.tokens):
+            return self
+        return Prefix(
+            self.tokens[:tokens], self.codes[:tokens], self.acts, self.kv, self.log.head(tokens), 0, cut_from=self
+        )
+
+    @property
+    def stored(self) -> Prefix:
+        """Itself, or what it was cut from."""
+        return self.cut_from or self
 
     @property
     def bytes(self) -> int:
@@ -82,8 +97,12 @@ class Prefix:
 
 def common(a: Sequence[int], b: Sequence[int]) -> int:
     """How many leading tokens are equal."""
-    n = min(len(a), len(b))
-    return next((i for i in range(n) if a[i] != b[i]), n)
+    a, b = tuple(a), tuple(b)
+    low, high = 0, min(len(a), len(b)) + 1
+    while high - low > 1:  # the first ``low`` are equal, the first ``high`` are not: slices compare faster than tokens
+        middle = (low + high) // 2
+        low, high = (middle, high) if a[low:middle] == b[low:middle] else (low, middle)
+    return low
 
 
 class PrefixStore:
@@ -117,6 +136,34 @@ class PrefixStore:
                     self._entries.move_to_end(key)
                     return hit
         return None
+
+    def nearest(
+        self, tenant: str, tokens: tuple[int, ...], codes: NDArray[np.int8], wants: Wants, *, most: int, least: int
+    ) -> Prefix | None:
+        """The longest beginning that any stored prefix has in common with a row, for engines that can cut keys and values.
+
+        Args:
+            most: tokens of it. ``least``: by so many it must be longer than a whole stored prefix that serves as well.
+        """
+        best = self.find(tenant, tokens, codes, wants)
+        for (owner, *_), p in self._entries.items():
+            if owner != tenant:
+                continue
+            n = min(common(p.tokens, tokens), most)
+            if wants or p.acts:
+                other = np.flatnonzero(p.codes[:n] != codes[:n])
+                n = int(other[0]) if len(other) else n
+            if n - (len(best.tokens) if best is not None else 0) < least:
+                continue
+            if effective(p.acts, codes[:n]) != effective(wants.acts, codes[:n]):
+                continue
+            part = p.cut(n)
+            if part.serves(wants, codes):
+                best = part
+        if best is not None and best.cut_from is not None:
+            old = best.cut_from
+            self._entries.move_to_end(self.key(tenant, old.tokens, old.codes, old.acts))
+        return best
 
     def missing(self, rows: Sequence[Row]) -> list[tuple[Row, int, Wants]]:
         """Prefixes that rows ask for and that are not kept yet: a row that has each, its length, and what is wanted of it."""

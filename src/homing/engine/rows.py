@@ -41,6 +41,14 @@ class Log:
     fired: dict[tuple[int, int], F32] = field(default_factory=dict[tuple[int, int], F32])
     sums: dict[tuple[int, SpanKind], F32] = field(default_factory=dict[tuple[int, SpanKind], F32])
 
+    def head(self, tokens: int) -> Log:
+        """The same of the first tokens; sums are not among it, since they cannot be cut."""
+        return Log(
+            tokens,
+            {k: v[:tokens] for k, v in self.readings.items()},
+            {k: v[:tokens] for k, v in self.fired.items()},
+        )
+
 
 class Detok:
     """Tokens to text, piece by piece, never splitting a character.

@@ -15,7 +15,7 @@ from homing.hold.base import Stabiliser, Turn, collect
 from homing.hold.chain import around
 from homing.instruments.base import NO_ANCHOR, Answer, Ask, Cell, Instrument
 from homing.models.base import ChatModel, Choice, Done, Event, Intervention, Reply, ReplyRequest
-from homing.models.lockstep import Lockstep
+from homing.models.lockstep import Lockstep, together
 from homing.stats.estimate import Cost
 
 __all__ = ["Played", "play", "play_all", "play_cells", "side_by_side"]
@@ -39,13 +39,14 @@ class _Talk:
     state: dict[str, Any] = field(default_factory=dict[str, Any])
 
     async def answers(self, asks: Sequence[Ask]) -> list[Answer]:
-        """Replies one after the other, and all choices at once after them."""
+        """Replies that go on from each other one after the other, then all that are forks, then all choices at once."""
         out: list[Answer | None] = [None] * len(asks)
         chosen: list[tuple[int, Turn]] = []
+        forks: list[tuple[int, Turn, Sequence[Stabiliser]]] = []
         once = cast(ChatModel, _Once(self.model))
         others = [i for i, ask in enumerate(asks) if ask.of == "anchor"]
-        for i, said in zip(others, await self._of_anchor([asks[i] for i in others]), strict=True):
-            out[i] = said
+        for i, answer in zip(others, await self._of_anchor([asks[i] for i in others]), strict=True):
+            out[i] = answer
         for i, ask in enumerate(asks):
             if ask.of == "anchor":
                 continue
@@ -57,8 +58,13 @@ class _Talk:
                     out[i] = _in_its_place(ask, seen)
                 else:
                     chosen.append((i, replace(seen, conversation=ask.shown(seen.conversation))))
+            elif ask.fork:
+                forks.append((i, turn, holds))
             else:
                 out[i] = await self._reply(ask, turn, holds)
+        said = await together([self._reply(asks[i], turn, holds) for i, turn, holds in forks])
+        for (i, *_), answer in zip(forks, said, strict=True):
+            out[i] = answer
         for acts in dict.fromkeys(t.acts for _, t in chosen):
             group = [(i, t) for i, t in chosen if t.acts == acts]
             for i, answer in zip((i for i, _ in group), await self._choices(asks, group, acts), strict=True):

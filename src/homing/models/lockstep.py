@@ -44,8 +44,9 @@ class Lockstep:
     A stream gives its last event alone, since the reply comes whole.
 
     Args:
-        model: asked in the end. ``keep``: name under which each conversation keeps its prefix from reply to reply, so that a
-            reply computes only what is new; another name for every run that is to repeat. Empty: not kept.
+        model: asked in the end. ``keep``: name under which conversations keep their prefixes from reply to reply, so that a
+            reply computes only what is new, and what several of them begin with is computed once; another name for every run
+            that is to repeat. Empty: not kept.
 
     Attributes:
         spent: what the replies of each conversation took, by its number.
@@ -117,7 +118,7 @@ class Lockstep:
         try:
             replies = [w for w in wishes if w.kind == "reply"]
             if replies:
-                made = iter(await self.model.replies([self._kept(w.talk, r) for w in replies for r in w.body]))
+                made = iter(await self.model.replies([self._kept(r) for w in replies for r in w.body]))
                 for w in replies:
                     mine = [next(made) for _ in w.body]
                     for reply in mine:
@@ -130,7 +131,7 @@ class Lockstep:
             for acts, group in groups.items():
                 prompts = [p for w in group for p in w.body[0]]
                 texts = [t for w in group for t in w.body[1]]
-                keep = [f"{self._keep}/{w.talk}" for w in group for _ in w.body[0]] if self._keep else []
+                keep = [self._keep for w in group for _ in w.body[0]] if self._keep else []
                 scored = iter(await self._scored(prompts, texts, acts, keep))
                 for w in group:
                     w.answer.set_result([next(scored) for _ in w.body[0]])
@@ -167,8 +168,8 @@ class Lockstep:
             so_far.seconds + reply.seconds,
         )  # fmt: skip
 
-    def _kept(self, talk: int, request: ReplyRequest) -> ReplyRequest:
-        return replace(request, keep=f"{self._keep}/{talk}") if self._keep and not request.keep else request
+    def _kept(self, request: ReplyRequest) -> ReplyRequest:
+        return replace(request, keep=self._keep) if self._keep and not request.keep else request
 
     async def _wish(self, kind: Literal["reply", "score", "read"], body: Any) -> Any:
         talk = _TALK.get(-1)

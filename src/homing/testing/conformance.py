@@ -151,6 +151,15 @@ async def repeats(s: Subject) -> None:
     assert any(a.tokens != b.tokens for (_, a), (_, b) in zip(first, moved, strict=True))
 
 
+async def coldest(s: Subject) -> None:
+    """A temperature too small for a division takes the likeliest token, and nobody beside it meets an error."""
+    jobs = [Job(p, sampling=Sampling(6, seed=i)) for i, p in enumerate(s.prompts[:4])]
+    greedy = await _run(s.engine, *jobs)
+    for top_p in (1.0, 0.5, 5e-324):
+        cold = [replace(j, sampling=replace(j.sampling, temperature=5e-324, top_p=top_p)) for j in jobs]
+        assert [r.tokens for _, r in await _run(s.engine, *cold)] == [r.tokens for _, r in greedy], top_p
+
+
 async def pieces(s: Subject) -> None:
     """Pieces of text join to the decoding of all tokens, split no character, and steps are counted from 0."""
     got = await _run(s.engine, *[Job(p, sampling=Sampling(24, temperature=1.0, seed=7)) for p in s.prompts])
@@ -402,6 +411,7 @@ async def refusals(s: Subject) -> None:
 SUITE: tuple[Callable[[Subject], Awaitable[None]], ...] = (
     company,
     repeats,
+    coldest,
     pieces,
     probes,
     prompt_spans,

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from homing.engine.base import Score, SpanKind
-from homing.engine.llamacpp.feeds import Feed
+from homing.engine.llamacpp.feeds import LEAST, Feed
 from homing.engine.llamacpp.passes import Passes
 from homing.engine.llamacpp.sampler import draw
 from homing.engine.llamacpp.scoring import Scoring
@@ -69,7 +69,9 @@ class LlamaBatch:
             n, sequence = len(row.job.tokens), self._sequence[row]
             feed = Feed(sequence, row.job.tokens, row.codes, row.codes, row.wants, row.log, row.job.tenant)
             feed.wanted = np.arange(n) == n - 1
-            hit = self.sequences.store.find(row.job.tenant, row.job.tokens, row.codes, row.wants)
+            hit = self.sequences.store.nearest(
+                row.job.tenant, row.job.tokens, row.codes, row.wants, most=n - 1, least=LEAST
+            )
             if hit is not None:
                 feed.start(hit)
                 self.context.copy(hit.kv, sequence, feed.known)

@@ -49,12 +49,9 @@ class Feed:
 
     def head(self, tokens: int) -> Prefix:
         """The first tokens with what was read on them; sums are not among it, since they cannot be cut."""
-        log = Log(
-            tokens,
-            {k: v[:tokens] for k, v in self.log.readings.items()},
-            {k: v[:tokens] for k, v in self.log.fired.items()},
+        return Prefix(
+            self.tokens[:tokens], self.codes[:tokens], self.wants.acts, self.sequence, self.log.head(tokens), 0
         )
-        return Prefix(self.tokens[:tokens], self.codes[:tokens], self.wants.acts, self.sequence, log, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,22 +63,23 @@ class Shared:
     tokens: int
 
 
-def alike(feeds: Sequence[Feed]) -> list[Shared]:
-    """Which feeds wait for which, so that a common start is run once; a feed that others wait for waits for none."""
-    firsts: list[int] = []
-    out: list[Shared] = []
+def alike(feeds: Sequence[Feed]) -> list[list[Shared]]:
+    """Which feeds wait for which, so that a common start is run once: those that wait for one that does not, then theirs."""
+    depth = [0] * len(feeds)
+    out: list[list[Shared]] = []
     for i, f in enumerate(feeds):
-        best = max(((_common(f, feeds[j]), -j) for j in firsts), default=(0, 0))
-        if best[0] - f.known >= LEAST:
-            out.append(Shared(i, -best[1], best[0]))
-        else:
-            firsts.append(i)
+        most, _, j = max(((_common(f, feeds[j]), -depth[j], -j) for j in range(i)), default=(0, 0, 0))
+        if most - f.known >= LEAST:
+            depth[i] = depth[-j] + 1
+            if depth[i] > len(out):
+                out.append([])
+            out[depth[i] - 1].append(Shared(i, -j, most))
     return out
 
 
 def _common(late: Feed, first: Feed) -> int:
     """How many leading tokens ``late`` may take from ``first``: equal, acted on alike, read alike; at least one is left."""
-    if late.tenant != first.tenant:
+    if late.tenant != first.tenant or min(len(late.tokens) - 1, len(first.tokens)) - late.known < LEAST:
         return 0
     asked = np.flatnonzero(late.wanted)  # a token whose logits are wanted runs by itself
     most = min(len(late.tokens) - 1, len(first.tokens), late.known + int(asked[0]) if len(asked) else 2**31)

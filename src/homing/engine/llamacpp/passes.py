@@ -100,14 +100,14 @@ class Passes:
     def run(self, feeds: Sequence[Feed], take: Take) -> None:
         """Run the new tokens of feeds; what several of them start with is run once."""
         waiting = alike(feeds)
-        late = {s.late for s in waiting}
+        late = {s.late for level in waiting for s in level}
         self._run(feeds, [i for i in range(len(feeds)) if i not in late], take)
-        for s in waiting:
-            feeds[s.late].start(feeds[s.first].head(s.tokens))
-            self.context.remove(feeds[s.late].sequence)
-            self.context.copy(feeds[s.first].sequence, feeds[s.late].sequence, s.tokens)
-        if waiting:
-            self._run(feeds, sorted(late), take)
+        for level in waiting:
+            for s in level:
+                feeds[s.late].start(feeds[s.first].head(s.tokens))
+                self.context.remove(feeds[s.late].sequence)
+                self.context.copy(feeds[s.first].sequence, feeds[s.late].sequence, s.tokens)
+            self._run(feeds, [s.late for s in level], take)
 
     def _run(self, feeds: Sequence[Feed], chosen: Sequence[int], take: Take) -> None:
         """Run some of the feeds, as many tokens to a decode as it holds, and note what is read on them."""

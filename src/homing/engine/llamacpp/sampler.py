@@ -5,15 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from homing.engine.base import Sampling
+from homing.engine.base import LEAST_TEMPERATURE, Sampling
 from homing.engine.rows import Drawn
 
 __all__ = ["draw", "generator_for", "log_normaliser"]
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
-LEAST_TEMPERATURE = 1e-6
-"""Below it a logit that is a millionth less has no chance, and float32 would run out of numbers."""
 _BLOCK = 256
 _LEAST_WEIGHTS = (2.0**-10, 2.0**-20)
 """Weights beside the likeliest token's 1, down to which tokens are looked at for the nucleus, one after the other."""

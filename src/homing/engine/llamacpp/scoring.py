@@ -61,7 +61,7 @@ class Scoring:
                     at += 1
             finally:
                 if trunk is not None:
-                    self.sequences.release(trunk.sequence, len(trunk.tokens))
+                    self._leave(trunk)
         yield out
 
     def _trunk(self, job: ScoreJob, tokens: int) -> Feed | None:
@@ -70,11 +70,17 @@ class Scoring:
         What the job's tenant has kept of them is not run again.
         """
         wants, codes = Wants(job.acts), codes_of((), tokens)
-        hit = self.sequences.store.find(job.tenant, job.prompt[:tokens], codes, wants) if job.tenant else None
-        sequence = self.sequences.room(tokens, self.used(), spare=hit)
+        store = self.sequences.store
+        hit = (
+            store.nearest(job.tenant, job.prompt[:tokens], codes, wants, most=tokens, least=LEAST)
+            if job.tenant
+            else None
+        )
+        sequence = self.sequences.room(tokens, self.used(), spare=hit and hit.stored)
         if sequence is None:
             return None
         trunk = _unread(sequence, job, tokens)
+        trunk.tenant = job.tenant
         if hit is not None:
             trunk.known = len(hit.tokens)
             trunk.wanted = trunk.wanted[trunk.known :]
@@ -85,6 +91,16 @@ class Scoring:
             self.sequences.release(sequence, tokens)
             raise
         return trunk
+
+    def _leave(self, trunk: Feed) -> None:
+        """Keep a trunk for what its tenant asks next, where it is more than what was kept before.
+
+        One that was acted on is not: by how much was not noted, and a row would want to know it.
+        """
+        if trunk.tenant and not trunk.wants.acts and len(trunk.tokens) - trunk.known >= LEAST:
+            self.sequences.keep(trunk.tenant, trunk.head(len(trunk.tokens)))
+        else:
+            self.sequences.release(trunk.sequence, len(trunk.tokens))
 
     def _together(self, jobs: Sequence[ScoreJob], trunk: Feed) -> list[list[Score]]:
         """Scores of the first few jobs that start from a trunk: all their prompts in one run, all continuations in another.

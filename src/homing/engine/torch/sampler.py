@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
-from homing.engine.base import Sampling
+from homing.engine.base import LEAST_TEMPERATURE, Sampling
 from homing.engine.rows import Drawn
 
 __all__ = ["Sampler", "generator_for"]
@@ -66,7 +66,8 @@ class Sampler:
         open_nucleus: bool,
     ) -> torch.Tensor:
         """Inverse-transform draws, one uniform number a row from its own generator."""
-        temperature = torch.tensor([samplings[i].temperature for i in rows], device=x.device)
+        least = LEAST_TEMPERATURE
+        temperature = torch.tensor([max(samplings[i].temperature, least) for i in rows], device=x.device)
         y = x[rows] / temperature.unsqueeze(-1)
         u = torch.stack([torch.rand((), generator=generators[i], dtype=torch.float64) for i in rows]).to(x.device)
         if open_nucleus:
