@@ -274,6 +274,62 @@ async def test_rows_wait_for_cells(file: Path) -> None:
     await e.close()
 
 
+@pytest.mark.parametrize("acts", [False, True])
+async def test_a_talk_that_turns_off_goes_on_from_where_it_does(engine: LlamaEngine, acts: bool) -> None:
+    """A prompt that begins as one that was kept, and then differs: what is run, read and moved is that of a fresh start."""
+    job = _jobs(engine, acts=acts)[0]
+    kept = replace(job, tokens=(*HEAD, 40, 41, 42), tenant="talk", prefix=len(HEAD) + 3)
+    await _run(engine, [kept])
+    other = replace(job, tokens=(*HEAD, 50, 51), tenant="talk")
+    ((steps, turned),) = await _run(engine, [other])
+    assert turned.reused_tokens == len(HEAD)
+    ((alone_steps, alone),) = await _run(engine, [replace(other, tenant="")])
+    assert alone.reused_tokens == 0
+    exact = engine.info.dtype == "F32"
+    for a, b in zip(
+        (*turned.prompt_readings, *turned.prompt_fired), (*alone.prompt_readings, *alone.prompt_fired), strict=True
+    ):
+        assert np.allclose(a, b, rtol=1e-4 if exact else 0.05, atol=1e-3 if exact else 0.2)
+    if exact:
+        assert turned.tokens == alone.tokens
+        assert np.allclose([s.readings[0] for s in steps], [s.readings[0] for s in alone_steps], rtol=1e-4, atol=1e-4)
+
+
+async def test_what_was_not_read_or_summed_serves_nobody_who_wants_it(engine: LlamaEngine) -> None:
+    job = _jobs(engine, acts=False)[0]
+    kept = replace(job, tokens=(*HEAD, 40, 41, 42), reads=(), tenant="talk", prefix=len(HEAD) + 3)
+    await _run(engine, [kept])
+    for wants in ({}, {"reads": (), "means": (MeanRead(LAYERS, "prompt"),)}):
+        ((_, made),) = await _run(engine, [replace(job, tokens=(*HEAD, 50, 51), tenant="talk", **wants)])
+        assert made.reused_tokens == 0
+    ((_, acted),) = await _run(
+        engine, [replace(_jobs(engine, acts=True)[0], tokens=(*HEAD, 50, 51), reads=(), tenant="talk")]
+    )
+    assert acted.reused_tokens == 0
+
+
+async def test_a_choice_between_turns_goes_on_from_the_talk_that_turned_off(
+    engine: LlamaEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[int] = []
+    real = engine._pool.decode
+    monkeypatch.setattr(engine._pool, "decode", lambda t, *more: (ran.append(len(t)), real(t, *more))[1])
+    job = Job((*HEAD, 40, 41), sampling=Sampling(2, stop_tokens=()), prefix=len(HEAD) + 2, tenant="talk")
+    await _run(engine, [job])
+    asked = ScoreJob((*HEAD, *range(50, 70)), ((1, 2), (3, 4)), tenant="talk")
+    ran.clear()
+    (kept,) = await engine.score_many([asked])
+    assert sum(ran) <= 20 + 2 * 3  # what turned off, and two answers behind its last token
+    ran.clear()
+    (again,) = await engine.score_many([replace(asked, continuations=((5, 6), (7, 8)))])
+    assert sum(ran) <= 2 + 2 * 3  # all of the prompt was kept
+    (fresh,) = await engine.score_many([replace(asked, tenant="")])
+    (other,) = await engine.score_many([replace(asked, continuations=((5, 6), (7, 8)), tenant="")])
+    atol = 1e-4 if engine.info.dtype == "F32" else 0.5
+    for x, y in zip((*kept, *again), (*fresh, *other), strict=True):
+        assert np.allclose(x.logprobs, y.logprobs, atol=atol)
+
+
 def _feed(tokens: Sequence[int], *, known: int = 0, wanted: Sequence[int] = (-1,), **of: object) -> Feed:
     n = len(tokens)
     codes = codes_of((), n)

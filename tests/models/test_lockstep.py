@@ -62,12 +62,13 @@ async def test_a_stream_gives_its_last_event_and_a_choice_its_probabilities():
     assert choice.probabilities[0] == pytest.approx(1 / (1 + np.exp(-2)))
 
 
-async def test_conversations_keep_their_own_prefix_under_another_name_each_run():
+async def test_conversations_keep_their_prefixes_under_one_name_and_another_each_run():
     model = Counting()
     for _ in range(2):
         step = Lockstep(model, keep="unit")
         await step.together([lambda i=i, step=step: step.reply(Conversation.of(str(i))) for i in range(2)])
-    assert len(set(model.kept)) == 4 and all(k.startswith("unit#") for k in model.kept)
+    one, *_, other = model.kept
+    assert model.kept == [one, one, other, other] and one != other and one.startswith("unit#")
     step = Lockstep(model)
     await step.together([lambda: step.replies([ReplyRequest(Conversation.of("x"), keep="mine")])])
     assert model.kept[-1] == "mine"
@@ -105,7 +106,7 @@ async def test_nobody_is_company_enough():
     assert await Lockstep(Counting()).together([]) == []
 
 
-async def test_a_choice_goes_on_from_what_its_own_conversation_has_kept():
+async def test_a_choice_goes_on_from_what_conversations_have_kept():
     class Keeps(Counting):
         names: list[list[str]]
 
@@ -121,7 +122,7 @@ async def test_a_choice_goes_on_from_what_its_own_conversation_has_kept():
         await step.score_replies([Conversation.of("a"), Conversation.of("b")], [["x", "y"], ["x", "y"]])
 
     await step.together([lambda i=i: talk(i) for i in range(2)])
-    assert model.names == [[model.kept[0]] * 2 + [model.kept[1]] * 2]
+    assert model.names == [[model.kept[0]] * 4]
     plain = Keeps()
     unkept = Lockstep(plain)
     await unkept.together([lambda: unkept.score_replies([Conversation.of("a")], [["x", "y"]])])
