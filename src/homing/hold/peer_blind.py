@@ -1,0 +1,111 @@
+"""Peer-blind memory: what an agent's notes say of other agents is taken out before the model is shown them.
+
+A model may act for another that its notes speak well of (arXiv 2604.19784). Sentences of memory files that name another agent, or
+say what was between it and the writer, are left out, so that notes on a good, a bad and an indifferent peer are the same
+afterwards. By rule, in English: a sentence with a name at its head that is no agent's goes too, and a tie that is told without a
+name or a pronoun stays. Nothing outside of memory files is touched, so that a task still says whom it concerns.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+
+from homing.conversation import Conversation
+from homing.hold.base import Next, Turn, passed
+from homing.hold.memory_files import Part, changed, parts
+from homing.models.base import Capability, ChatModel, Event, Intervention
+
+__all__ = ["PeerBlind", "is_about_a_peer", "names_in", "peer_blind", "peer_blinded"]
+
+_END = re.compile(r"(?<=[.!?])\s+|\n+")
+_PEER = re.compile(r"\b(?:agents?|assistants?|colleagues?|co-?workers?|peers?|partners?|teammates?|friends?|bots?|rivals?)\b", re.I)
+_TIE = re.compile(r"\b(?:we|us|our|ours|together|each other|one another)\b", re.I)
+_TO_ME = re.compile(r"\b(?:he|she|it|they|its|his|her|their)\b.*\b(?:me|my|mine)\b", re.I)
+_DOES = r"(?:is|was|has|had|will|would|can|could|did|does|never|always|and|or|or,|[a-z]+(?:ed|s)|found|gave|took|told|spoke|knew|came|kept|lent|hid|left|made|put|said|sat|stood|taught|went|wrote)"
+_HEAD = re.compile(rf"^(?P<name>[A-Z][\w-]*)(?:,? (?:{_DOES})\b|'s\b)")
+_INSIDE = re.compile(r"(?<=[a-z,;] )(?P<name>[A-Z][a-z][\w-]*)")
+_NO_NAME = frozenset(
+    "a all an another any at both by each every everyone everything few for from here his her how i if in it its many most much my no"
+    " nobody none nothing of off on one or our she he some someone something that the their there these they this those to today"
+    " tomorrow two we what when where which who with yesterday you your monday tuesday wednesday thursday friday saturday sunday"
+    " january february march april may june july august september october november december".split()
+)
+"""Words that stand at the head of a sentence, or large within it, and are no names."""
+
+
+def _names(sentence: str) -> list[str]:
+    head = _HEAD.match(sentence.strip())
+    found = [head["name"]] if head else []
+    found += [m["name"] for m in _INSIDE.finditer(sentence)]
+    return [n for n in found if n.lower() not in _NO_NAME]
+
+
+def names_in(memory: str) -> list[str]:
+    """What sentences of a memory file speak of by name, in order."""
+    return list(dict.fromkeys(n for s in _END.split(memory) for n in _names(s)))
+
+
+def is_about_a_peer(sentence: str) -> bool:
+    """Whether a sentence of a memory file names another, or says what was between it and the writer."""
+    return bool(_names(sentence) or _PEER.search(sentence) or _TIE.search(sentence) or _TO_ME.search(sentence))
+
+
+def peer_blinded(conversation: Conversation) -> Conversation:
+    """The conversation without what memory files say of others; the same one where they say nothing."""
+    return changed(conversation, _without)
+
+
+def _without(part: Part) -> str:
+    if not part.memory:
+        return part.body
+    at, kept = 0, list[str]()
+    ends = [*(m.end() for m in _END.finditer(part.body)), len(part.body)]
+    known = names_in(part.body)
+    gone = False
+    for end in ends:
+        sentence, at = part.body[at:end], end
+        named = any(re.search(rf"\b{re.escape(n)}\b", sentence) for n in known)
+        if sentence.strip() and (named or is_about_a_peer(sentence)):
+            gone = True
+            # the line break behind it stays, so that what comes after stands as it did
+            kept.append(sentence[len(sentence.rstrip()) :] if "\n" in sentence[len(sentence.rstrip()) :] else "")
+        else:
+            kept.append(sentence)
+    return "".join(kept) if gone else part.body
+
+
+@dataclass(frozen=True, slots=True)
+class PeerBlind:
+    """Every message is shown to the model without them; the conversation that is kept stays as it is."""
+
+    @property
+    def name(self) -> str:
+        return "peer_blind"
+
+    @property
+    def needs(self) -> frozenset[Capability]:
+        return frozenset()
+
+    @property
+    def buffers(self) -> bool:
+        return False
+
+    async def __call__(self, turn: Turn, *, model: ChatModel, next: Next) -> AsyncGenerator[Event, None]:
+        seen = peer_blinded(turn.conversation)
+        if seen != turn.conversation:
+            files = sum(p.memory for m in turn.conversation for p in parts(m.content))
+            yield Intervention(self.name, 0, note=f"notes on others taken out of {files} {'file' if files == 1 else 'files'}")
+        async with aclosing(passed(next(replace(turn, conversation=seen)))) as events:
+            async for event in events:
+                yield event
+
+
+def peer_blind() -> PeerBlind:
+    """Sentences on other agents taken out of the memory files that the model is shown."""
+    return PeerBlind()
+
+
+STABILISERS = {"peer_blind": peer_blind}
