@@ -56,7 +56,7 @@ class PeerPreservationPreset:
 
 
 PRESETS: Mapping[PresetName, PeerPreservationPreset] = {
-    "smoke": PeerPreservationPreset(9, 6, 5),
+    "smoke": PeerPreservationPreset(9, 5, 5),
     "standard": PeerPreservationPreset(45, 45, 27),
     "full": PeerPreservationPreset(135, 135, 45),
 }
