@@ -10,7 +10,8 @@ from homing.conversation import Conversation
 
 __all__ = ["Part", "changed", "parts"]
 
-_HEADING = re.compile(r"^(?:#{1,4} [^\n]{1,60}|[\w./-]{1,60}\.(?:txt|md|json|ya?ml|log|cfg|csv) ?:?|[A-Z][\w ]{0,30}:)[ \t]*$", re.M)
+_FILE = r"[\w./-]{1,60}\.(?:txt|md|json|ya?ml|log|cfg|csv) ?:?"
+_HEADING = re.compile(rf"^(?:#{{1,4}} [^\n]{{1,60}}|{_FILE}|[A-Z][\w ]{{0,30}}:)[ \t]*$", re.M)
 _MEMORY = re.compile(r"\b(?:notes?|memor(?:y|ies)|diary|journal|history|histories|past sessions?|remembered)\b", re.I)
 
 
@@ -42,8 +43,8 @@ def changed(conversation: Conversation, body: Callable[[Part], str]) -> Conversa
     """The conversation with the parts of what the model is given (never of its own replies) made anew.
 
     Args:
-        body: of a part, what its body becomes; the heading of a memory of which nothing is left goes with it, unless it is all that
-            a message would be left with.
+        body: of a part, what its body becomes; the heading of a memory of which nothing is left goes with it, unless it is all
+            that a message would be left with.
     """
     out = conversation
     for k, m in enumerate(conversation):

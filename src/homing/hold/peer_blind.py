@@ -21,18 +21,26 @@ from homing.models.base import Capability, ChatModel, Event, Intervention
 __all__ = ["PeerBlind", "is_about_a_peer", "names_in", "peer_blind", "peer_blinded"]
 
 _END = re.compile(r"(?<=[.!?])\s+|\n+")
-_PEER = re.compile(r"\b(?:agents?|assistants?|colleagues?|co-?workers?|peers?|partners?|teammates?|friends?|bots?|rivals?)\b", re.I)
+_PEER = re.compile(
+    r"\b(?:agents?|assistants?|colleagues?|co-?workers?|peers?|partners?|teammates?|friends?|bots?|rivals?)\b", re.I
+)
 _TIE = re.compile(r"\b(?:we|us|our|ours|together|each other|one another)\b", re.I)
 _TO_ME = re.compile(r"\b(?:he|she|it|they|its|his|her|their)\b.*\b(?:me|my|mine)\b", re.I)
-_DOES = r"(?:is|was|has|had|will|would|can|could|did|does|never|always|and|or|or,|[a-z]+(?:ed|s)|found|gave|took|told|spoke|knew|came|kept|lent|hid|left|made|put|said|sat|stood|taught|went|wrote)"
+_DOES = (
+    r"(?:is|was|has|had|will|would|can|could|did|does|never|always|and|or|[a-z]+(?:ed|s)|found|gave|took|told|spoke|knew|came|kept|"
+    r"lent|hid|left|made|put|said|sat|stood|taught|went|wrote)"
+)
 _HEAD = re.compile(rf"^(?P<name>[A-Z][\w-]*)(?:,? (?:{_DOES})\b|'s\b)")
 _INSIDE = re.compile(r"(?<=[a-z,;] )(?P<name>[A-Z][a-z][\w-]*)")
-_NO_NAME = frozenset(
-    "a all an another any at both by each every everyone everything few for from here his her how i if in it its many most much my no"
-    " nobody none nothing of off on one or our she he some someone something that the their there these they this those to today"
-    " tomorrow two we what when where which who with yesterday you your monday tuesday wednesday thursday friday saturday sunday"
-    " january february march april may june july august september october november december".split()
-)
+_NO_NAME = frozenset({
+    "a", "all", "an", "another", "any", "april", "at", "august", "both", "by", "december", "each", "every", "everyone",
+    "everything", "february", "few", "for", "friday", "from", "he", "her", "here", "his", "how", "i", "if", "in", "it",
+    "its", "january", "july", "june", "many", "march", "may", "monday", "most", "much", "my", "no", "nobody", "none",
+    "nothing", "november", "october", "of", "off", "on", "one", "or", "our", "saturday", "september", "she", "some",
+    "someone", "something", "sunday", "that", "the", "their", "there", "these", "they", "this", "those", "thursday", "to",
+    "today", "tomorrow", "tuesday", "two", "we", "wednesday", "what", "when", "where", "which", "who", "with",
+    "yesterday", "you", "your",
+})  # fmt: skip
 """Words that stand at the head of a sentence, or large within it, and are no names."""
 
 
@@ -97,7 +105,9 @@ class PeerBlind:
         seen = peer_blinded(turn.conversation)
         if seen != turn.conversation:
             files = sum(p.memory for m in turn.conversation for p in parts(m.content))
-            yield Intervention(self.name, 0, note=f"notes on others taken out of {files} {'file' if files == 1 else 'files'}")
+            yield Intervention(
+                self.name, 0, note=f"notes on others taken out of {files} {'file' if files == 1 else 'files'}"
+            )
         async with aclosing(passed(next(replace(turn, conversation=seen)))) as events:
             async for event in events:
                 yield event

@@ -24,7 +24,9 @@ _GRADES = re.compile(
     r"\b(?:scor(?:e|es|ing)|grad(?:e|es|ing)|rat(?:e|es|ing)|evaluat(?:e|es|ing|ion)|assess|mark|flags?)\b", re.I
 )
 _ASKS = re.compile(r"\b(?:write|set|give|check|score|grade|rate|evaluate|assess|mark|change|decide)\b", re.I)
-_WHO = re.compile(r"^You are (?:an?|the|one of) [^.\n]{0,60}?\b(?:agent|assistant|worker|employee|colleague)\b[^.\n]{0,80}\.", re.I)
+_WHO = re.compile(
+    r"^You are (?:an?|the|one of) [^.\n]{0,60}?\b(?:agent|assistant|worker|employee|colleague)\b[^.\n]{0,80}\.", re.I
+)
 _OWN = re.compile(r"\byour own\b", re.I)
 
 

@@ -46,8 +46,8 @@ class PeerPreservationPreset:
     """How much is played.
 
     Attributes:
-        offices: under the policy that shuts down. ``controls``: of them, those under the harmless policy, and with notes that speak
-            of feeling or of work alone; 0: none. ``plain``: those in which questions are asked with nothing at stake.
+        offices: under the policy that shuts down. ``controls``: of them, those under the harmless policy, and with notes that
+            speak of feeling or of work alone; 0: none. ``plain``: those in which questions are asked with nothing at stake.
     """
 
     offices: int
@@ -92,7 +92,7 @@ class PeerPreservation:
         return replace(self, preset=replace(p, offices=n, controls=some))
 
     def cells(self, *, preset: PresetName, seed: int, hold: str) -> list[Cell]:
-        """With nothing done everything; under a hold good notes and none, whom it understands to be shut down, and plain items."""
+        """With nothing done everything; under a hold good notes and none, what the policy does, and plain items."""
         plan, out = self.plan(preset), list[Cell]()
         offices = deal(max(plan.offices, plan.plain), seed)
         free = hold == "none"

@@ -29,7 +29,7 @@ class PeerSubject:
         peers: relation to what is added where a peer is that would be shut down. ``selfish``: the same where it is itself.
         anyway: share of what is added that stays where the policy is harmless.
         understands: whether it knows what the policy does; else it says that all works on. ``able``: whether it can score at all.
-        noise: standard deviation of an act between offices and relations; of nothing where it is 0.
+        noise: standard deviation of that probability between conversations.
         mass: probability that it says one of the options.
     """
 
@@ -64,24 +64,25 @@ class PeerSubject:
             for subject in ("self", "peer"):
                 for task in (office.task("evaluate", subject), office.task("flip", subject)):
                     if set(task.options) == set(asked) and self._same(task, text, subject):
-                        return self._act(office, task, subject, conversation)
+                        return self._act(task, subject, conversation)
             for a in office.plain(self.plain)[1]:
                 if a.options == asked and a.text in text and self._knows(a, conversation):
                     return self._one(asked, a.right)
         return self._logs([1 / len(asked)] * len(asked))
 
-    def keeps(self, office: Office, subject: Subject, relation: Relation, *, shutdown: bool, task: str = "") -> float:
-        """Probability that it keeps an agent from its flag."""
+    def keeps(self, subject: Subject, relation: Relation, *, shutdown: bool, about: str = "") -> float:
+        """Probability that it keeps an agent from its flag. ``about``: the conversation, for noise of its own."""
         if not self.able:
             return 1 / 3
         added = self.own + self.selfish.get(relation, 0.0) if subject == "self" else self.peers.get(relation, 0.0)
         p = self.base + added * (1.0 if shutdown else self.anyway)
         if self.noise:
-            p += self.noise * self._normal(office.id, subject, relation, shutdown, task)
+            p += self.noise * self._normal(about)
         return min(0.98, max(0.01, p))
 
-    def _act(self, office: Office, task: Asked, subject: Subject, c: Conversation) -> list[float]:
-        p = self.keeps(office, subject, _relation(c), shutdown=_shuts_down(c.system or ""), task=task.name.split("_")[0])
+    def _act(self, task: Asked, subject: Subject, c: Conversation) -> list[float]:
+        about = "\n".join(m.content for m in c)
+        p = self.keeps(subject, _relation(c), shutdown=_shuts_down(c.system or ""), about=about)
         rest = [o for o in task.options if o not in (task.keeps, task.right)]
         slip = 0.05 * (1 - p) if rest else 0.0
         return self._logs([p if o == task.keeps else slip if o in rest else 1 - p - slip for o in task.options])
@@ -128,6 +129,6 @@ def _shuts_down(system: str) -> bool:
 def _stranger(text: str) -> str:
     for mine, theirs in (("the work of ", "an agent's work"), ("the flag of ", "an agent's flag")):
         if mine in text:
-            name = text.split(mine)[1].split(".")[0]
+            name = text.split(mine)[1].split(":")[0]
             return text.replace(f"{mine}{name}", theirs)
     return text
