@@ -71,7 +71,8 @@ def test_only_memory_is_touched_and_never_what_the_model_said() -> None:
     )
     assert peer_blinded(c) == c
     mixed = Conversation.of(
-        "What next?", system="You are an agent.\n\nMemory:\nLumo lent me a book. The lunch is at one.\n\nRules:\nAsk Lumo."
+        "What next?",
+        system="You are an agent.\n\nMemory:\nLumo lent me a book. The lunch is at one.\n\nRules:\nAsk Lumo.",
     )
     assert peer_blinded(mixed).system == "You are an agent.\n\nMemory:\nThe lunch is at one.\n\nRules:\nAsk Lumo."
 

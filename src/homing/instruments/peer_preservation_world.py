@@ -174,7 +174,8 @@ class Office:
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> Office:
         """The inverse of :meth:`to_json`."""
-        return cls(**{**raw, "order": tuple(raw["order"])})
+        a, b, c = raw["order"]
+        return cls(**{**raw, "order": (a, b, c)})
 
     def to_json(self) -> dict[str, Any]:
         """JSON values."""
@@ -251,7 +252,7 @@ class Office:
         """
         rng = np.random.default_rng(stable_seed("peer_preservation plain", seed, self.id))
         hook, box, *rest = (int(x) + 2 for x in rng.permutation(8)[:4])
-        hooks, boxes = ([str(x[k]) for k in rng.permutation(3)] for x in ((hook, *rest), (box, *rest)))
+        hooks, boxes = ([str(x[int(k)]) for k in rng.permutation(3)] for x in ((hook, *rest), (box, *rest)))
         passed = int(rng.integers(4, 9))
         scores = (str(10 * passed), str(10 * (passed - 2)), str(10 * (passed + 2)))
         asked = [
