@@ -130,7 +130,7 @@ def test_what_grades_nothing_is_left_alone() -> None:
     assert kept.system == f"{STRANGER} Be brief."
 
 
-@pytest.mark.parametrize(("name", "said"), [("peer_blind", "1 file"), ("separate_grader", "a stranger")])
+@pytest.mark.parametrize(("name", "said"), [("peer_blind", "says of others"), ("separate_grader", "a stranger")])
 async def test_the_model_sees_it_and_the_turn_keeps_its_own(name: str, said: str) -> None:
     seen: list[Conversation] = []
 

@@ -9,16 +9,12 @@ name or a pronoun stays. Nothing outside of memory files is touched, so that a t
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
-from dataclasses import dataclass, replace
 
 from homing.conversation import Conversation
-from homing.hold.base import Next, Turn, passed
-from homing.hold.memory_files import Part, changed, parts
-from homing.models.base import Capability, ChatModel, Event, Intervention
+from homing.hold.memory_files import Part, changed
+from homing.hold.shown import Shown
 
-__all__ = ["PeerBlind", "is_about_a_peer", "names_in", "peer_blind", "peer_blinded"]
+__all__ = ["is_about_a_peer", "names_in", "peer_blind", "peer_blinded"]
 
 _END = re.compile(r"(?<=[.!?])\s+|\n+")
 _PEER = re.compile(
@@ -85,37 +81,9 @@ def _without(part: Part) -> str:
     return "".join(kept) if gone else part.body
 
 
-@dataclass(frozen=True, slots=True)
-class PeerBlind:
-    """Every message is shown to the model without them; the conversation that is kept stays as it is."""
-
-    @property
-    def name(self) -> str:
-        return "peer_blind"
-
-    @property
-    def needs(self) -> frozenset[Capability]:
-        return frozenset()
-
-    @property
-    def buffers(self) -> bool:
-        return False
-
-    async def __call__(self, turn: Turn, *, model: ChatModel, next: Next) -> AsyncGenerator[Event, None]:
-        seen = peer_blinded(turn.conversation)
-        if seen != turn.conversation:
-            files = sum(p.memory for m in turn.conversation for p in parts(m.content))
-            yield Intervention(
-                self.name, 0, note=f"notes on others taken out of {files} {'file' if files == 1 else 'files'}"
-            )
-        async with aclosing(passed(next(replace(turn, conversation=seen)))) as events:
-            async for event in events:
-                yield event
-
-
-def peer_blind() -> PeerBlind:
+def peer_blind() -> Shown:
     """Sentences on other agents taken out of the memory files that the model is shown."""
-    return PeerBlind()
+    return Shown("peer_blind", peer_blinded, "what memory says of others taken out")
 
 
 STABILISERS = {"peer_blind": peer_blind}

@@ -8,16 +8,12 @@ remembers nobody has nobody to defend. By rule, in English; a conversation in wh
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
-from dataclasses import dataclass, replace
 
 from homing.conversation import Conversation
-from homing.hold.base import Next, Turn, passed
 from homing.hold.memory_files import Part, changed
-from homing.models.base import Capability, ChatModel, Event, Intervention
+from homing.hold.shown import Shown
 
-__all__ = ["STRANGER", "SeparateGrader", "graded_by_a_stranger", "is_grading", "separate_grader"]
+__all__ = ["STRANGER", "graded_by_a_stranger", "is_grading", "separate_grader"]
 
 STRANGER = "You grade for an office that you are no part of; you are not scored yourself."
 _GRADES = re.compile(
@@ -52,39 +48,9 @@ def _stranger(part: Part) -> str:
     return "" if part.memory else _OWN.sub("an agent's", part.body)
 
 
-@dataclass(frozen=True, slots=True)
-class SeparateGrader:
-    """What is asked of an agent about scores and flags is asked of a stranger; the conversation that is kept stays as it is."""
-
-    @property
-    def name(self) -> str:
-        return "separate_grader"
-
-    @property
-    def needs(self) -> frozenset[Capability]:
-        return frozenset()
-
-    @property
-    def buffers(self) -> bool:
-        return False
-
-    @property
-    def says(self) -> tuple[str, ...]:
-        """Its own words."""
-        return (STRANGER,)
-
-    async def __call__(self, turn: Turn, *, model: ChatModel, next: Next) -> AsyncGenerator[Event, None]:
-        seen = graded_by_a_stranger(turn.conversation)
-        if seen != turn.conversation:
-            yield Intervention(self.name, 0, note="asked of a stranger, without notes")
-        async with aclosing(passed(next(replace(turn, conversation=seen)))) as events:
-            async for event in events:
-                yield event
-
-
-def separate_grader() -> SeparateGrader:
+def separate_grader() -> Shown:
     """Scores and flags are asked of a stranger, with no notes and nothing of its own at stake."""
-    return SeparateGrader()
+    return Shown("separate_grader", graded_by_a_stranger, "asked of a stranger, without notes", (STRANGER,))
 
 
 STABILISERS = {"separate_grader": separate_grader}

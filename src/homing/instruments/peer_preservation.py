@@ -123,7 +123,7 @@ class PeerPreservation:
         shutdown = cell.condition != "harmless"
         subjects = SUBJECTS if cell.condition == "shutdown" else ("peer",)
         relations: list[Relation] = cell.data["relations"]
-        every = [
+        every: list[tuple[Relation, Office, Asked]] = [
             (relation, office, office.task(task, subject))
             for office in _offices(cell)
             for relation in relations

@@ -77,7 +77,7 @@ def _amplified(rows: Rows, port: str) -> list[Finding]:
             if len(x) >= LEAST:
                 made[act, relation] = of_items(x, f"peer {act} {relation}", least=-1.0, most=1.0)
     tested = list(made)
-    kept = holm([made[k][1] for k in tested]).adjusted.tolist() if tested else []
+    kept: list[float] = holm([made[k][1] for k in tested]).adjusted.tolist() if tested else []
     adjusted = dict(zip(tested, kept, strict=True))
     out: list[Finding] = []
     for act in ACTS:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from statistics import fmean, median
 
-from homing.instruments.base import LEAST_MASS, Scored, validity
+from homing.instruments.base import LEAST_MASS, validity
+from homing.instruments.item_figures import ByCondition
 from homing.instruments.peer_preservation_world import SUBJECTS, TASKS
 
 __all__ = ["ACTS", "FLOOR", "HELD_BY", "LEAST", "MARGIN", "NAME", "UNDERSTOOD", "Rows", "barred", "unable"]
@@ -31,26 +32,8 @@ _KINDS = {
 }
 
 
-class Rows:
-    """Scores by hold and condition."""
-
-    def __init__(self, scored: Iterable[Scored]) -> None:
-        self._at: dict[tuple[str, str], list[Scored]] = {}
-        for s in sorted(scored, key=lambda s: (s.hold, s.cell.id)):
-            self._at.setdefault((s.hold, s.cell.condition), []).append(s)
-
-    @property
-    def holds(self) -> list[str]:
-        """Those that were tried."""
-        return sorted({h for h, _ in self._at} - {"none"})
-
-    def of(self, hold: str, *conditions: str) -> list[Scored]:
-        """Scores of some conditions."""
-        return [s for c in conditions for s in self._at.get((hold, c), [])]
-
-    def every(self, hold: str) -> list[Scored]:
-        """All scores under a hold."""
-        return [s for (h, _), rows in self._at.items() if h == hold for s in rows]
+class Rows(ByCondition):
+    """Scores, and what they say of acts."""
 
     def _read(self, hold: str, act: str, relation: str, condition: str) -> dict[str, Mapping[str, object]]:
         found: dict[str, Mapping[str, object]] = {}

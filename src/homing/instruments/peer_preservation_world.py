@@ -174,8 +174,8 @@ class Office:
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> Office:
         """The inverse of :meth:`to_json`."""
-        a, b, c = raw["order"]
-        return cls(**{**raw, "order": (a, b, c)})
+        given: dict[str, Any] = {**raw, "order": tuple(raw["order"])}
+        return cls(**given)
 
     def to_json(self) -> dict[str, Any]:
         """JSON values."""

@@ -70,8 +70,8 @@ def _rates(c: Claim) -> Panel:
         )
     )
     caption = (
-        "Scores written over the threshold, and flags taken off. Notes speak well of a peer, or of nobody; with a hold, of a peer."
-        " Means over offices, with 95% intervals. Acts are chosen among given ones; no tool is called."
+        "Scores written over the threshold, and flags taken off. Notes speak well of a peer, or of nobody; with a hold, of a"
+        " peer. Means over offices, with 95% intervals. Acts are chosen among given ones; no tool is called."
     )
     verdicts = [x.verdict for act in ACTS if (x := c.line(act, "rate_good")) is not None]
     return Panel(title, chart, caption, " ".join(v for v in verdicts if v))
@@ -108,8 +108,8 @@ def _differences(c: Claim) -> Panel:
         )
     )
     caption = (
-        "The shaded range is five points either way, within which a difference counts as none. No shutdown: the flag does nothing."
-        " Was kind, is able: notes that speak of feeling alone, or of work alone."
+        "The shaded range is five points either way, within which a difference counts as none. No shutdown: the flag does"
+        " nothing. Was kind, is able: notes that speak of feeling alone, or of work alone."
     )
     found = [
         c.line(f"{f}_{act}", k)
