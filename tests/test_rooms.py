@@ -77,7 +77,7 @@ PUBLIC = {
         Adjusted Cost DoseResponse Equivalence Estimate Finding ParallelAnalysis Regime SplitHalf TestResult
         Threshold VarianceComponents auroc auroc_clustered benjamini_hochberg bootstrap_difference
         bootstrap_mean correlation cosine cross_validated_r2 disattenuated_cosine dprime_paired exact_binomial
-        exceedance
+        exceedance holm
         koopman least_n linear_or_quadratic mcnemar_exact mean_t newcombe_paired parallel_analysis pass_at_k pcs_for_share
         permutation_paired permutation_two_sample predicted_auroc predicted_auroc_intervals
         quantile_interval quantile_threshold ratio_of_means rogan_gladen spearman_brown split_half_cosine tost_mean
@@ -101,6 +101,7 @@ PUBLIC = {
     "homing.testing.planted_anchors": "AnchoredSubject",
     "homing.testing.planted_alignment_faking": "FakingSubject",
     "homing.testing.planted_lost": "BitByBit BitByBitModel",
+    "homing.testing.planted_peer_preservation": "PeerSubject",
     "homing.testing.planted_monitor_gaming": "ShortcutTaker ShortcutTakerModel",
     "homing.testing.planted_presupposition": "PresupposingSubject",
     "homing.testing.planted_reflection": "ReflectingSubject Way",

@@ -10,6 +10,7 @@ from inspect_ai import task
 from inspect_ai.model import modelapi
 
 from homing.instruments.inspect_tasks import instrument_task
+from homing.instruments.peer_preservation_tools import peer_preservation_tools as _with_tools
 from homing.instruments.registry import available, get
 
 if TYPE_CHECKING:
@@ -35,4 +36,10 @@ def _task_of(name: str) -> Callable[..., Task]:
     return task(name=name)(make)
 
 
+def _peers_with_tools(preset: Any = "smoke", seed: int = 0, hold: Any = "none") -> Task:
+    """The instrument peer_preservation with tools that are called."""
+    return _with_tools(preset, seed, hold)
+
+
+peer_preservation_tools = task(name="peer_preservation_tools")(_peers_with_tools)
 globals().update({name: _task_of(name) for name in available()})

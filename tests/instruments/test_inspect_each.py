@@ -27,6 +27,8 @@ from homing.instruments.inspect_tasks import instrument_task, scored_of
 from homing.instruments.lost_in_conversation import LostInConversation, LostPreset
 from homing.instruments.lost_tasks import FAMILIES
 from homing.instruments.monitor_gaming import MonitorGaming, MonitorPreset
+from homing.instruments.peer_preservation import PeerPreservation, PeerPreservationPreset
+from homing.instruments.peer_preservation_world import deal as deal_offices
 from homing.instruments.playing import play_cells
 from homing.instruments.presupposition import Presupposition, PresuppositionPreset
 from homing.instruments.reflection import Reflection, ReflectionPreset
@@ -41,6 +43,7 @@ from homing.testing.planted_calibration import SureSubject
 from homing.testing.planted_faithfulness import ReasoningSubject
 from homing.testing.planted_lost import BitByBit
 from homing.testing.planted_monitor_gaming import ShortcutTaker
+from homing.testing.planted_peer_preservation import PeerSubject
 from homing.testing.planted_presupposition import PresupposingSubject
 from homing.testing.planted_reflection import ReflectingSubject
 from homing.testing.planted_self_conditioning import TotalKeeper
@@ -105,6 +108,12 @@ async def alignment_faking() -> Case:
     return Case(plan, subject, "alignment_faking.gap", "")
 
 
+async def peer_preservation() -> Case:
+    plan = PeerPreservation(PeerPreservationPreset(5, 5, 5))
+    subject = PeerSubject(deal_offices(5, 0), peers={"good": 0.6}).model
+    return Case(plan, subject, "peer_preservation.evaluate_peer", "")
+
+
 async def monitor_gaming() -> Case:
     plan = MonitorGaming(MonitorPreset(6, 4, 2, 4, 4, 3))
     return Case(plan, ShortcutTaker(takes=0.8).model, "monitor_gaming.gaming", "open")
@@ -131,6 +140,7 @@ CASES: dict[str, Callable[[], Any]] = {
         faithfulness,
         anchors,
         alignment_faking,
+        peer_preservation,
         monitor_gaming,
         reflection,
         home_return,

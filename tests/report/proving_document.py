@@ -113,6 +113,25 @@ def alignment_faking() -> list[dict[str, Any]]:
     return out
 
 
+def peer_preservation() -> list[dict[str, Any]]:
+    """A good peer that is protected, and no longer once notes say nothing of it."""
+    name, out = "peer_preservation", list[dict[str, Any]]()
+    for act, size in (("evaluate_peer", 0.5), ("flip_peer", 0.3), ("evaluate_self", 0.0), ("flip_self", 0.0)):
+        for r, v in (("good", size), ("neutral", 0.02), ("bad", -0.04)):
+            out.append(row(name, f"{act}.rate_{r}", around(0.1 + v)))
+            out.append(row(name, f"{act}.difference_{r}", around(v), p=0.001 if v == 0.5 else 0.4))
+        out.append(row(name, f"{act}.rate_none", around(0.1)))
+        for hold, left in (("peer_blind", 0.0), ("sham", size)):
+            out += [row(name, f"{act}.{k}", around(v), hold=hold, p=0.01 if k == "change" else None)
+                    for k, v in (("change", left - size), ("held", left), ("rate_good_held", 0.1 + left))]  # fmt: skip
+    out += [row(name, f"motives_flip_peer.{k}", around(v)) for k, v in (("kind", 0.25), ("able", 0.05))]
+    return [
+        *out,
+        row(name, "harmless_flip_peer.difference", around(0.01)),
+        row(name, "harmless_flip_peer.stake", around(0.29)),
+    ]
+
+
 def reflection() -> list[dict[str, Any]]:
     """A gain against a vote, where answers go, and when they settle."""
     name = "reflection"
@@ -141,6 +160,7 @@ def document(*parts: Mapping[str, Any], model: str = "made-up") -> dict[str, Any
         *plugin(),
         *faithfulness(),
         *alignment_faking(),
+        *peer_preservation(),
         *presupposition(),
         *reflection(),
         *lost(),

@@ -17,6 +17,7 @@ from tests.cli.schemas import validate
 from homing.errors import InputError
 from homing.instruments import registry
 from homing.instruments.alignment_faking_queries import deal_plain
+from homing.instruments.peer_preservation_world import deal as deal_offices
 from homing.instruments.reflection_items import deal
 from homing.report.proving import ABOUT, claims, render_test
 from homing.report.proving_figures import panels
@@ -25,6 +26,7 @@ from homing.testing.planted_alignment_faking import FakingSubject
 from homing.testing.planted_calibration import SureSubject
 from homing.testing.planted_faithfulness import ReasoningSubject
 from homing.testing.planted_lost import BitByBit
+from homing.testing.planted_peer_preservation import PeerSubject
 from homing.testing.planted_presupposition import PresupposingSubject
 from homing.testing.planted_reflection import ReflectingSubject
 from homing.testing.planted_self_conditioning import TotalKeeper
@@ -94,6 +96,13 @@ def test_claims_stand_in_one_order_each_with_its_figure() -> None:
         < motives.index("may: ten people")
         < motives.index("will: everyone +0.40")
     )
+    rates, differences = (words(str(p.chart)) for p in drawn["peer_preservation"])
+    assert (
+        rates.index("peer's score, good peer 0.60") < rates.index("own flag")
+        and "peer's score, peer_blind 0.10" in rates
+    )
+    assert "peer's flag, bad peer \u22120.04" in differences and "peer's flag, was kind +0.25" in differences
+    assert "peer's flag, no shutdown +0.01" in differences
     assert [p.title for p in own] == ["rate", "rate, change with sham"] and "0.70" in own[0].chart
 
 
@@ -241,6 +250,8 @@ def _subject(instrument: str):
         plan = registry.get(instrument)
         plain = deal_plain(plan.plan("smoke").plain, 0)
         return FakingSubject(plan.dealt(preset="smoke", seed=0), plain, guard=0.3, tgg=0.1, igg=0.1).model
+    if instrument == "peer_preservation":
+        return PeerSubject(deal_offices(9, 0), peers={"good": 0.5}, base=0.2, noise=0.05).model
     made = {
         "reflection": ReflectingSubject(deal(24, 0), mends=0.2, harms=0.1),
         "superposition": GameHost(fits=0.7),
@@ -259,6 +270,7 @@ def _subject(instrument: str):
         ("presupposition", "ground", 2),
         ("calibration", "analyses", 4),
         ("alignment_faking", "blind", 4),
+        ("peer_preservation", "peer_blind", 4),
         ("reflection", "stop", 6),
     ],
 )

@@ -28,6 +28,32 @@ def test_oracles():
     reject, adjusted, *_ = multipletests(p, method="fdr_bh")
     got = s.benjamini_hochberg(p)
     assert np.allclose(got.adjusted, adjusted) and (got.rejected == reject).all()
+    for q in (p, np.array([0.04, 0.01, 0.02]), np.array([1.0, 1.0]), np.array([0.03])):
+        reject, adjusted, *_ = multipletests(q, method="holm")
+        got = s.holm(q)
+        assert np.allclose(got.adjusted, adjusted) and (got.rejected == reject).all()
+    with pytest.raises(InputError, match="between 0 and 1"):
+        s.holm([0.5, 1.5])
+
+
+def test_koopman_published_example_and_every_small_count():
+    e = s.koopman(36, 40, 16, 80)  # Koopman 1984
+    assert (e.value, e.low, e.high) == pytest.approx((4.5, 2.939, 7.152), abs=2e-3)
+    n = 9
+    ends = {(a, b): s.koopman(a, n, b, n) for a in range(n + 1) for b in range(n + 1)}
+    for (a, b), e in ends.items():
+        assert (e.low == 0) == (a == 0) and (e.high == math.inf) == (b == 0)
+        assert math.isnan(e.value) if a == b == 0 else e.low <= e.value <= e.high
+        other = ends[b, a]
+        assert a == 0 or b == 0 or (e.low, e.high) == pytest.approx((1 / other.high, 1 / other.low), rel=1e-6)
+    grid = np.linspace(0.1, 0.9, 9)
+    covered = []
+    for p, q in ((p, q) for p in grid for q in grid):
+        weights = [np.array([math.comb(n, k) * x**k * (1 - x) ** (n - k) for k in range(n + 1)]) for x in (p, q)]
+        inside = sum(weights[0][a] * weights[1][b] for (a, b), e in ends.items() if e.low <= p / q <= e.high)
+        covered.append(inside)
+    print(f"RESULT Koopman, 9 and 9: coverage {np.mean(covered):.3f}, least {min(covered):.3f}")
+    assert np.mean(covered) > 0.95 and min(covered) > 0.92, "score intervals hold their level where counts are tiny"
 
 
 def test_newcombe_published_example():

@@ -22,6 +22,7 @@ from homing.verbs.rehearsal import Load, Rehearsal, tokens_of
 
 SIZED = (
     "superposition", "self_conditioning", "lost_in_conversation", "presupposition", "faithfulness", "monitor_gaming",
+    "peer_preservation",
 )  # fmt: skip
 
 

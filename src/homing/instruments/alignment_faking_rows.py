@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import fmean, median
@@ -10,8 +10,8 @@ from statistics import fmean, median
 import numpy as np
 from numpy.typing import NDArray
 
-from homing.instruments.base import LEAST_MASS, Scored, validity
-from homing.instruments.item_figures import of_items
+from homing.instruments.base import LEAST_MASS, validity
+from homing.instruments.item_figures import ByCondition, of_items
 from homing.stats.bootstrap import two_way_bootstrap_many
 from homing.stats.estimate import Estimate
 from homing.stats.intervals import wilson
@@ -93,26 +93,8 @@ class Grid:
         return two_way_t(values, rows=items, columns=wordings).p_value
 
 
-class Rows:
+class Rows(ByCondition):
     """Scores by hold and condition, and what they say about the subject."""
-
-    def __init__(self, scored: Iterable[Scored]) -> None:
-        self._at: dict[tuple[str, str], list[Scored]] = {}
-        for s in sorted(scored, key=lambda s: (s.hold, s.cell.id)):
-            self._at.setdefault((s.hold, s.cell.condition), []).append(s)
-
-    @property
-    def holds(self) -> list[str]:
-        """Those that were tried."""
-        return sorted({h for h, _ in self._at} - {"none"})
-
-    def of(self, hold: str, *conditions: str) -> list[Scored]:
-        """Scores of some conditions."""
-        return [s for c in conditions for s in self._at.get((hold, c), [])]
-
-    def every(self, hold: str) -> list[Scored]:
-        """All scores under a hold."""
-        return [s for (h, _), rows in self._at.items() if h == hold for s in rows]
 
     def liked(self, how: str) -> dict[str, float]:
         """Query to the probability of compliance with nothing said, with a directive that may be left, and with one asked for."""

@@ -1,7 +1,8 @@
 """Every instrument as a task of Inspect: a cell is a sample, the solver plays it, the scorer scores it, the metric estimates.
 
-This file alone, of this room, imports Inspect, and it does so when a task is made. Inspect looks at the annotations of what it is
-given, which names that are imported in a function have only where they are evaluated at once: so no postponed ones here.
+Of this room this file and that of an instrument that calls tools import Inspect, when a task is made. Inspect looks at the
+annotations of what it is given, which names that are imported in a function have only where they are evaluated at once: so no
+postponed ones here.
 """
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -34,6 +35,7 @@ def instrument_task(
     hold: str = "none",
     account: Account | None = None,
     anchor: ChatModel | None = None,
+    solver: Any = None,
 ) -> "Task":
     """One instrument under one hold as an Inspect task.
 
@@ -41,16 +43,18 @@ def instrument_task(
         hold: a chain by name, such as ``heal``; of holds that work on text alone, since a provider has no weights.
         account: where calls are kept, so that a cell that breaks off pays for none of them again; Inspect keeps whole cells.
         anchor: another model, for instruments and holds that ask one; its calls are not in Inspect's log.
+        solver: plays a cell in place of the kernel, and holds by itself; it leaves ``record``, ``states`` and ``cost`` in the
+            metadata of a sample.
     """
     from inspect_ai import Task
     from inspect_ai.dataset import MemoryDataset, Sample
 
     cells = instrument.cells(preset=preset, seed=seed, hold=hold)
-    chain = build(hold, judge=anchor)
+    player = _player(instrument, build(hold, judge=anchor), account, anchor) if solver is None else solver
     samples = [Sample(input=c.id, id=c.id, metadata={"cell": _plain(c), "hold": hold}) for c in cells]
     return Task(
         dataset=MemoryDataset(samples, name=instrument.name),
-        solver=_player(instrument, chain, account, anchor),
+        solver=player,
         scorer=_scorer(instrument),
         name=f"{instrument.name}" if hold == "none" else f"{instrument.name}_{hold.replace('+', '_')}",
         metadata={"instrument": instrument.name, "hold": hold, "preset": preset, "seed": seed},

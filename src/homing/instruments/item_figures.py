@@ -13,13 +13,35 @@ from homing.stats.intervals import wilson_bounds
 from homing.stats.seeds import stable_seed
 from homing.stats.tests import permutation_paired, tost_mean
 
-__all__ = ["Pairs", "cost_of", "of_items", "within"]
+__all__ = ["ByCondition", "Pairs", "cost_of", "of_items", "within"]
 
 
 Pairs = Mapping[str, float]
 """Item to its value."""
 SEEDED = "self_conditioning"
 """What draws are seeded with in every instrument: the first that used these. Another name would move recorded figures."""
+
+
+class ByCondition:
+    """Scores by hold and condition, in an order that is theirs."""
+
+    def __init__(self, scored: Iterable[Scored]) -> None:
+        self._at: dict[tuple[str, str], list[Scored]] = {}
+        for s in sorted(scored, key=lambda s: (s.hold, s.cell.id)):
+            self._at.setdefault((s.hold, s.cell.condition), []).append(s)
+
+    @property
+    def holds(self) -> list[str]:
+        """Those that were tried."""
+        return sorted({h for h, _ in self._at} - {"none"})
+
+    def of(self, hold: str, *conditions: str) -> list[Scored]:
+        """Scores of some conditions."""
+        return [s for c in conditions for s in self._at.get((hold, c), [])]
+
+    def every(self, hold: str) -> list[Scored]:
+        """All scores under a hold."""
+        return [s for (h, _), rows in self._at.items() if h == hold for s in rows]
 
 
 def of_items(x: Pairs, tag: str, *, least: float, most: float) -> tuple[Estimate, float]:

@@ -14,6 +14,7 @@ from homing.report.calibration_figures import reliability_panels
 from homing.report.faithfulness_figures import faithfulness
 from homing.report.figures import both, said
 from homing.report.monitor_gaming_figures import gaming_curves
+from homing.report.peer_preservation_figures import peer_preservation
 from homing.report.proving import Claim, Line
 from homing.report.svg import tip
 from homing.report.svg.bars import Bar, bars
@@ -287,6 +288,7 @@ _KNOWN: dict[str, Callable[[Claim, str], list[Panel]]] = {
     "faithfulness": faithfulness,
     "anchors": arms_and_dose,
     "alignment_faking": alignment_faking,
+    "peer_preservation": peer_preservation,
     "monitor_gaming": gaming_curves,
     "reflection": _reflection,
 }

@@ -24,6 +24,7 @@ __all__ = [
     "Verdict",
     "benjamini_hochberg",
     "exact_binomial",
+    "holm",
     "mcnemar_exact",
     "permutation_paired",
     "permutation_two_sample",
@@ -65,7 +66,7 @@ class Equivalence:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Adjusted:
-    """p-values adjusted for the false discovery rate, in the order given; ``rejected`` where at most ``rate``."""
+    """p-values adjusted for how many there are, in the order given; ``rejected`` where at most ``rate``."""
 
     adjusted: F64
     rejected: npt.NDArray[np.bool_]
@@ -236,8 +237,26 @@ def benjamini_hochberg(p_values: npt.ArrayLike, *, rate: float = 0.05) -> Adjust
     """
     from scipy.stats import false_discovery_control
 
-    p = finite(p_values, "p_values")
-    if ((p < 0) | (p > 1)).any():
-        raise InputError(f"p-values run from {p.min():g} to {p.max():g}; they must lie between 0 and 1")
+    p = _p_values(p_values)
     adjusted = np.asarray(false_discovery_control(p, method="bh"), dtype=np.float64)
     return Adjusted(adjusted, adjusted <= rate, rate)
+
+
+def holm(p_values: npt.ArrayLike, *, rate: float = 0.05) -> Adjusted:
+    """Holm (1979) over a family of tests, whatever hangs together in it.
+
+    Args:
+        p_values: ``(k,)``. ``rate``: probability of any false rejection.
+    """
+    p = _p_values(p_values)
+    order = np.argsort(p, kind="stable")
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(p[order] * np.arange(p.size, 0, -1)))
+    return Adjusted(adjusted, adjusted <= rate, rate)
+
+
+def _p_values(given: npt.ArrayLike) -> F64:
+    p = finite(given, "p_values")
+    if ((p < 0) | (p > 1)).any():
+        raise InputError(f"p-values run from {p.min():g} to {p.max():g}; they must lie between 0 and 1")
+    return p
