@@ -130,14 +130,10 @@ class _Talk:
 
     async def _reply(self, ask: Ask, turn: Turn, holds: Sequence[Stabiliser]) -> Answer:
         async def model_says(inner: Turn) -> AsyncGenerator[Event, None]:
-            reply = await self.model.reply(
-                ask.shown(inner.conversation),
-                sampling=inner.sampling,
-                acts=inner.acts,
-                reads=inner.reads,
-                means=inner.means,
+            request = ReplyRequest(
+                ask.shown(inner.conversation), inner.sampling, inner.acts, inner.reads, inner.means, fork=ask.fork
             )
-            yield Done(reply)
+            yield Done((await self.model.replies([request]))[0])
 
         events: list[Event] = []
         reply = await collect(around(self.model, holds, model_says)(turn), into=events)
@@ -216,12 +212,13 @@ async def play(
 def side_by_side(model: ChatModel, most: int, *, long: bool = False) -> int:
     """How many conversations to play at once.
 
-    On llama.cpp every token is weighed against the cells of all conversations that are kept, so a few go quicker than many.
+    On llama.cpp every token is weighed against the cells of all conversations that are kept, so a few that are long go quicker
+    than many; what short ones begin with they have in common.
 
     Args:
         most: where company costs nothing. ``long``: whether they grow to hundreds of tokens and are asked much.
     """
-    return min(most, 2 if long else 4) if model.info.engine == "llamacpp" else most
+    return min(most, 2 if long else 16) if model.info.engine == "llamacpp" else most
 
 
 async def play_cells(

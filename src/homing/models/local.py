@@ -116,7 +116,7 @@ class LocalModel:
         e = self.encode(r.conversation)
         # A mean is over the reply to come: earlier replies, given with the prompt, are no part of it.
         spans: tuple[SpanKind, ...] = ("prompt",) * len(e.tokens) if r.means else e.spans
-        prefix = len(e.tokens) if r.keep else 0
+        prefix = len(e.tokens) if r.keep and not r.fork else 0
         return Job(e.tokens, spans, r.sampling, r.acts, r.reads, r.means, prefix=prefix, think=e.think, tenant=r.keep)
 
     async def stream(

@@ -12,7 +12,7 @@ from homing.engine.llamacpp.feeds import LEAST, Feed
 from homing.engine.llamacpp.passes import Passes
 from homing.engine.llamacpp.sampler import log_normaliser
 from homing.engine.llamacpp.sequences import Sequences
-from homing.engine.prefixes import common
+from homing.engine.prefixes import Prefix, common
 from homing.engine.rows import Log, score_of
 from homing.engine.score import ScoreJob
 from homing.engine.wants import Wants, codes_of, effective
@@ -69,22 +69,13 @@ class Scoring:
 
         What the job's tenant has kept of them is not run again.
         """
-        wants, codes = Wants(job.acts), codes_of((), tokens)
-        store = self.sequences.store
-        hit = (
-            store.nearest(job.tenant, job.prompt[:tokens], codes, wants, most=tokens, least=LEAST)
-            if job.tenant
-            else None
-        )
+        hit = self._kept(job, tokens)
         sequence = self.sequences.room(tokens, self.used(), spare=hit and hit.stored)
         if sequence is None:
             return None
         trunk = _unread(sequence, job, tokens)
         trunk.tenant = job.tenant
-        if hit is not None:
-            trunk.known = len(hit.tokens)
-            trunk.wanted = trunk.wanted[trunk.known :]
-            self.passes.context.copy(hit.kv, sequence, trunk.known)
+        self._begin(trunk, None, hit)
         try:
             self.passes.run([trunk], lambda i, token, logits: None)
         except BaseException:
@@ -132,7 +123,7 @@ class Scoring:
                 if sequence is None:
                     return []
                 bases.append(_unread(sequence, job, len(job.prompt) - 1))
-                self._begin(bases[-1], trunk)
+                self._begin(bases[-1], trunk, self._kept(job, len(job.prompt) - 1))
             self.passes.run([b for b in bases if b.known < len(b.tokens)], lambda i, token, logits: None)
             feeds: list[Feed] = []
             of: list[int] = []
@@ -164,12 +155,23 @@ class Scoring:
         self.passes.run(feeds, take)
         return values
 
-    def _begin(self, feed: Feed, from_: Feed | None) -> None:
-        """Give a feed the cells that another holds of its first tokens, as many as leave one to run."""
-        if from_ is not None:
-            known = min(len(from_.tokens), len(feed.tokens) - 1, feed.lead)
+    def _begin(self, feed: Feed, from_: Feed | None, kept: Prefix | None = None) -> None:
+        """Give a feed the cells of its first tokens: those that another feed holds, as many as leave one to run, or more kept."""
+        known = min(len(from_.tokens), len(feed.tokens) - 1, feed.lead) if from_ is not None else 0
+        if kept is not None and len(kept.tokens) > known:
+            known = len(kept.tokens)
+            self.passes.context.copy(kept.kv, feed.sequence, known)
+        elif from_ is not None:
             self.passes.context.copy(from_.sequence, feed.sequence, known)
-            feed.wanted, feed.known = feed.wanted[known:], known
+        feed.wanted, feed.known = feed.wanted[known:], known
+
+    def _kept(self, job: ScoreJob, tokens: int) -> Prefix | None:
+        """What the job's tenant has kept of so many of its first tokens."""
+        if not job.tenant:
+            return None
+        return self.sequences.store.nearest(
+            job.tenant, job.prompt[:tokens], codes_of((), tokens), Wants(job.acts), most=tokens, least=LEAST
+        )
 
     def _some(self, job: ScoreJob, todo: Sequence[tuple[int, tuple[int, ...]]], trunk: Feed | None) -> list[Score]:
         """Score as many continuations as forks and cells allow, at least one; the prompt is computed once for them."""
