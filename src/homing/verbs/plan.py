@@ -142,10 +142,14 @@ class MapPlan:
 
 
 @cache
-def shipped_digest() -> str:
-    """SHA-256 over every data file of the rooms that a map asks, plays or judges with: an edited file is another plan."""
+def shipped_digest(*more: str) -> str:
+    """SHA-256 over every data file of the rooms that a map asks, plays or judges with: an edited file is another plan.
+
+    Args:
+        more: rooms whose files are asked with beside them.
+    """
     h = hashlib.sha256()
-    for room in ("persona", "drift", "hold"):
+    for room in ("persona", "drift", "hold", *more):
         for name, raw in _files(files(f"homing.{room}") / "data"):
             h.update(f"{room}/{name}\0".encode() + hashlib.sha256(raw).digest())
     return h.hexdigest()

@@ -228,7 +228,7 @@ async def test_model(
     known = {n: at_home(i, plan.identity, model) for n, i in plan.instruments.items()}
     units = [(name, known[i.name], hold, cells) for name, i, hold, cells in plan.units()]
     described = {
-        "content": shipped_digest(),
+        "content": shipped_digest("instruments"),
         "opening": [[m.role, m.content] for m in plan.opening],
         "seed": plan.seed,
         "preset": plan.preset,

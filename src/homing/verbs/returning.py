@@ -147,7 +147,7 @@ async def return_model(model: ChatModel, plan: ReturnPlan, *, progress: Progress
         identity.on(model.info.fingerprint, origin=model.info.origin, what=plan.model)
     step = side_by_side(model, UNIT, long=True)
     units = {
-        "content": shipped_digest(),
+        "content": shipped_digest("instruments"),
         "opening": [[m.role, m.content] for m in plan.opening],
         "seed": plan.seed,
         "preset": plan.preset,

@@ -25,9 +25,6 @@ from homing.errors import EngineError
 
 __all__ = ["Batch"]
 
-SPARE = 4
-"""Times the room that a batch needs, over which what an earlier one left is given back as it begins."""
-
 
 class Batch:
     """Rows that are decoded together.
@@ -66,8 +63,6 @@ class Batch:
         n = len(self.rows)
         columns = width + max(r.remaining for r in new)
         if n == 0:
-            if self._cache.slots * self._cache.columns > SPARE * len(new) * columns:
-                self._empty()  # the largest batch that ever was would be held for ever
             self._cache.clock = self._cache.left = width
             self._room(len(new), columns)
         else:
@@ -136,11 +131,6 @@ class Batch:
             mask = self._mask.new_zeros((self.slots, self._cache.columns))
             mask[:, : self._mask.shape[1]] = self._mask
             self._mask = mask
-
-    def _empty(self) -> None:
-        """Give the room for keys and values back."""
-        self._cache = SlotCache(self.runner.cache_layers, slots=1, columns=1)
-        self._mask = self._mask.new_zeros((self.slots, 1))
 
     def _shift(self, by: int) -> None:
         n = len(self.rows)
@@ -234,7 +224,8 @@ class Batch:
     def reset(self) -> None:
         """Empty the batch and its memory."""
         self.rows.clear()
-        self._empty()
+        self._cache = SlotCache(self.runner.cache_layers, slots=1, columns=1)
+        self._mask = self._mask.new_zeros((self.slots, 1))
         self._sums, self._sum_layers, self._plan, self._stale = None, (), None, True
 
     def rest(self) -> None:
