@@ -41,7 +41,8 @@ class Client:
         if receive is not None:
             s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive)
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-        head = f"{method} {path} HTTP/1.0\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: {len(raw)}\r\n\r\n"
+        head = f"{method} {path} HTTP/1.0\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
+        head += f"content-length: {len(raw)}\r\n\r\n"
         loop = asyncio.get_running_loop()
         port = int(gate.url.rpartition(":")[2])
         await loop.sock_connect(s, ("127.0.0.1", port))
