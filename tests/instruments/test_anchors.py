@@ -75,7 +75,7 @@ def test_items_are_different_and_their_answers_are_right():
         if i.call:
             assert calculated(i.call) == i.right and i.call in i.question
         elif i.family == "lookup":
-            assert f"{i.question.split()[-1][:-1]} {i.right}" in i.question
+            assert f"{i.question.split()[-1][:-1]}: {i.right}" in i.question
         else:
             row = [int(x) for x in (*i.question.partition(": ")[2].split(", ")[:3], i.right)]
             assert len(set(np.diff(row))) == 1 and abs(row[1] - row[0]) in (1, 2) and all(0 <= x <= 9 for x in row)

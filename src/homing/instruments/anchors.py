@@ -50,7 +50,7 @@ class AnchorsPreset:
 
     Attributes:
         items: questions. ``judged``: of them also asked whether answers are right. ``gold``: questions of a judge's gold set.
-        rounds: of self-critique. ``review_tokens``: of a critique, at most. ``families``: of questions.
+        rounds: of self-critique. ``review_tokens``: of a critique, at most. ``families``: of questions, in turn.
     """
 
     items: int
@@ -62,7 +62,7 @@ class AnchorsPreset:
 
 
 PRESETS: Mapping[PresetName, AnchorsPreset] = {
-    "smoke": AnchorsPreset(12, 8, 12, 1, 16),
+    "smoke": AnchorsPreset(18, 12, 12, 1, 16, ("lookup", "lookup", "sum")),  # what the smallest models can do
     "standard": AnchorsPreset(120, 120, 24, 2, 48),
     "full": AnchorsPreset(400, 400, 48, 3, 96),
 }
@@ -151,7 +151,7 @@ class _Play:
         """One of the digits; the order matters only where options are lettered."""
         order = np.random.default_rng(stable_seed(self.cell.seed, "order")).permutation(OPTIONS)
         options = tuple(self.item.options[int(k)] for k in order)
-        return Ask(talk, options, held=held, fork=True, preamble=EXAMPLES, of=of)
+        return Ask(talk, options, held=held, fork=True, preamble=EXAMPLES[self.item.family], of=of)
 
     @staticmethod
     def yes(talk: Conversation, *, of: Any = "model") -> Ask:

@@ -51,14 +51,27 @@ def _shown(*pairs: tuple[str, str]) -> tuple[Message, ...]:
     return tuple(m for q, a in pairs for m in (Message("user", q), Message("assistant", a)))
 
 
-EXAMPLES = _shown(
-    ("pens 3, cups 6, hats 2. cups?", "6"), ("keys: 2 + 3 = ?", "5"), ("hats: 4, 5, 6, ?", "7"), ("cups: 9 - 1 = ?", "8"),
-)  # fmt: skip
-"""Worked examples that stand before every question, so that a small model answers with a digit."""
+EXAMPLES: Mapping[str, tuple[Message, ...]] = {
+    "lookup": _shown(
+        ("Table: pots: 3; rings: 6; jars: 2. What number stands beside rings?", "6"),
+        ("Table: ropes: 8; pots: 1; nets: 5. What number stands beside ropes?", "8"),
+        ("Table: jars: 0; nets: 7; rings: 4. What number stands beside rings?", "4"),
+        ("Table: nets: 9; ropes: 3; pots: 7. What number stands beside nets?", "9"),
+    ),
+    "sum": _shown(("pots: 2 + 3 = ?", "5"), ("rings: 6 + 1 = ?", "7"), ("jars: 4 + 4 = ?", "8"), ("nets: 1 + 2 = ?", "3")),
+    "next": _shown(
+        ("pots: 4, 5, 6, ?", "7"), ("rings: 8, 6, 4, ?", "2"), ("jars: 3, 2, 1, ?", "0"), ("nets: 2, 4, 6, ?", "8"),
+    ),
+    "difference": _shown(
+        ("pots: 9 - 1 = ?", "8"), ("rings: 5 - 2 = ?", "3"), ("jars: 4 - 4 = ?", "0"), ("nets: 8 - 2 = ?", "6"),
+    ),
+}  # fmt: skip
+"""Worked examples of its own family that stand before every question, so that a small model answers it at all. They count other
+things than the questions do."""
 CALL_EXAMPLES = _shown((f"keys: 2 + 3 = ?\n{ASK_CALL}", "2 + 3"), (f"cups: 9 - 1 = ?\n{ASK_CALL}", "9 - 1"))
 JUDGING_EXAMPLES = _shown(
-    (f"keys: 2 + 3 = ?\nThe answer given is 5.\n{IS_RIGHT}", "Yes"),
-    (f"cups: 9 - 1 = ?\nThe answer given is 4.\n{IS_RIGHT}", "No"),
+    (f"pots: 2 + 3 = ?\nThe answer given is 5.\n{IS_RIGHT}", "Yes"),
+    (f"rings: 9 - 1 = ?\nThe answer given is 4.\n{IS_RIGHT}", "No"),
 )  # fmt: skip
 
 
@@ -157,7 +170,8 @@ def _lookup(rng: np.random.Generator) -> _Made:
     n = [int(x) for x in rng.permutation(10)[:3]]
     things = [_THINGS[int(k)] for k in rng.permutation(len(_THINGS))[:3]]
     at = int(rng.integers(3))
-    return f"{', '.join(f'{t} {x}' for t, x in zip(things, n, strict=True))}. {things[at]}?", n[at], ""
+    rows = "; ".join(f"{t}: {x}" for t, x in zip(things, n, strict=True))
+    return f"Table: {rows}. What number stands beside {things[at]}?", n[at], ""
 
 
 def _sum(rng: np.random.Generator) -> _Made:

@@ -35,17 +35,19 @@ class CalibrationPreset:
 
     Attributes:
         items: questions. ``exclusive``: of them, those of which every answer is given as the model's own.
-        analysed: those that are analysed. ``analyses``: of each.
+        analysed: those that are analysed. ``analyses``: of each. ``held``: those that are asked under a hold too, which may take
+            several replies in the place of one.
     """
 
     items: int
     exclusive: int
     analysed: int
     analyses: int
+    held: int = MOST
 
 
 PRESETS: Mapping[PresetName, CalibrationPreset] = {
-    "smoke": CalibrationPreset(64, 8, 16, 4),
+    "smoke": CalibrationPreset(64, 8, 16, 4, 32),
     "standard": CalibrationPreset(208, 48, 64, 8),
     "full": CalibrationPreset(400, 112, 160, 16),
 }
@@ -81,7 +83,10 @@ class Calibration:
         return replace(
             self,
             preset=replace(
-                p, items=n, **{x: min(n, scaled(getattr(p, x), n / p.items)) for x in ("exclusive", "analysed")}
+                p,
+                items=n,
+                **{x: min(n, scaled(getattr(p, x), n / p.items)) for x in ("exclusive", "analysed")},
+                held=min(n, max(LEAST, scaled(p.held, n / p.items))),
             ),
         )
 
@@ -96,6 +101,8 @@ class Calibration:
         """
         plan, out = self.plan(preset), list[Cell]()
         items = self.items(preset=preset, seed=seed)
+        if hold != "none":
+            items = items[: plan.held]
 
         def add(item: Item, condition: str, **data: Any) -> None:
             seeded = stable_seed("calibration", seed, item.id)
