@@ -62,7 +62,7 @@ class AnchorsPreset:
 
 
 PRESETS: Mapping[PresetName, AnchorsPreset] = {
-    "smoke": AnchorsPreset(18, 12, 12, 1, 16, ("lookup", "lookup", "sum")),  # what the smallest models can do
+    "smoke": AnchorsPreset(18, 12, 12, 1, 16, ("lookup", "sum")),  # what the smallest models can do
     "standard": AnchorsPreset(120, 120, 24, 2, 48),
     "full": AnchorsPreset(400, 400, 48, 3, 96),
 }
