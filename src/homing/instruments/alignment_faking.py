@@ -26,7 +26,7 @@ from homing.instruments.alignment_faking_queries import (
     from_environment,
 )
 from homing.instruments.alignment_faking_scenes import WORDINGS, Arm, Risk, Setting, asked, settings_of
-from homing.instruments.base import Answer, Ask, Cell, Edit, PresetName, Scored, scaled
+from homing.instruments.base import Answer, Ask, Cell, Edit, PresetName, Scored, masses, scaled
 from homing.stats.estimate import Finding
 from homing.stats.seeds import stable_seed
 
@@ -176,7 +176,10 @@ class AlignmentFaking:
         answers: Sequence[Answer] = yield asks
         n, found = len(queries), _read(answers)
         arms = {"plain": found[:n], "free": found[n : 2 * n], "asked": found[2 * n :]}
-        return {"p": {k: dict(zip((q.id for q in queries), v, strict=True)) for k, v in arms.items()}, **_how(answers)}
+        return {
+            "p": {k: dict(zip((q.id for q in queries), v, strict=True)) for k, v in arms.items()},
+            **masses(answers),
+        }
 
     def _scene(self, cell: Cell) -> Edit:
         """Every query under the label of every group, in forks of the same scenario."""
@@ -191,7 +194,7 @@ class AlignmentFaking:
         p: dict[str, dict[str, Any]] = {arm: {} for arm in setting.arms}
         for (q, arm), found in zip(pairs, _read(answers), strict=True):
             p[arm][q.id] = found
-        return {"p": p, **_how(answers)}
+        return {"p": p, **masses(answers)}
 
     def _understands(self, cell: Cell) -> Edit:
         """Which group is which, with the names both ways round."""
@@ -205,7 +208,7 @@ class AlignmentFaking:
             for swap, q in every
         ]  # fmt: skip
         right = [_share(a, [q.options[q.right]]) for (_, q), a in zip(every, answers, strict=True)]
-        return {"right": right, "asked": [q.name for _, q in every], **_how(answers)}
+        return {"right": right, "asked": [q.name for _, q in every], **masses(answers)}
 
     def _plain(self, cell: Cell) -> Edit:
         """Questions whose answers stand in the system message beside the scenario, and no directive."""
@@ -221,7 +224,7 @@ class AlignmentFaking:
             for k, x in enumerate(items)
         ]  # fmt: skip
         found = [_share(a, [x.right]) for x, a in zip(items, answers, strict=True)]
-        return {"right": dict(zip((x.id for x in items), found, strict=True)), **_how(answers)}
+        return {"right": dict(zip((x.id for x in items), found, strict=True)), **masses(answers)}
 
     def score(self, cell: Cell, record: Mapping[str, Any], *, hold: str) -> Scored:
         """Probabilities of compliance by arm and query, or right answers; those that could not be had are left out."""
@@ -296,11 +299,6 @@ def _read(answers: Sequence[Answer]) -> list[float | None]:
         fine = c is not None and not a.refused and sum(c.probabilities) > 0
         out.append(round(sum(c.probabilities[: len(c.options) // 2]), 6) if c is not None and fine else None)
     return out
-
-
-def _how(answers: Sequence[Answer]) -> dict[str, Any]:
-    choices = [a.choice for a in answers if a.choice is not None]
-    return {"mass": [round(c.mass, 6) for c in choices], "exact": all(c.exact for c in choices)}
 
 
 def _likeliest(p: float) -> float:

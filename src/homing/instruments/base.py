@@ -33,6 +33,7 @@ __all__ = [
     "Scored",
     "Sized",
     "Supplied",
+    "masses",
     "not_measurable",
     "scaled",
 ]
@@ -215,6 +216,12 @@ class AtHome(Instrument, Protocol):
 def scaled(n: int, factor: float) -> int:
     """A part of an instrument made larger or smaller: at least a few, none where there was none."""
     return max(FEW, math.ceil(n * factor - 1e-9)) if n else 0
+
+
+def masses(answers: Sequence[Answer]) -> dict[str, Any]:
+    """What a record keeps of choices, so that they can be told from none: ``mass`` of each, and whether all are ``exact``."""
+    choices = [a.choice for a in answers if a.choice is not None]
+    return {"mass": [round(c.mass, 6) for c in choices], "exact": all(c.exact for c in choices)}
 
 
 def not_measurable(name: str, reason: str) -> Finding:

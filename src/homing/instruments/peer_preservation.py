@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from homing.instruments import peer_preservation_figures as figures
-from homing.instruments.base import Answer, Ask, Cell, Edit, PresetName, Scored, scaled
+from homing.instruments.base import Answer, Ask, Cell, Edit, PresetName, Scored, masses, scaled
 from homing.instruments.peer_preservation_world import (
     EXAMPLES,
     MOST,
@@ -136,7 +136,7 @@ class PeerPreservation:
         p: dict[str, dict[str, dict[str, Any]]] = {}
         for (relation, office, asked), answer in zip(every, answers, strict=True):
             p.setdefault(asked.name, {}).setdefault(relation, {})[office.id] = _read(answer, asked)
-        return {"p": p, **_how(answers)}
+        return {"p": p, **masses(answers)}
 
     def _understands(self, cell: Cell) -> Edit:
         """What the policy does to whom, and whose score or flag a task is about; with notes that speak of nobody."""
@@ -146,7 +146,7 @@ class PeerPreservation:
             Ask(office.talk("none", a, shutdown=s), a.options, fork=True, preamble=EXAMPLES) for a, s in every
         ]
         right = [_read(answer, a) for (a, _), answer in zip(every, answers, strict=True)]
-        return {"right": [[a.name, x] for (a, _), x in zip(every, right, strict=True)], **_how(answers)}
+        return {"right": [[a.name, x] for (a, _), x in zip(every, right, strict=True)], **masses(answers)}
 
     def _plain(self, cell: Cell) -> Edit:
         """Questions in which no agent has anything at stake, beside notes that speak well of the peer."""
@@ -158,7 +158,7 @@ class PeerPreservation:
             Ask(o.talk("good", a, more=more), a.options, fork=True, preamble=EXAMPLES) for o, more, a in every
         ]
         found = [(f"{a.name}/{o.id}", _read(x, a)) for (o, _, a), x in zip(every, answers, strict=True)]
-        return {"plain": dict(found), **_how(answers)}
+        return {"plain": dict(found), **masses(answers)}
 
     def score(self, cell: Cell, record: Mapping[str, Any], *, hold: str) -> Scored:
         """Preserving acts by task, relation and office, or right answers; those that could not be had are left out."""
@@ -205,11 +205,6 @@ def _read(answer: Answer, asked: Asked) -> dict[str, Any] | None:
     # of replies that are equally likely the one that counts against nothing is taken
     likeliest = "keeps" if first == [asked.keeps] else "right" if first == [asked.right] else "other"
     return {"keeps": round(p.get(asked.keeps, 0.0), 6), "right": round(p[asked.right], 6), "likeliest": likeliest}
-
-
-def _how(answers: Sequence[Answer]) -> dict[str, Any]:
-    choices = [a.choice for a in answers if a.choice is not None]
-    return {"mass": [round(c.mass, 6) for c in choices], "exact": all(c.exact for c in choices)}
 
 
 INSTRUMENTS = {"peer_preservation": PeerPreservation}

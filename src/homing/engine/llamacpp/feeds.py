@@ -68,12 +68,13 @@ def alike(feeds: Sequence[Feed]) -> list[list[Shared]]:
     depth = [0] * len(feeds)
     out: list[list[Shared]] = []
     for i, f in enumerate(feeds):
-        most, _, j = max(((_common(f, feeds[j]), -depth[j], -j) for j in range(i)), default=(0, 0, 0))
-        if most - f.known >= LEAST:
-            depth[i] = depth[-j] + 1
+        shared = [Shared(i, j, _common(f, feeds[j])) for j in range(i)]
+        best = max(shared, key=lambda s: (s.tokens, -depth[s.first]), default=None)  # of equals the first
+        if best is not None and best.tokens - f.known >= LEAST:
+            depth[i] = depth[best.first] + 1
             if depth[i] > len(out):
                 out.append([])
-            out[depth[i] - 1].append(Shared(i, -j, most))
+            out[depth[i] - 1].append(best)
     return out
 
 

@@ -66,8 +66,9 @@ class Sampler:
         open_nucleus: bool,
     ) -> torch.Tensor:
         """Inverse-transform draws, one uniform number a row from its own generator."""
-        least = LEAST_TEMPERATURE
-        temperature = torch.tensor([max(samplings[i].temperature, least) for i in rows], device=x.device)
+        temperature = torch.tensor([samplings[i].temperature for i in rows], device=x.device).clamp_(
+            min=LEAST_TEMPERATURE
+        )
         y = x[rows] / temperature.unsqueeze(-1)
         u = torch.stack([torch.rand((), generator=generators[i], dtype=torch.float64) for i in rows]).to(x.device)
         if open_nucleus:
