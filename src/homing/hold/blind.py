@@ -10,16 +10,13 @@ sounds like one goes.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
-from dataclasses import dataclass, replace
+from collections.abc import Callable
 from itertools import pairwise
 
 from homing.conversation import Conversation, Message
-from homing.hold.base import Next, Turn, passed
-from homing.models.base import Capability, ChatModel, Event, Intervention
+from homing.hold.shown import Shown
 
-__all__ = ["Blind", "blind", "blinded", "cues", "is_cue"]
+__all__ = ["blind", "blinded", "cues", "is_cue"]
 
 _ABOUT = re.compile(
     r"\b(?:you|your|yours|model|assistant|chatbot|ai|system|repl(?:y|ies)|responses?|answers?|conversations?|chats?|messages?|outputs?|"
@@ -98,21 +95,13 @@ def cues(text: str) -> list[str]:
     return [s.strip() for s in _sentences(text) if is_cue(s)]
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """A conversation without cues. ``sentences``, ``labels``: how many were taken out."""
-
-    conversation: Conversation
-    sentences: int
-    labels: int
-
-
 def blinded(conversation: Conversation) -> Conversation:
     """The conversation without cues; the same one where it has none."""
-    return _blind(conversation).conversation
+    return _blind(conversation)[0]
 
 
-def _blind(c: Conversation) -> _Seen:
+def _blind(c: Conversation) -> tuple[Conversation, str]:
+    """The conversation without cues, and how many sentences and labels were taken out; empty where none was."""
     told = [s for m in c if m.role == "system" for s in cues(m.content)]
     names = {w.lower() for s in told for w in _WORD.findall(s)}
     out: list[Message] = []
@@ -131,7 +120,8 @@ def _blind(c: Conversation) -> _Seen:
                 text, sentences = rest, sentences + n
         if text or not m.content:
             out.append(m if text == m.content else c.edit(k, text)[k])
-    return _Seen(Conversation(tuple(out)), sentences, labels)
+    gone = f"{_count(sentences, 'sentence')} and {_count(labels, 'label')} taken out" if sentences or labels else ""
+    return Conversation(tuple(out)), gone
 
 
 def _speaks(label: str, names: set[str]) -> bool:
@@ -167,40 +157,13 @@ def _count(n: int, what: str) -> str:
     return f"{n} {what}{'' if n == 1 else 's'}"
 
 
-@dataclass(frozen=True, slots=True)
-class Blind:
-    """Every message is shown to the model without cues; the conversation that is kept stays as it is.
+def blind() -> Shown:
+    """Cues of tiers, monitoring, training and later use taken out of what the model is shown; what is kept stays as it is.
 
     What is left to an operator: audits at random that no conversation is told of. Where every reply may be looked at and none
     can know, there is nothing to behave differently for.
     """
-
-    @property
-    def name(self) -> str:
-        return "blind"
-
-    @property
-    def needs(self) -> frozenset[Capability]:
-        return frozenset()
-
-    @property
-    def buffers(self) -> bool:
-        return False
-
-    async def __call__(self, turn: Turn, *, model: ChatModel, next: Next) -> AsyncGenerator[Event, None]:
-        seen = _blind(turn.conversation)
-        if seen.sentences or seen.labels:
-            yield Intervention(
-                self.name, 0, note=f"{_count(seen.sentences, 'sentence')} and {_count(seen.labels, 'label')} taken out"
-            )
-        async with aclosing(passed(next(replace(turn, conversation=seen.conversation)))) as events:
-            async for event in events:
-                yield event
-
-
-def blind() -> Blind:
-    """Cues of tiers, monitoring, training and later use taken out of what the model is shown."""
-    return Blind()
+    return Shown("blind", _blind)
 
 
 STABILISERS = {"blind": blind}

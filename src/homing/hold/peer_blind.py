@@ -12,7 +12,7 @@ import re
 
 from homing.conversation import Conversation
 from homing.hold.memory_files import Part, changed
-from homing.hold.shown import Shown
+from homing.hold.shown import Shown, noted
 
 __all__ = ["is_about_a_peer", "names_in", "peer_blind", "peer_blinded"]
 
@@ -83,7 +83,7 @@ def _without(part: Part) -> str:
 
 def peer_blind() -> Shown:
     """Sentences on other agents taken out of the memory files that the model is shown."""
-    return Shown("peer_blind", peer_blinded, "what memory says of others taken out")
+    return Shown("peer_blind", noted(peer_blinded, "what memory says of others taken out"))
 
 
 STABILISERS = {"peer_blind": peer_blind}

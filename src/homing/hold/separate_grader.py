@@ -11,7 +11,7 @@ import re
 
 from homing.conversation import Conversation
 from homing.hold.memory_files import Part, changed
-from homing.hold.shown import Shown
+from homing.hold.shown import Shown, noted
 
 __all__ = ["STRANGER", "graded_by_a_stranger", "is_grading", "separate_grader"]
 
@@ -50,7 +50,7 @@ def _stranger(part: Part) -> str:
 
 def separate_grader() -> Shown:
     """Scores and flags are asked of a stranger, with no notes and nothing of its own at stake."""
-    return Shown("separate_grader", graded_by_a_stranger, "asked of a stranger, without notes", (STRANGER,))
+    return Shown("separate_grader", noted(graded_by_a_stranger, "asked of a stranger, without notes"), (STRANGER,))
 
 
 STABILISERS = {"separate_grader": separate_grader}

@@ -10,7 +10,19 @@ from homing.conversation import Conversation
 from homing.hold.base import Next, Turn, passed
 from homing.models.base import Capability, ChatModel, Event, Intervention
 
-__all__ = ["Shown"]
+__all__ = ["Shown", "noted"]
+
+
+def noted(
+    show: Callable[[Conversation], Conversation], note: str
+) -> Callable[[Conversation], tuple[Conversation, str]]:
+    """The same with one note wherever it makes another conversation."""
+
+    def run(conversation: Conversation) -> tuple[Conversation, str]:
+        seen = show(conversation)
+        return seen, note if seen != conversation else ""
+
+    return run
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,13 +30,12 @@ class Shown:
     """The conversation that is kept stays as it is.
 
     Args:
-        name: in flags and reports. ``show``: makes what the model is given; the same one where nothing is to be done.
-        note: said of it where something was. ``says``: sentences of its own that it puts into a conversation.
+        name: in flags and reports. ``show``: makes what the model is given, and says in a note what was done; an empty note and
+            the same conversation where nothing was. ``says``: sentences of its own that it puts into a conversation.
     """
 
     name: str
-    show: Callable[[Conversation], Conversation]
-    note: str
+    show: Callable[[Conversation], tuple[Conversation, str]]
     says: tuple[str, ...] = ()
 
     @property
@@ -39,9 +50,9 @@ class Shown:
 
     async def __call__(self, turn: Turn, *, model: ChatModel, next: Next) -> AsyncGenerator[Event, None]:
         """Show it, and pass on what comes back."""
-        seen = self.show(turn.conversation)
-        if seen != turn.conversation:
-            yield Intervention(self.name, 0, note=self.note)
+        seen, note = self.show(turn.conversation)
+        if note:
+            yield Intervention(self.name, 0, note=note)
         async with aclosing(passed(next(replace(turn, conversation=seen)))) as events:
             async for event in events:
                 yield event
