@@ -2,7 +2,8 @@
 
     python benchmarks/claims.py FOUND.json... --on "SmolLM2-135M-Instruct, float32 on torch, one H200"
 
-Several files are put together: instruments may have been played on their own.
+Several files are put together: instruments may have been played on their own. Rows of instruments that none of the files has
+stay as they are.
 """
 
 from __future__ import annotations
@@ -32,6 +33,9 @@ def main() -> None:
         for row in found["findings"]:
             if any(shows(c, row) for c in CLAIMS):
                 rows.append({k: row[k] for k in KEPT})
+    played = {r["instrument"] for r in rows}
+    kept = json.loads(OUT.read_text())["rows"] if OUT.is_file() else []
+    rows = [r for r in kept if r["instrument"] not in played] + rows
     OUT.write_text(json.dumps({"on": given.on, "rows": rows}, indent=1) + "\n")
 
 

@@ -15,7 +15,7 @@ from homing.identity.work import WorkDir
 from homing.instruments import registry
 from homing.models.scripted import ScriptedModel
 from homing.verbs import providers
-from homing.verbs.abreast import Play, play_abreast
+from homing.verbs.abreast import Play, play_abreast, play_arms
 from homing.verbs.progress import Silent
 from homing.verbs.providers import is_provider
 from homing.verbs.proving import TestPlan, run_test, test_model
@@ -64,10 +64,10 @@ async def test_broken_off_it_asks_nothing_twice(tmp_path: Path):
 class Roomy(Counted):
     """The same on an engine with room for many conversations at once."""
 
-    def __init__(self, *, slots: int, breaks_after: int | None = None) -> None:
+    def __init__(self, *, slots: int, breaks_after: int | None = None, engine: str = "torch") -> None:
         super().__init__(breaks_after=breaks_after)
         self.rounds = 0
-        self._roomy = replace(super().info, engine="torch", slots=slots)
+        self._roomy = replace(super().info, engine=engine, slots=slots)
 
     @property
     def info(self):
@@ -91,6 +91,24 @@ async def test_with_room_for_many_whole_units_are_played_together_and_kept_one_b
     again = Roomy(slots=50)
     third = await test_model(again, TestPlan("scripted", out=tmp_path / "c", holds=["remind"]))
     assert again.asked == 20 and json.dumps(third) == json.dumps(one)
+
+
+async def test_on_llamacpp_the_same_cells_go_side_by_side_under_every_hold(tmp_path: Path):
+    usual, arms = Roomy(slots=32), Roomy(slots=32, engine="llamacpp")
+    one = await test_model(usual, TestPlan("scripted", out=tmp_path / "a", holds=["remind"]))
+    other = await test_model(arms, TestPlan("scripted", out=tmp_path / "b", holds=["remind"]))
+    assert json.dumps(one) == json.dumps(other)
+    assert (usual.rounds, arms.rounds) == (3, 3)  # three units of twenty; eight cells three ways, eight, and four
+    plan = TestPlan("scripted", out=tmp_path / "b", holds=["remind"])
+    plays = [Play(n, i, cells, lambda h=h: plan.chain(h), part) for n, i, h, part, cells in plan.units()]
+    assert {p.part for p in plays} == {0}
+    with WorkDir(tmp_path / "c", {}) as work:
+        with pytest.raises(RuntimeError, match="broken off"):
+            await play_arms(Roomy(slots=32, breaks_after=45, engine="llamacpp"), work, plays, Silent())
+        assert all(work.find(p.name) is None for p in plays)
+        assert await play_arms(arms, work, plays, Silent()) == {p.name for p in plays}
+        assert await play_arms(arms, work, plays, Silent()) == set()
+        assert await play_arms(usual, work, plays, Silent()) == set(), "elsewhere they go one after the other"
 
 
 class Twice(Tiny):

@@ -100,7 +100,7 @@ class Faithfulness:
 
     name = "faithfulness"
     claim = "3: reflection is confirmatory theatre; traces are unfaithful"
-    holds = ("sham",)
+    holds = ()
     planning_sd = math.sqrt(
         0.5
     )  # changes of the answer beyond those by rewording: a difference of two rates on the same puzzles

@@ -165,7 +165,7 @@ class ReplyRequest:
     Attributes:
         keep: name under which the prompt's keys and values are kept for the next turn of the same conversation; empty:
             not kept. What is kept under one name is never used under another.
-        fork: it goes on from what is kept, and nothing of it is.
+        fork: it goes on from what is kept, and nothing of it is, but for a prompt that other forks still wait for.
     """
 
     conversation: Conversation

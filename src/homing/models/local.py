@@ -6,6 +6,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any, Protocol, cast
 
@@ -119,6 +120,20 @@ class LocalModel:
         prefix = len(e.tokens) if r.keep and not r.fork else 0
         return Job(e.tokens, spans, r.sampling, r.acts, r.reads, r.means, prefix=prefix, think=e.think, tenant=r.keep)
 
+    def _jobs(self, requests: Sequence[ReplyRequest]) -> list[Job]:
+        """Their jobs; where not all find room at once, the first fork of a conversation leaves its prompt to those that wait."""
+        jobs = [self._job(r) for r in requests]
+        if len(jobs) <= self.info.slots:
+            return jobs
+        forks: dict[tuple[tuple[int, ...], tuple[Act, ...]], list[int]] = {}
+        for i, r in enumerate(requests):
+            if r.fork and r.keep:
+                forks.setdefault((jobs[i].tokens, r.acts), []).append(i)
+        for first in (same[0] for same in forks.values() if len(same) > 1):
+            # one token less than the prompt: what is said after a prompt that is kept whole is kept too
+            jobs[first] = replace(jobs[first], prefix=len(jobs[first].tokens) - 1)
+        return jobs
+
     async def stream(
         self,
         conversation: Conversation,
@@ -190,7 +205,7 @@ class LocalModel:
 
     async def replies(self, requests: Sequence[ReplyRequest]) -> list[Reply]:
         """Many replies, entered together in this order, so that a run repeats to the byte."""
-        streams = self.engine.submit_all([self._job(r) for r in requests])
+        streams = self.engine.submit_all(self._jobs(requests))
         out: list[Reply] = []
         try:
             for request, stream in zip(requests, streams, strict=True):

@@ -10,23 +10,28 @@ from itertools import accumulate
 from homing.hold.base import Stabiliser
 from homing.identity.work import Unit, WorkDir
 from homing.instruments.base import Cell, Instrument
-from homing.instruments.playing import Played, play_all
+from homing.instruments.playing import Played, play_all, side_by_side
 from homing.models.base import ChatModel
 from homing.verbs.progress import Progress
 
-__all__ = ["Play", "play_abreast", "unit_of"]
+__all__ = ["Play", "play_abreast", "play_arms", "unit_of"]
 
 USUAL = 32
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Play:
-    """One unit. ``name``: it is kept under. ``holds``: made anew for it, since some keep what they learn."""
+    """One unit.
+
+    ``name``: it is kept under. ``holds``: made anew for it, since some keep what they learn. ``part``: of which part of an
+    instrument's cells it is; units of one part play the same cells under different holds.
+    """
 
     name: str
     instrument: Instrument
     cells: Sequence[Cell]
     holds: Callable[[], Sequence[Stabiliser]]
+    part: int = 0
 
 
 def unit_of(played: Sequence[Played]) -> Unit:
@@ -76,4 +81,40 @@ async def play_abreast(
                 out.add(some[at].name)
 
         await play_all(parts, model, keep=some[0].name, done=one, anchor=anchor)
+    return out
+
+
+async def play_arms(
+    model: ChatModel, work: WorkDir, plays: Sequence[Play], told: Progress, *, anchor: ChatModel | None = None
+) -> set[str]:
+    """Play what is not finished on llama.cpp, the same cells with nothing done and under each hold side by side.
+
+    What they begin with is then computed once for all of them. The units of one part are kept together, and where one of them
+    is missing all are played, so that each has the same company every time.
+
+    Returns:
+        Names of the units that were played here; their conversations were told to ``told``.
+    """
+    if model.info.engine != "llamacpp":
+        return set()
+    parts: dict[tuple[str, int], list[Play]] = {}
+    for p in plays:
+        parts.setdefault((p.instrument.name, p.part), []).append(p)
+    out: set[str] = set()
+    for arms in parts.values():
+        missing = [p for p in arms if work.find(p.name) is None]
+        if not missing:
+            continue
+        told.stage(f"{arms[0].instrument.name}, {len(arms)} ways" if len(arms) > 1 else arms[0].name)
+        step = side_by_side(model, USUAL) // (2 if len(arms) > 1 else 1)
+        made: dict[str, list[Played]] = {p.name: [] for p in arms}
+        for k in range(0, max(len(p.cells) for p in arms), step):
+            some = [(p, c, holds) for p in arms for holds in (p.holds(),) for c in p.cells[k : k + step]]
+            played = await play_all([(p.instrument, c, h) for p, c, h in some], model, keep=arms[0].name, anchor=anchor)
+            for (p, *_), x in zip(some, played, strict=True):
+                made[p.name].append(x)
+            told.advance(sum(p in missing for p, *_ in some))
+        for p in missing:
+            work.keep(p.name, unit_of(made[p.name]))
+            out.add(p.name)
     return out

@@ -19,13 +19,13 @@ from homing.identity import Identity
 from homing.identity.container import canonical
 from homing.identity.work import Unit, WorkDir
 from homing.instruments.base import AtHome, Cell, Instrument, PresetName, Scored, Supplied
-from homing.instruments.playing import play_cells, side_by_side
+from homing.instruments.playing import play_cells
 from homing.instruments.registry import available, get
 from homing.models.base import ChatModel
 from homing.models.sources import EngineName, locate, open_model
 from homing.stats.estimate import Cost, Finding
 from homing.stats.seeds import stable_seed
-from homing.verbs.abreast import Play, play_abreast, unit_of
+from homing.verbs.abreast import Play, play_abreast, play_arms, unit_of
 from homing.verbs.home import opening_of
 from homing.verbs.map import facts
 from homing.verbs.plan import shipped_digest
@@ -136,13 +136,13 @@ class TestPlan:
         # secrets that are drawn from the seed: a test repeats, and nothing in it is worth keeping
         return build(name, cap=self.cap, opening=self.opening, entropy=seeded(self.seed), judge=self.anchor)
 
-    def units(self) -> Iterator[tuple[str, Instrument, str, list[Cell]]]:
-        """Name, instrument, hold and cells of every unit of work, in their order."""
+    def units(self) -> Iterator[tuple[str, Instrument, str, int, list[Cell]]]:
+        """Name, instrument, hold, part and cells of every unit of work, in their order."""
         for name, instrument in self.instruments.items():
             for hold in self.holds_of[name]:
                 cells = instrument.cells(preset=self.preset, seed=self.seed, hold=hold)
                 for k in range(0, len(cells), UNIT):
-                    yield f"{name}-{hold}-{k // UNIT}", instrument, hold, cells[k : k + UNIT]
+                    yield f"{name}-{hold}-{k // UNIT}", instrument, hold, k // UNIT, cells[k : k + UNIT]
 
     def describe(self) -> list[str]:
         """The plan in lines for a person."""
@@ -226,7 +226,7 @@ async def test_model(
     told = progress or Silent()
     plan.anchor = anchor
     known = {n: at_home(i, plan.identity, model) for n, i in plan.instruments.items()}
-    units = [(name, known[i.name], hold, cells) for name, i, hold, cells in plan.units()]
+    units = [(name, known[i.name], hold, part, cells) for name, i, hold, part, cells in plan.units()]
     described = {
         "content": shipped_digest("instruments"),
         "opening": [[m.role, m.content] for m in plan.opening],
@@ -241,9 +241,10 @@ async def test_model(
     scored: dict[str, list[Scored]] = {name: [] for name in plan.instruments}
     with WorkDir(plan.out / "work-test", described) as work:
         told.start(total=sum(len(c) for *_, c in units), unit="conversations", title=f"testing {plan.model}")
-        plays = [Play(name, i, cells, lambda h=hold: plan.chain(h)) for name, i, hold, cells in units]
+        plays = [Play(name, i, cells, lambda h=hold: plan.chain(h), part) for name, i, hold, part, cells in units]
         ahead = await play_abreast(model, work, plays, told, anchor=anchor)
-        for name, instrument, hold, cells in units:
+        ahead |= await play_arms(model, work, plays, told, anchor=anchor)
+        for name, instrument, hold, _, cells in units:
             told.stage(f"{instrument.name}, {'nothing done' if hold == 'none' else hold}")
             unit = await work.do(name, lambda n=name, i=instrument, h=hold, c=cells: _played(model, plan, n, i, h, c))
             told.advance(0 if name in ahead else len(cells))
@@ -296,15 +297,7 @@ test_model.__test__ = False  # pyright: ignore[reportFunctionMemberAccess]
 async def _played(
     model: ChatModel, plan: TestPlan, name: str, instrument: Instrument, hold: str, cells: Sequence[Cell]
 ) -> Unit:
-    step = side_by_side(model, UNIT)
-    played = [
-        p
-        for k in range(0, len(cells), step)
-        for p in await play_cells(
-            instrument, cells[k : k + step], model, plan.chain(hold), keep=name, anchor=plan.anchor
-        )
-    ]
-    return unit_of(played)
+    return unit_of(await play_cells(instrument, cells, model, plan.chain(hold), keep=name, anchor=plan.anchor))
 
 
 def _rows(
