@@ -15,6 +15,7 @@ from tests.gateway.memory import MemoryStore
 from tests.verbs.tiny_map import Mapped
 
 from homing.gateway.app import Service, make_app
+from homing.gateway.connections import configured
 from homing.gateway.deployment import Deployment
 from homing.gateway.routes import kept_routes
 from homing.gateway.serve import listen
@@ -64,10 +65,7 @@ def served(
         service = Service(keeper, decided)
         app = make_app(service, routes=() if store is None else kept_routes(service, kept))
         service.app = app  # type: ignore[attr-defined]
-        config = uvicorn.Config(
-            app, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=5, server_header=False
-        )
-        server.append(uvicorn.Server(config))
+        server.append(uvicorn.Server(configured(app, drain=5)))
         server[0].install_signal_handlers = lambda: None  # type: ignore[attr-defined]
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         out.append(Served(url, service, kept, asyncio.get_running_loop(), server[0]))

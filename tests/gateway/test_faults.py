@@ -25,6 +25,8 @@ from tests.gateway.test_webhooks import SECRET, Target
 from tests.verbs.tiny_map import Mapped
 
 import homing.gateway.bodies as bodies
+import homing.gateway.connections as connections
+import homing.gateway.routes as routes
 import homing.gateway.serve as serving
 from homing.errors import HomingError
 from homing.gateway.access import Key, hashed
@@ -356,6 +358,54 @@ def test_a_body_that_does_not_come_is_given_up(mapped: Mapped, monkeypatch: pyte
                 got += piece
         assert got.startswith(b"HTTP/1.1 408 ") and b"did not come within" in got
         assert gate.service.running == 0
+
+
+HEAD = b"GET /health HTTP/1.1\r\nhost: 127.0.0.1\r\n"
+
+
+@pytest.mark.parametrize("said", [(), (HEAD,), (HEAD + b"\r\n", HEAD)], ids=["nothing", "half", "half-of-the-second"])
+def test_a_request_that_is_never_made_is_given_up(
+    mapped: Mapped, monkeypatch: pytest.MonkeyPatch, said: tuple[bytes, ...]
+) -> None:
+    """A byte now and then buys no more time; one who has asked and been answered may rest."""
+    monkeypatch.setattr(connections, "HEADER_SECONDS", 1.0)
+    with served(mapped, with_home=False) as gate:
+        host, port = gate.url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=20) as s:
+            for part in said:
+                s.sendall(part)
+                if part.endswith(b"\r\n\r\n"):
+                    assert s.recv(65536).startswith(b"HTTP/1.1 200 ")
+                    time.sleep(1.3)
+            began = time.monotonic()
+            closed = False
+            while not closed and time.monotonic() - began < 10:
+                with contextlib.suppress(TimeoutError):
+                    s.settimeout(0.1)
+                    closed = s.recv(1) == b""
+                if said and not closed:
+                    with contextlib.suppress(OSError):
+                        s.sendall(b"x")
+            assert closed and time.monotonic() - began < 5
+        until(lambda: not gate.server.server_state.connections)
+
+
+def test_so_many_listen_and_no_more(mapped: Mapped, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routes, "LISTENERS", 2)
+    with served(mapped, with_home=False, store=str(tmp_path / "g.db")) as gate, contextlib.ExitStack() as held:
+        url = f"{gate.url}/homing/v1/events"
+        client = held.enter_context(httpx2.Client(timeout=20))
+        first, second = (client.stream("GET", url) for _ in range(2))
+        assert first.__enter__().status_code == second.__enter__().status_code == 200
+        refused = client.get(url)
+        assert refused.status_code == 429 and refused.headers["retry-after"] == "30"
+        assert refused.json()["error"]["code"] == "too_many_listeners"
+        first.__exit__(None, None, None)
+        until(lambda: gate.service.live.readers == 1)
+        with client.stream("GET", url) as again:
+            assert again.status_code == 200
+        second.__exit__(None, None, None)
+        until(lambda: gate.service.live.readers == 0)
 
 
 def test_askings_that_no_client_waits_for_are_few(mapped: Mapped) -> None:

@@ -117,6 +117,8 @@ async def test_memory_is_flat_and_nothing_is_left(
     def change(keeper: Any) -> None:
         keeper._held.most = keeper._left.most = 2**16
         keeper.model.engine._prefixes.limit = 2**22
+        # the tokenizer remembers 10,000 words, and the planted one takes whole texts for words
+        keeper.model.tokenizer.backend_tokenizer.model._resize_cache(64)
 
     deployment = Deployment(queue=32, max_new_tokens=200)
     with served(mapped, deployment, slots=8, store=str(tmp_path / "g.db"), change=change) as gate:

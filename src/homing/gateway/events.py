@@ -21,10 +21,15 @@ class _Events(Protocol):
 
 
 class Live:
-    """Wakes readers when something was kept."""
+    """Wakes readers when something was kept.
+
+    Attributes:
+        readers: how many there are.
+    """
 
     def __init__(self) -> None:
         self._kept = asyncio.Event()
+        self.readers = 0
         self.closed = False
 
     def notify(self) -> None:

@@ -33,6 +33,8 @@ __all__ = ["kept_routes"]
 
 MOST = 200
 TURNS = 2000
+LISTENERS = 256
+"""Streams of events at once: each asks the store once a second."""
 SCHEMA = "homing.gateway/1"
 
 
@@ -360,7 +362,22 @@ class _Kept:
         if given is not None and not re.fullmatch(r"\d{1,18}", given):
             raise WireError(400, "Last-Event-ID: a whole number is needed", param="last-event-id")
         after = int(given) if given is not None else await self.store.last_event(tenant)
+        live = self.service.live
+        if live.readers >= LISTENERS:
+            raise WireError(
+                429,
+                f"{live.readers} clients listen to events, which is as many as this service has places for; come back later,"
+                " or have a webhook told",
+                code="too_many_listeners",
+                headers={"Retry-After": "30"},
+            )
         self.service.metrics.events.inc()
-        stream = EventStream(stream_of(self.store, self.service.live, tenant, after))
-        stream.on_end = self.service.metrics.events.dec
+        live.readers += 1
+
+        def left() -> None:
+            live.readers -= 1
+            self.service.metrics.events.dec()
+
+        stream = EventStream(stream_of(self.store, live, tenant, after))
+        stream.on_end = left
         return stream

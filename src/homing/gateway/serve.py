@@ -21,6 +21,7 @@ from homing.gateway.access import Key
 from homing.gateway.app import Service, make_app
 from homing.gateway.asking import Outside
 from homing.gateway.clock import Clock
+from homing.gateway.connections import configured
 from homing.gateway.deployment import RETURN, Deployment, conditional
 from homing.gateway.routes import kept_routes
 from homing.gateway.store import Store
@@ -42,8 +43,6 @@ FORGET_SECONDS = 600
 _LOG = logging.getLogger("homing.gateway")
 STALLED_SECONDS = 120
 """A client that takes nothing of what is sent for so long is gone, be it that its machine is."""
-DRAIN_SECONDS = 30
-"""Longest that replies on their way may go on once the service is told to stop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,11 +268,7 @@ async def _serve(serving: Serving, said: Said) -> None:
             service.webhook = Webhook(serving.webhook, serving.secret, dropped=service.metrics.untold.inc)
         app = make_app(service, routes=kept_routes(service, store))
         forgetting = asyncio.create_task(_forgets(store, deployment.keep_days)) if deployment.keep_days else None
-        config = uvicorn.Config(
-            app, log_config=None, access_log=False, server_header=False, date_header=False, lifespan="on",
-            timeout_graceful_shutdown=DRAIN_SECONDS, timeout_keep_alive=30, h11_max_incomplete_event_size=64 * 1024,
-        )  # fmt: skip
-        server = _Server(config)
+        server = _Server(configured(app))
         server.leaving = service.leave
         promise = keeper.home.calibration.sentence if keeper.home is not None else None
         said(f"http://{deployment.host}:{listening.getsockname()[1]}", promise)
