@@ -11,8 +11,8 @@ from homing.fracture.network import ACTIVATIONS, Layer, Network, gradient_overla
 
 def random_net(seed: int = 0, *, bias: bool = False, split: bool = False) -> Network:
     rng = np.random.default_rng(seed)
-    kinds = tuple(k for k in ACTIVATIONS if k != "relu") + ("relu", "relu")
-    n, layers, width = len(kinds), [], 3
+    kinds = (*ACTIVATIONS, "relu")
+    layers, width = [], 3
     for out in (kinds, kinds[::-1], ("identity", "sin")):
         w = rng.standard_normal((width, len(out))) / np.sqrt(width)
         layers.append(
@@ -26,7 +26,6 @@ def random_net(seed: int = 0, *, bias: bool = False, split: bool = False) -> Net
             )
         )
         width = len(out)
-    assert n == layers[0].width
     return Network(tuple(layers))
 
 

@@ -80,9 +80,9 @@ class Layer:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Pass:
-    """What a forward pass left. ``inputs``: of each layer ``(n, in)``; ``sums``: ``(n, out)``; ``outputs``: ``(n, out)`` of the last.
+    """What a forward pass left.
 
-    ``private``: of each layer, which copy answered, ``(n, out)``; None where no unit has two.
+    ``inputs``: of each layer ``(n, in)``; ``sums``: ``(n, out)``; ``outputs``: ``(n, out)`` of the last. ``private``: of each layer, which copy answered, ``(n, out)``; None where no unit has two.
     """
 
     inputs: tuple[F64, ...]
