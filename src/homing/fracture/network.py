@@ -82,7 +82,8 @@ class Layer:
 class Pass:
     """What a forward pass left.
 
-    ``inputs``: of each layer ``(n, in)``; ``sums``: ``(n, out)``; ``outputs``: ``(n, out)`` of the last. ``private``: of each layer, which copy answered, ``(n, out)``; None where no unit has two.
+    ``inputs``: of each layer ``(n, in)``; ``sums``: ``(n, out)``; ``outputs``: ``(n, out)`` of the last. ``private``: of each
+    layer, which copy answered, ``(n, out)``; None where no unit has two.
     """
 
     inputs: tuple[F64, ...]
