@@ -8,6 +8,7 @@ solution, so that every scaling of a network ends in the same one. Units that no
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,7 +88,7 @@ def balanced(network: Network) -> Network:
     if not any(f.any() for f in free):
         return Network(layers)
     splits = [np.zeros(layer.width, bool) if layer.split is None else layer.split for layer in layers]
-    alone = [s & bool(nxt.all()) for s, nxt in zip(splits, splits[1:], strict=False)]
+    alone = [s & bool(nxt.all()) for s, nxt in pairwise(splits)]
     # squared sizes of both copies; of a unit with one copy the second is 0
     both = [_squares(layer, split) for layer, split in zip(layers, splits, strict=True)]
     logs = [np.zeros((2, layer.width)) for layer in layers]

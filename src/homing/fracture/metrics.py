@@ -28,7 +28,7 @@ __all__ = ["LEAST_PAIRS", "MOST_NULL", "MOST_ZERO", "Null", "Pairs", "Unity", "c
 
 Bool = NDArray[np.bool_]
 I64 = NDArray[np.int64]
-Null = Literal["matched", "random"]
+Null = Literal["matched", "distance", "random"]
 LEAST_PAIRS = 16
 """Fewer pairs, or clusters of pairs: refused."""
 MOST_NULL = 0.9
@@ -37,6 +37,7 @@ MOST_ZERO = 0.1
 """A larger share of pairs without any gradient: refused as saturated."""
 NULLS = 4
 NEAREST = 8
+CLOSE = 0.25
 DRAWS = 1000
 
 
@@ -145,31 +146,46 @@ def _nothing(n: int, why: str) -> Estimate:
     return Estimate(math.nan, -math.inf, math.inf, 0.95, n, "", why)
 
 
-def _unrelated(b: F64, read: F64, gate: Bool, codes: I64, rng: np.random.Generator, null: Null) -> I64 | None:
-    """Rows that stand in for b, ``(n, NULLS)``: of its context, of another cluster, and no nearer to it than half of all are.
+def _unrelated(a: F64, b: F64, read: F64, gate: Bool, codes: I64, rng: np.random.Generator, null: Null) -> I64 | None:
+    """Rows of b that stand in for each b, ``(n, NULLS)``: of its context and another cluster, and not close to it.
 
-    Where ``matched``, drawn of those whose read-out is nearest; an input that is merely next to b would share its mechanism
-    without being its pair.
+    The nearer of all others, a quarter, is left out: an input that is merely next to b shares its mechanism without being its
+    pair. ``distance`` takes those of like read-out that lie as far from a as b does: an untrained network overlaps by distance.
     """
     n = len(b)
     chosen = np.empty((n, NULLS), np.int64)
-    squares = (b**2).sum(axis=1)
+    size_a, size_b = (a**2).sum(axis=1), (b**2).sum(axis=1)
+    scale = float(read.std()) or 1.0
     for start in range(0, n, 512):
         rows = np.arange(start, min(n, start + 512))
-        far = squares[rows, None] + squares - 2 * b[rows] @ b.T
         may = (codes[rows, None] != codes) & (gate[rows, None] == gate)
         if not may.any(axis=1).all():
             return None
-        middle = np.nanmedian(np.where(may, far, np.nan), axis=1)
-        may &= far >= middle[:, None]
-        away = np.abs(read[rows, None] - read) if null == "matched" else np.zeros(may.shape)
+        apart = _distances(b[rows], b, size_b[rows], size_b)
+        order = np.sort(np.where(may, apart, np.inf), axis=1)
+        close = order[np.arange(len(rows)), (CLOSE * may.sum(axis=1)).astype(int)]
+        may &= apart >= close[:, None]
+        away = np.zeros(may.shape)
+        if null != "random":
+            away += np.abs(read[rows, None] - read) / scale
+        if null == "distance":
+            reach = _distances(a[rows], b, size_a[rows], size_b)
+            own = np.sqrt(((a[rows] - b[rows]) ** 2).sum(axis=1))
+            away += np.abs(reach - own[:, None]) / (float(reach.std()) or 1.0)
         # ties, as in a picture with a plain background, are broken at random
-        away = np.where(may, away, np.inf) + rng.random(may.shape) * 1e-9 * (np.ptp(read) + 1e-300)
-        width = NEAREST if null == "matched" else n
-        for k, i in enumerate(rows):
-            near = np.argsort(away[k], kind="stable")[: min(width, int(may[k].sum()))]
-            chosen[i] = rng.choice(near, NULLS, replace=len(near) < NULLS)
+        away = np.where(may, away, np.inf) + rng.random(may.shape) * 1e-9
+        width = min(n, 2 * NEAREST if null == "random" else NEAREST)
+        near = np.argpartition(away, width - 1, axis=1)[:, :width] if width < n else np.argsort(away, axis=1)
+        there = np.minimum(may.sum(axis=1), width)
+        nearest = np.take_along_axis(near, np.argsort(np.take_along_axis(away, near, axis=1), axis=1), axis=1)
+        chosen[rows] = np.take_along_axis(
+            nearest, (rng.random((len(rows), NULLS)) * there[:, None]).astype(int), axis=1
+        )
     return chosen
+
+
+def _distances(x: F64, y: F64, size_x: F64, size_y: F64) -> F64:
+    return np.sqrt(np.maximum(size_x[:, None] + size_y - 2 * x @ y.T, 0))
 
 
 def _figures(pair: F64, null: F64, codes: I64, m: int, seed: int) -> tuple[Estimate, Estimate, Estimate]:
@@ -178,11 +194,14 @@ def _figures(pair: F64, null: F64, codes: I64, m: int, seed: int) -> tuple[Estim
     members = [np.flatnonzero(codes == c) for c in range(m)]
     c, c_null = float(np.median(pair)), float(np.median(null))
     draws = np.empty((3, DRAWS))
-    for i in range(DRAWS):
-        drawn = rng.integers(0, m, m)
-        rows = drawn if m == len(pair) else np.concatenate([members[k] for k in drawn])
-        one, other = float(np.median(pair[rows])), float(np.median(null[rows]))
-        draws[:, i] = ((one - other) / (1 - other) if other < 1 else np.nan), one, other
+    chunk = max(1, 500_000 // len(pair)) if m == len(pair) else 1
+    for start in range(0, DRAWS, chunk):
+        drawn = rng.integers(0, m, (min(chunk, DRAWS - start), m))
+        rows = drawn if m == len(pair) else np.concatenate([members[k] for k in drawn[0]])[None]
+        draws[1, start : start + len(rows)] = np.median(pair[rows], axis=1)
+        draws[2, start : start + len(rows)] = np.median(null[rows].reshape(len(rows), -1), axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        draws[0] = np.where(draws[2] < 1, (draws[1] - draws[2]) / (1 - draws[2]), np.nan)
     kappa = (c - c_null) / (1 - c_null) if c_null < 1 else math.nan
     out: list[Estimate] = []
     for value, drawn in zip((kappa, c, c_null), draws, strict=True):
@@ -206,7 +225,8 @@ def unity(
     Args:
         readout: ``(outputs,)``, what each output weighs in f.
         seed: of the unrelated inputs and of the resampling.
-        layers: which parameters count; None: all. ``null``: unrelated inputs of like read-out, or any.
+        layers: which parameters count; None: all.
+        null: which inputs are unrelated: of like read-out, of like read-out and as far from a as b is, or any; none close to b.
         balance: fix the gauge first. False only to show what the gauge does.
 
     Returns:
@@ -258,7 +278,7 @@ def unity(
         label = "the architecture forces sharing (pairs are equal after the first layer): true and trivial"
     gate = np.zeros(len(kept), bool) if kept.gate_b is None else kept.gate_b
     rng = np.random.default_rng(stable_seed("unity null", seed))
-    stand = _unrelated(kept.b[live], b.outputs @ readout, gate[live], codes, rng, null)
+    stand = _unrelated(kept.a[live], kept.b[live], b.outputs @ readout, gate[live], codes, rng, null)
     if stand is None:
         return refuse("some pair has no unrelated input in its context; give pairs of several clusters", left)
     pair = cosines(fixed, a, da, b, db, layers=layers)
