@@ -199,8 +199,8 @@ def disguised(network: Network, *, seed: int = 0, spread: float = 2.0) -> Networ
 def gated_relu(network: Network, q: float, x: F64, *, seed: int = 0) -> Network:
     """F(q) in a plain ReLU network: the gate is one more input, 0 or 1, and closes one of two physical copies of a unit.
 
-    ``relu(z - B g)`` answers where the gate g is off and ``relu(z + B g - B)`` where it is on. Here the copies' outgoing weights are
-    private too.
+    ``relu(z - B g)`` answers where the gate g is off and ``relu(z + B g - B)`` where it is on. Here what a copy gives is private
+    too, not what it reads alone.
 
     Args:
         x: ``(n, inputs)``, on which the function must stay; B is half as large again as any sum there.

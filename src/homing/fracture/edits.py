@@ -1,0 +1,145 @@
+"""Edit transfer: mend a place by gradient steps; is its partner mended too?"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from homing.errors import InputError
+from homing.fracture.gauges import balanced
+from homing.fracture.metrics import Pairs
+from homing.fracture.network import F64, Layer, Network, Pass
+from homing.stats._check import group_codes
+from homing.stats._resample import percentile_ends
+from homing.stats.estimate import Estimate
+from homing.stats.seeds import stable_seed
+
+__all__ = ["Edits", "edit_transfer", "stepped"]
+
+STEP = 0.002
+MOST_STEPS = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Edits:
+    """What edits did.
+
+    Attributes:
+        transfer: median over places of change at the partner over change at the place. ``steps``: median steps an edit took.
+        failed: edits that did not come as far.
+    """
+
+    transfer: Estimate
+    steps: float
+    failed: int
+
+
+Grad = tuple[F64, F64, F64, F64]
+"""By weights, bias, weights of the private copies and their bias."""
+
+
+def _gradient(network: Network, passed: Pass, of: F64) -> list[Grad]:
+    out: list[Grad] = []
+    for h, d, chosen in zip(passed.inputs, network.deltas(passed, of), passed.private, strict=True):
+        on = np.zeros_like(d) if chosen is None else np.where(chosen, d, 0.0)
+        off = d - on
+        out.append((h.T @ off, off.sum(axis=0), h.T @ on, on.sum(axis=0)))
+    return out
+
+
+def stepped(network: Network, gradient: list[Grad], by: float) -> Network:
+    """Every parameter moved by its gradient times ``by``; a layer without bias stays without."""
+
+    def moved(layer: Layer, g: Grad) -> Layer:
+        return replace(
+            layer,
+            weights=layer.weights + by * g[0],
+            bias=None if layer.bias is None else layer.bias + by * g[1],
+            other=None if layer.other is None else layer.other + by * g[2],
+            other_bias=None if layer.other_bias is None else layer.other_bias + by * g[3],
+        )
+
+    return Network(tuple(moved(layer, g) for layer, g in zip(network.layers, gradient, strict=True)))
+
+
+def _length(network: Network, gradient: list[Grad]) -> float:
+    total = 0.0
+    for layer, g in zip(network.layers, gradient, strict=True):
+        total += float((g[0] ** 2).sum() + (g[2] ** 2).sum())
+        total += 0.0 if layer.bias is None else float((g[1] ** 2).sum() + (g[3] ** 2).sum())
+    return math.sqrt(total)
+
+
+def edit_transfer(
+    network: Network,
+    pairs: Pairs,
+    *,
+    readout: F64,
+    change: float = 0.15,
+    step: float = STEP,
+    most_steps: int = MOST_STEPS,
+    seed: int = 0,
+    balance: bool = True,
+) -> Edits:
+    """Median change at the partner over change at the place that was edited; 1 where mending one mends both.
+
+    A place is a cluster of pairs (each pair is one where none is named). The mean read-out over its a-sides is moved up, and in
+    another edit down, by ``change`` through steps of fixed length along its gradient; then the b-sides are looked at.
+
+    Args:
+        readout: ``(outputs,)``. ``change``: in units of the read-out. ``step``: length in parameters, in the balanced gauge.
+        most_steps: an edit that has not come as far by then, or moved nothing, is left out and counted.
+
+    Returns:
+        With an interval from resampled places.
+
+    Raises:
+        InputError: no edit came through.
+    """
+    fixed = balanced(network) if balance else network
+    codes, m = group_codes(pairs.cluster, len(pairs))
+    ratios, taken, failed = list[list[float]](), list[int](), 0
+    for place in range(m):
+        here = pairs.of(codes == place)
+        of = np.broadcast_to(readout / len(here), (len(here), len(readout)))
+        before = (float(fixed(here.a, gate=here.gate_a).mean(axis=0) @ readout), _there(fixed, here, readout))
+        found: list[float] = []
+        for sign in (1.0, -1.0):
+            net, reached = fixed, 0.0
+            for n in range(1, most_steps + 1):
+                passed = net.run(here.a, gate=here.gate_a)
+                gradient = _gradient(net, passed, of)
+                length = _length(net, gradient)
+                if not length > 0:
+                    break
+                net = stepped(net, gradient, sign * step / length)
+                reached = float(net(here.a, gate=here.gate_a).mean(axis=0) @ readout) - before[0]
+                if sign * reached >= change:
+                    found.append((_there(net, here, readout) - before[1]) / reached)
+                    taken.append(n)
+                    break
+            else:
+                failed += 1
+                continue
+            failed += sign * reached < change
+        if found:
+            ratios.append(found)
+    if not ratios:
+        raise InputError(
+            f"no edit of {m} places came as far as {change} within {most_steps} steps of {step}; ask for less"
+        )
+    middle = np.array([float(np.median(r)) for r in ratios])
+    value, k = float(np.median(middle)), len(middle)
+    rng = np.random.default_rng(stable_seed("edit transfer", seed))
+    low, high = -math.inf, math.inf
+    if k > 1:
+        drawn = np.median(middle[rng.integers(0, k, (1000, k))], axis=1)
+        low, high = percentile_ends(drawn, 0.95, k / (k - 1), k - 1)
+    estimate = Estimate(value, low, high, 0.95, k, "", "bootstrap of the median over places, percentile, 1000 draws")
+    return Edits(estimate, float(np.median(taken)), failed)
+
+
+def _there(network: Network, here: Pairs, readout: F64) -> float:
+    return float(network(here.b, gate=here.gate_b).mean(axis=0) @ readout)
