@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from homing.errors import InputError
 from homing.fracture.gauges import balanced
 from homing.fracture.metrics import Pairs
-from homing.fracture.network import F64, Layer, Network, Pass
+from homing.fracture.network import F64, Network
+from homing.fracture.parameters import flatten, gradient, unflatten
 from homing.stats._check import group_codes
 from homing.stats._resample import percentile_ends
 from homing.stats.estimate import Estimate
 from homing.stats.seeds import stable_seed
 
-__all__ = ["Edits", "edit_transfer", "stepped"]
+__all__ = ["Edits", "edit_transfer"]
 
 STEP = 0.002
 MOST_STEPS = 400
@@ -34,42 +35,6 @@ class Edits:
     transfer: Estimate
     steps: float
     failed: int
-
-
-Grad = tuple[F64, F64, F64, F64]
-"""By weights, bias, weights of the private copies and their bias."""
-
-
-def _gradient(network: Network, passed: Pass, of: F64) -> list[Grad]:
-    out: list[Grad] = []
-    for h, d, chosen in zip(passed.inputs, network.deltas(passed, of), passed.private, strict=True):
-        on = np.zeros_like(d) if chosen is None else np.where(chosen, d, 0.0)
-        off = d - on
-        out.append((h.T @ off, off.sum(axis=0), h.T @ on, on.sum(axis=0)))
-    return out
-
-
-def stepped(network: Network, gradient: list[Grad], by: float) -> Network:
-    """Every parameter moved by its gradient times ``by``; a layer without bias stays without."""
-
-    def moved(layer: Layer, g: Grad) -> Layer:
-        return replace(
-            layer,
-            weights=layer.weights + by * g[0],
-            bias=None if layer.bias is None else layer.bias + by * g[1],
-            other=None if layer.other is None else layer.other + by * g[2],
-            other_bias=None if layer.other_bias is None else layer.other_bias + by * g[3],
-        )
-
-    return Network(tuple(moved(layer, g) for layer, g in zip(network.layers, gradient, strict=True)))
-
-
-def _length(network: Network, gradient: list[Grad]) -> float:
-    total = 0.0
-    for layer, g in zip(network.layers, gradient, strict=True):
-        total += float((g[0] ** 2).sum() + (g[2] ** 2).sum())
-        total += 0.0 if layer.bias is None else float((g[1] ** 2).sum() + (g[3] ** 2).sum())
-    return math.sqrt(total)
 
 
 def edit_transfer(
@@ -110,11 +75,11 @@ def edit_transfer(
             net, reached = fixed, 0.0
             for n in range(1, most_steps + 1):
                 passed = net.run(here.a, gate=here.gate_a)
-                gradient = _gradient(net, passed, of)
-                length = _length(net, gradient)
+                slope = gradient(net, passed, of)
+                length = float(np.linalg.norm(slope))
                 if not length > 0:
                     break
-                net = stepped(net, gradient, sign * step / length)
+                net = unflatten(net, flatten(net) + sign * step / length * slope)
                 reached = float(net(here.a, gate=here.gate_a).mean(axis=0) @ readout) - before[0]
                 if sign * reached >= change:
                     found.append((_there(net, here, readout) - before[1]) / reached)

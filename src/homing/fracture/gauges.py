@@ -1,4 +1,4 @@
-"""Gauge fixing: of all the ways to write down one function, one is chosen, so that a score belongs to the function's wiring.
+"""Gauge fixing: of all the ways to write down one function, one is chosen, so that a score is of the wiring.
 
 A ReLU unit may be scaled by any positive number if what reads it is scaled back. Outputs stay and plain parameter gradients move.
 Here such units are scaled until what comes in weighs as much as what goes out (Stock et al., 1902.10416), which has one
@@ -57,10 +57,38 @@ def _cut_columns(layer: Layer, keep: Bool) -> Layer:
     )
 
 
+def _joined(layer: Layer, reader: Layer) -> tuple[Bool, Layer] | None:
+    """Which units stay when exact clones are joined, and the next layer with their outgoing weights added up."""
+    into = [layer.weights] + [v[None, :] for v in (layer.bias, layer.other_bias) if v is not None]
+    split = np.zeros(layer.width, bool) if layer.split is None else layer.split
+    if layer.other is not None:
+        into.append(np.where(split, layer.other, 0.0))
+    out = reader.weights if reader.other is None else np.hstack([reader.weights, reader.other])
+    reads, gives = np.vstack(into), out / np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-300)
+    size = np.abs(reads).max() or 1.0
+    keep, weights = np.ones(layer.width, bool), reader.weights.copy()
+    other = None if reader.other is None else reader.other.copy()
+    groups: dict[tuple[str, bool, bytes], list[int]] = {}
+    for j in range(layer.width):
+        alike = groups.setdefault(
+            (layer.kinds[j], bool(split[j]), (np.round(reads[:, j] / size, 11) + 0.0).tobytes()), []
+        )
+        first = next((k for k in alike if gives[k] @ gives[j] > 1 - 1e-12), None)
+        if first is None:
+            alike.append(j)
+            continue
+        keep[j] = False
+        weights[first] += weights[j]
+        if other is not None:
+            other[first] += other[j]
+    return None if keep.all() else (keep, _cut_rows(replace(reader, weights=weights, other=other), keep))
+
+
 def pruned(network: Network) -> Network:
     """The same function without hidden units that take no part in it; a layer keeps at least one unit.
 
-    A unit is cut where all of its outgoing weights are 0, or where it reads nothing and is 0 whatever comes.
+    A unit is cut where all of its outgoing weights are 0, or where it reads nothing and is 0 whatever comes. Units that read the
+    same and give in one proportion are one unit written several times, and are joined; twins that cancel stay two.
     """
     layers = list(network.layers)
     moved = True
@@ -72,6 +100,11 @@ def pruned(network: Network) -> Network:
                 keep[0] = True
             if not keep.all():
                 layers[i], layers[i + 1] = _cut_columns(layers[i], keep), _cut_rows(layers[i + 1], keep)
+                moved = True
+            joined = _joined(layers[i], layers[i + 1])
+            if joined is not None:
+                keep, reader = joined
+                layers[i], layers[i + 1] = _cut_columns(layers[i], keep), reader
                 moved = True
     return Network(tuple(layers))
 
