@@ -28,13 +28,20 @@ class Edits:
     """What edits did.
 
     Attributes:
-        transfer: median over places of change at the partner over change at the place. ``steps``: median steps an edit took.
-        failed: edits that did not come as far.
+        transfer: median over places of change at the partner over change at the place.
+        spill: the same at places that are no partner (the median of all others' b-sides); what an edit moves anyway.
+        steps: median steps an edit took. ``failed``: edits that did not come as far.
     """
 
     transfer: Estimate
+    spill: Estimate
     steps: float
     failed: int
+
+    @property
+    def excess(self) -> float:
+        """What transfer has over spill, as a share of what it could have."""
+        return (self.transfer.value - self.spill.value) / (1 - self.spill.value) if self.spill.value < 1 else math.nan
 
 
 def edit_transfer(
@@ -65,12 +72,13 @@ def edit_transfer(
     """
     fixed = balanced(network) if balance else network
     codes, m = group_codes(pairs.cluster, len(pairs))
-    ratios, taken, failed = list[list[float]](), list[int](), 0
+    ratios, taken, failed = list[tuple[float, float]](), list[int](), 0
+    was_b = fixed(pairs.b, gate=pairs.gate_b) @ readout
     for place in range(m):
         here = pairs.of(codes == place)
         of = np.broadcast_to(readout / len(here), (len(here), len(readout)))
-        before = (float(fixed(here.a, gate=here.gate_a).mean(axis=0) @ readout), _there(fixed, here, readout))
-        found: list[float] = []
+        before = float(fixed(here.a, gate=here.gate_a).mean(axis=0) @ readout)
+        found: list[tuple[float, float]] = []
         for sign in (1.0, -1.0):
             net, reached = fixed, 0.0
             for n in range(1, most_steps + 1):
@@ -80,9 +88,13 @@ def edit_transfer(
                 if not length > 0:
                     break
                 net = unflatten(net, flatten(net) + sign * step / length * slope)
-                reached = float(net(here.a, gate=here.gate_a).mean(axis=0) @ readout) - before[0]
+                reached = float(net(here.a, gate=here.gate_a).mean(axis=0) @ readout) - before
                 if sign * reached >= change:
-                    found.append((_there(net, here, readout) - before[1]) / reached)
+                    moved = (net(pairs.b, gate=pairs.gate_b) @ readout - was_b) / reached
+                    others = moved[codes != place]
+                    found.append(
+                        (float(moved[codes == place].mean()), float(np.median(others)) if others.size else math.nan)
+                    )
                     taken.append(n)
                     break
             else:
@@ -90,21 +102,20 @@ def edit_transfer(
                 continue
             failed += sign * reached < change
         if found:
-            ratios.append(found)
+            ratios.append((float(np.median([f[0] for f in found])), float(np.median([f[1] for f in found]))))
     if not ratios:
         raise InputError(
             f"no edit of {m} places came as far as {change} within {most_steps} steps of {step}; ask for less"
         )
-    middle = np.array([float(np.median(r)) for r in ratios])
-    value, k = float(np.median(middle)), len(middle)
-    rng = np.random.default_rng(stable_seed("edit transfer", seed))
-    low, high = -math.inf, math.inf
+    seeds = (stable_seed("edit transfer", seed), stable_seed("edit spill", seed))
+    transfer, spill = (_median(np.array(column), s) for column, s in zip(zip(*ratios, strict=True), seeds, strict=True))
+    return Edits(transfer, spill, float(np.median(taken)), failed)
+
+
+def _median(values: F64, seed: int) -> Estimate:
+    k, low, high = len(values), -math.inf, math.inf
     if k > 1:
-        drawn = np.median(middle[rng.integers(0, k, (1000, k))], axis=1)
+        drawn = np.median(values[np.random.default_rng(seed).integers(0, k, (1000, k))], axis=1)
         low, high = percentile_ends(drawn, 0.95, k / (k - 1), k - 1)
-    estimate = Estimate(value, low, high, 0.95, k, "", "bootstrap of the median over places, percentile, 1000 draws")
-    return Edits(estimate, float(np.median(taken)), failed)
-
-
-def _there(network: Network, here: Pairs, readout: F64) -> float:
-    return float(network(here.b, gate=here.gate_b).mean(axis=0) @ readout)
+    method = "bootstrap of the median over places, percentile, 1000 draws"
+    return Estimate(float(np.median(values)), low, high, 0.95, k, "", method)

@@ -252,7 +252,8 @@ def unity(
     if total and alike.all() and not pairs.fold:
         return refuse("both sides of every pair are one input, so there is no pairing; pair inputs that differ")
     kept = pairs if pairs.fold else pairs.of(~alike)
-    label = f"the architecture forces sharing ({pairs.fold}): true and trivial" if pairs.fold and alike.all() else ""
+    trivial = bool(pairs.fold) and bool((pairs.a == pairs.b).all())
+    label = f"the architecture forces sharing ({pairs.fold}): true and trivial" if trivial else ""
     codes, m = group_codes(kept.cluster, len(kept))
     if m < LEAST_PAIRS:
         return refuse(f"{m} pairs or clusters of pairs; at least {LEAST_PAIRS} are needed", total - len(kept))

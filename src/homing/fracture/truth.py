@@ -1,7 +1,7 @@
 """Known truth: the same function written in other ways, and the same function with a known dose of fracture or entanglement.
 
 A gauge (G1 to G5) must not move a score; a dose must move the right one and leave the other. None of them changes an output.
-What a unit does in a layer is moved by :func:`_with_units` and the like, so that private copies go along.
+Private copies go along with the unit they belong to.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ __all__ = [
     "permuted",
     "rescaled",
     "rotated",
+    "stretched",
 ]
 
 I64 = NDArray[np.int64]
@@ -102,6 +103,20 @@ def mixed(network: Network, *, seed: int = 0) -> Network:
         for at in _linear(layers[i]):
             q[np.ix_(at, at)] = np.linalg.qr(rng.standard_normal((len(at), len(at))))[0]
         layers[i], layers[i + 1] = _turned(layers[i], q, columns=True), _turned(layers[i + 1], q, columns=False)
+    return Network(tuple(layers))
+
+
+def stretched(network: Network, *, seed: int = 0, spread: float = 0.5) -> Network:
+    """Every hidden linear unit times ``exp(spread * normal)``, which the next layer takes back.
+
+    The balanced gauge does *not* fix this. A linear unit may be written in any basis, of which rotations alone keep a plain gradient's overlap. Here to show the limit.
+    """
+    rng, layers = np.random.default_rng(seed), list(network.layers)
+    for i in range(len(layers) - 1):
+        linear = np.array([k == "identity" for k in layers[i].kinds])
+        s = np.where(linear, np.exp(spread * rng.standard_normal(len(linear))), 1.0)
+        layers[i] = _turned(layers[i], np.diag(s), columns=True)
+        layers[i + 1] = _turned(layers[i + 1], np.diag(1 / s), columns=False)
     return Network(tuple(layers))
 
 
