@@ -35,7 +35,8 @@ from fracture_nets import (
     together,
     trained,
 )  # fmt: skip
-from fracture_page import page, summary
+from fracture_page import page
+from fracture_summary import summary
 
 from homing.fracture.edits import edit_transfer
 from homing.fracture.metrics import Pairs, unity
@@ -177,7 +178,7 @@ def followed(network: Network, alpha: float, seed: int) -> dict[str, Any]:
     edits = edit_transfer(network, mirrored(alpha, every=7, hide=True), readout=FIRST)
     each = [outcomes(network, alpha, 10 * seed + s) for s in range(3)]  # three draws of the few shots
     out = {k: float(np.mean([asdict(o)[k] for o in each])) for k in asdict(each[0])}
-    return out | {"edit_transfer": edits.transfer.value, "edit_excess": edits.excess, "edits_failed": edits.failed}
+    return out | {"edit_transfer": edits.transfer.value, "edit_excess": edits.excess.value, "edits_failed": edits.failed}
 
 
 def nets() -> Iterator[tuple[str, Row]]:

@@ -30,18 +30,15 @@ class Edits:
     Attributes:
         transfer: median over places of change at the partner over change at the place.
         spill: the same at places that are no partner (the median of all others' b-sides); what an edit moves anyway.
+        excess: what transfer has over spill, as a share of what it could have.
         steps: median steps an edit took. ``failed``: edits that did not come as far.
     """
 
     transfer: Estimate
     spill: Estimate
+    excess: Estimate
     steps: float
     failed: int
-
-    @property
-    def excess(self) -> float:
-        """What transfer has over spill, as a share of what it could have."""
-        return (self.transfer.value - self.spill.value) / (1 - self.spill.value) if self.spill.value < 1 else math.nan
 
 
 def edit_transfer(
@@ -107,15 +104,22 @@ def edit_transfer(
         raise InputError(
             f"no edit of {m} places came as far as {change} within {most_steps} steps of {step}; ask for less"
         )
-    seeds = (stable_seed("edit transfer", seed), stable_seed("edit spill", seed))
-    transfer, spill = (_median(np.array(column), s) for column, s in zip(zip(*ratios, strict=True), seeds, strict=True))
-    return Edits(transfer, spill, float(np.median(taken)), failed)
+    return Edits(*_figures(np.array(ratios), stable_seed("edit transfer", seed)), float(np.median(taken)), failed)
 
 
-def _median(values: F64, seed: int) -> Estimate:
-    k, low, high = len(values), -math.inf, math.inf
-    if k > 1:
-        drawn = np.median(values[np.random.default_rng(seed).integers(0, k, (1000, k))], axis=1)
-        low, high = percentile_ends(drawn, 0.95, k / (k - 1), k - 1)
-    method = "bootstrap of the median over places, percentile, 1000 draws"
-    return Estimate(float(np.median(values)), low, high, 0.95, k, "", method)
+def _figures(each: F64, seed: int) -> tuple[Estimate, Estimate, Estimate]:
+    """Transfer, spill and excess of ``(places, 2)``, places resampled."""
+    k, method = len(each), "bootstrap of the median over places, percentile, 1000 draws"
+
+    def of(rows: F64) -> F64:
+        there, elsewhere = np.median(rows[..., 0], axis=-1), np.median(rows[..., 1], axis=-1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            over = np.where(elsewhere < 1, (there - elsewhere) / (1 - elsewhere), np.nan)
+        return np.stack([there, elsewhere, over])
+
+    values, drawn = of(each), of(each[np.random.default_rng(seed).integers(0, k, (1000, k))])
+    out: list[Estimate] = []
+    for value, draws in zip(values.tolist(), drawn, strict=True):
+        low, high = percentile_ends(draws, 0.95, k / (k - 1), k - 1) if k > 1 else (-math.inf, math.inf)
+        out.append(Estimate(value, low, high, 0.95, k, "", method))
+    return out[0], out[1], out[2]

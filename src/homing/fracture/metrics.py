@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,25 +19,22 @@ from numpy.typing import NDArray
 from homing.errors import InputError
 from homing.fracture.gauges import balanced
 from homing.fracture.network import F64, Network, Pass, gradient_overlap
+from homing.fracture.unrelated import Null, unrelated
 from homing.stats._check import group_codes
 from homing.stats._resample import percentile_ends
 from homing.stats.estimate import Estimate
 from homing.stats.seeds import stable_seed
 
-__all__ = ["LEAST_PAIRS", "MOST_NULL", "MOST_ZERO", "Null", "Pairs", "Unity", "cosines", "rows_of", "unity"]
+__all__ = ["LEAST_PAIRS", "MOST_NULL", "MOST_ZERO", "Pairs", "Unity", "cosines", "rows_of", "unity"]
 
 Bool = NDArray[np.bool_]
 I64 = NDArray[np.int64]
-Null = Literal["matched", "distance", "random"]
 LEAST_PAIRS = 16
 """Fewer pairs, or clusters of pairs: refused."""
 MOST_NULL = 0.9
 """Unrelated inputs that overlap more than this leave no room to tell pairs from them."""
 MOST_ZERO = 0.1
 """A larger share of pairs without any gradient: refused as saturated."""
-NULLS = 4
-NEAREST = 8
-CLOSE = 0.25
 DRAWS = 1000
 
 
@@ -146,66 +143,39 @@ def _nothing(n: int, why: str) -> Estimate:
     return Estimate(math.nan, -math.inf, math.inf, 0.95, n, "", why)
 
 
-def _unrelated(a: F64, b: F64, read: F64, gate: Bool, codes: I64, rng: np.random.Generator, null: Null) -> I64 | None:
-    """Rows of b that stand in for each b, ``(n, NULLS)``: of its context and another cluster, and not close to it.
+def _medians(values: F64, weights: F64) -> F64:
+    """Median of weighted values for each draw. ``values``: ``(k,)``; ``weights``: ``(draws, k)``, how often each counts."""
+    order = np.argsort(values, kind="stable")
+    sorted_, running = values[order], np.cumsum(weights[:, order], axis=1)
+    half = running[:, -1:] / 2
+    low, high = (running < half).sum(axis=1), (running <= half).sum(axis=1)
+    return np.where(half[:, 0] > 0, (sorted_[low % len(values)] + sorted_[high % len(values)]) / 2, np.nan)
 
-    The nearer of all others, a quarter, is left out: an input that is merely next to b shares its mechanism without being its
-    pair. ``distance`` takes those of like read-out that lie as far from a as b does: an untrained network overlaps by distance.
+
+def _figures(pair: F64, null: F64, stand: I64, codes: I64, m: int, seed: int) -> tuple[Estimate, Estimate, Estimate]:
+    """kappa, C and C_null with percentile ends over resampled clusters.
+
+    An unrelated overlap is of two clusters, that of the pair and that of its stand-in, and is drawn as often as both are.
+
+    Args:
+        pair: ``(n,)``. ``null``, ``stand``: ``(n, some)``, overlaps and the rows they are with.
     """
-    n = len(b)
-    chosen = np.empty((n, NULLS), np.int64)
-    size_a, size_b = (a**2).sum(axis=1), (b**2).sum(axis=1)
-    scale = float(read.std()) or 1.0
-    for start in range(0, n, 512):
-        rows = np.arange(start, min(n, start + 512))
-        may = (codes[rows, None] != codes) & (gate[rows, None] == gate)
-        if not may.any(axis=1).all():
-            return None
-        apart = _distances(b[rows], b, size_b[rows], size_b)
-        order = np.sort(np.where(may, apart, np.inf), axis=1)
-        close = order[np.arange(len(rows)), (CLOSE * may.sum(axis=1)).astype(int)]
-        may &= apart >= close[:, None]
-        away = np.zeros(may.shape)
-        if null != "random":
-            away += np.abs(read[rows, None] - read) / scale
-        if null == "distance":
-            reach = _distances(a[rows], b, size_a[rows], size_b)
-            own = np.sqrt(((a[rows] - b[rows]) ** 2).sum(axis=1))
-            away += np.abs(reach - own[:, None]) / (float(reach.std()) or 1.0)
-        # ties, as in a picture with a plain background, are broken at random
-        away = np.where(may, away, np.inf) + rng.random(may.shape) * 1e-9
-        width = min(n, 2 * NEAREST if null == "random" else NEAREST)
-        near = np.argpartition(away, width - 1, axis=1)[:, :width] if width < n else np.argsort(away, axis=1)
-        there = np.minimum(may.sum(axis=1), width)
-        nearest = np.take_along_axis(near, np.argsort(np.take_along_axis(away, near, axis=1), axis=1), axis=1)
-        chosen[rows] = np.take_along_axis(
-            nearest, (rng.random((len(rows), NULLS)) * there[:, None]).astype(int), axis=1
-        )
-    return chosen
-
-
-def _distances(x: F64, y: F64, size_x: F64, size_y: F64) -> F64:
-    return np.sqrt(np.maximum(size_x[:, None] + size_y - 2 * x @ y.T, 0))
-
-
-def _figures(pair: F64, null: F64, codes: I64, m: int, seed: int) -> tuple[Estimate, Estimate, Estimate]:
-    """kappa, C and C_null with percentile ends over resampled clusters. ``pair``: ``(n,)``; ``null``: ``(n, NULLS)``."""
-    rng, method = np.random.default_rng(seed), f"clustered bootstrap of medians, percentile, {DRAWS} draws"
-    members = [np.flatnonzero(codes == c) for c in range(m)]
+    method = f"clustered bootstrap of medians, percentile, {DRAWS} draws"
     c, c_null = float(np.median(pair)), float(np.median(null))
-    draws = np.empty((3, DRAWS))
-    chunk = max(1, 500_000 // len(pair)) if m == len(pair) else 1
+    rng, draws = np.random.default_rng(seed), np.empty((3, DRAWS))
+    chunk = max(1, 4_000_000 // null.size)
     for start in range(0, DRAWS, chunk):
-        drawn = rng.integers(0, m, (min(chunk, DRAWS - start), m))
-        rows = drawn if m == len(pair) else np.concatenate([members[k] for k in drawn[0]])[None]
-        draws[1, start : start + len(rows)] = np.median(pair[rows], axis=1)
-        draws[2, start : start + len(rows)] = np.median(null[rows].reshape(len(rows), -1), axis=1)
+        at = slice(start, min(DRAWS, start + chunk))
+        k = at.stop - at.start
+        drawn = rng.multinomial(m, np.full(m, 1 / m), size=k).astype(np.float64)[:, codes]
+        draws[1, at] = _medians(pair, drawn)
+        draws[2, at] = _medians(null.ravel(), (drawn[:, :, None] * drawn[:, stand]).reshape(k, -1))
     with np.errstate(divide="ignore", invalid="ignore"):
         draws[0] = np.where(draws[2] < 1, (draws[1] - draws[2]) / (1 - draws[2]), np.nan)
     kappa = (c - c_null) / (1 - c_null) if c_null < 1 else math.nan
     out: list[Estimate] = []
-    for value, drawn in zip((kappa, c, c_null), draws, strict=True):
-        low, high = percentile_ends(drawn, 0.95, m / (m - 1), m - 1)
+    for value, each in zip((kappa, c, c_null), draws, strict=True):
+        low, high = percentile_ends(each, 0.95, m / (m - 1), m - 1)
         out.append(Estimate(value, low, high, 0.95, m, "", method))
     return out[0], out[1], out[2]
 
@@ -279,14 +249,14 @@ def unity(
         label = "the architecture forces sharing (pairs are equal after the first layer): true and trivial"
     gate = np.zeros(len(kept), bool) if kept.gate_b is None else kept.gate_b
     rng = np.random.default_rng(stable_seed("unity null", seed))
-    stand = _unrelated(kept.a[live], kept.b[live], b.outputs @ readout, gate[live], codes, rng, null)
+    stand = unrelated(kept.a[live], kept.b[live], b.outputs @ readout, gate[live], codes, rng, null)
     if stand is None:
         return refuse("some pair has no unrelated input in its context; give pairs of several clusters", left)
     pair = cosines(fixed, a, da, b, db, layers=layers)
     off = np.stack([
         cosines(fixed, a, da, rows_of(b, j), [d[j] for d in db], layers=layers) for j in stand.T
     ], axis=1)  # fmt: skip
-    kappa, c, c_null = _figures(pair, off, codes, m, stable_seed("unity", seed))
+    kappa, c, c_null = _figures(pair, off, stand, codes, m, stable_seed("unity", seed))
     if c_null.value > MOST_NULL:
         why = f"unrelated inputs overlap by {c_null.value:.3f}, over {MOST_NULL}: pairs cannot be told from them"
         return Unity(_nothing(m, why), c, c_null, why, label, pairs.concept, left)
