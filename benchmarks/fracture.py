@@ -53,7 +53,7 @@ DOSES = (0.0, 0.25, 0.5, 0.75, 1.0)
 GAINS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
 CROSS = (0.0, 0.5, 1.0, 2.0, 4.0)
 ALPHAS = (0.02, 0.1, 0.25, 0.4, 0.6, 0.8, 1.0)
-REDRAWS = 8
+REDRAWS, GAIN_REDRAWS, CROSS_REDRAWS = 8, 4, 2
 LOSS = 0.004
 Row = Callable[[], dict[str, Any]]
 
@@ -125,6 +125,11 @@ def gauges() -> Iterator[tuple[str, Row]]:
 def doses() -> Iterator[tuple[str, Row]]:
     """F and X alone, and both crossed."""
 
+    @cache
+    def split(kind: str, q: float, seed: int) -> dict[str, Any]:
+        base = two_tasks(kind, 0.25)
+        return measured(disguised(fractured(base, q, seed=100 + seed), seed=seed), 0.25, reference=base, base=base)
+
     def row(kind: str, q: float, gamma: float, seed: int) -> dict[str, Any]:
         base = two_tasks(kind, 0.25)
         net = fractured(entangled(base, gamma, seed=seed, units=6), q, seed=100 + seed)
@@ -133,11 +138,12 @@ def doses() -> Iterator[tuple[str, Row]]:
     for seed in range(REDRAWS):
         for kind in KINDS:
             for q in DOSES:
-                yield f"F/{kind}/{q}/{seed}", lambda k=kind, q=q, s=seed: row(k, q, 0.0, s)
-            for gamma in GAINS:
-                yield f"X/{kind}/{gamma}/{seed}", lambda k=kind, g=gamma, s=seed: row(k, 0.0, g, s)
-            if seed < 3:
-                for q in DOSES:
+                yield f"F/{kind}/{q}/{seed}", lambda k=kind, q=q, s=seed: split(k, q, s if q else 0)
+            if seed < GAIN_REDRAWS:
+                for gamma in GAINS:
+                    yield f"X/{kind}/{gamma}/{seed}", lambda k=kind, g=gamma, s=seed: row(k, 0.0, g, s)
+            if seed < CROSS_REDRAWS:  # those of q = 0 are among the rows of X
+                for q in DOSES[1:]:
                     for gamma in CROSS:
                         yield f"FX/{kind}/{q}/{gamma}/{seed}", lambda k=kind, q=q, g=gamma, s=seed: row(k, q, g, s)
 

@@ -92,7 +92,7 @@ def page(found: Row) -> str:
     add(
         f"B2: drift of at most {EXACT:g} of the figure under permutation, rescaling, mixing and rotation, and of {NEAR:g} under clones "
         f"and dead units, on four networks. B3: rank correlation with the dose of at least {FOLLOWS} in size and of one sign in ReLU and "
-        "mixed networks, eight redraws. B4: it moves at least five times as far over one dose as over the other on the crossed grid; "
+        "mixed networks, eight redraws of fracture and four of entanglement. B4: it moves at least five times as far over one dose as over the other on the crossed grid; "
         "in brackets its range over fracture divided by its range over entanglement, for ReLU and mixed. A3: of kappa, within "
         f"{NOTHING} of 0 or refused in at least 95% of untrained networks; of others, nearer to the fractured than to the unified trained ones."
     )

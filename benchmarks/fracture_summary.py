@@ -127,6 +127,8 @@ def responses(rows: list[Row]) -> dict[str, Any]:
 def crossed(rows: list[Row]) -> dict[str, Any]:
     """The 5 by 5 matrix of means of every measure, and how much more it moves along one dose than along the other."""
     mine = of(rows, "FX")
+    seeds, gains = ({r["key"][i] for r in mine} for i in (3, 2))
+    mine += [r | {"key": [r["key"][0], "0.0", *r["key"][1:]]} for r in of(rows, "X") if r["key"][2] in seeds and r["key"][1] in gains]
     qs, gs = (sorted({float(r["key"][i]) for r in mine}) for i in (1, 2))
     out: dict[str, Any] = {"q": qs, "gamma": gs, "measures": {}}
     for name in titles():
