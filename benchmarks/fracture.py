@@ -148,6 +148,20 @@ def doses() -> Iterator[tuple[str, Row]]:
                         yield f"FX/{kind}/{q}/{gamma}/{seed}", lambda k=kind, q=q, g=gamma, s=seed: row(k, q, g, s)
 
 
+def lines() -> Iterator[tuple[str, Row]]:
+    """C over hidden layers alone: the last layer has no private copies, and in a shallow network it is no small part of C."""
+
+    def row(kind: str, q: float, seed: int) -> dict[str, Any]:
+        net = fractured(two_tasks(kind, 0.25), q, seed=100 + seed)
+        found = unity(net, mirrored(0.25), readout=FIRST, layers=range(len(net.layers) - 1))
+        return {"values": {"coupling": found.coupling.value, "kappa": found.kappa.value}, "refused": {}}
+
+    for seed in range(REDRAWS):
+        for kind in KINDS:
+            for q in DOSES:
+                yield f"line/{kind}/{q}/{seed}", lambda k=kind, q=q, s=seed: row(k, q, s)
+
+
 def gated() -> Iterator[tuple[str, Row]]:
     """Physical copies in a ReLU network with the gate as an input."""
 
@@ -164,7 +178,7 @@ def gated() -> Iterator[tuple[str, Row]]:
             "moved": float(np.abs(net(np.c_[x, xy[:, 0] > 0]) - base(x)).max()),
         }
 
-    for seed in range(4):
+    for seed in range(3):
         for q in DOSES:
             yield f"gated/{q}/{seed}", lambda q=q, s=seed: row(q, s)
 
@@ -184,7 +198,11 @@ def followed(network: Network, alpha: float, seed: int) -> dict[str, Any]:
     edits = edit_transfer(network, mirrored(alpha, every=7, hide=True), readout=FIRST)
     each = [outcomes(network, alpha, 10 * seed + s) for s in range(3)]  # three draws of the few shots
     out = {k: float(np.mean([asdict(o)[k] for o in each])) for k in asdict(each[0])}
-    return out | {"edit_transfer": edits.transfer.value, "edit_excess": edits.excess.value, "edits_failed": edits.failed}
+    return out | {
+        "edit_transfer": edits.transfer.value,
+        "edit_excess": edits.excess.value,
+        "edits_failed": edits.failed,
+    }
 
 
 def nets() -> Iterator[tuple[str, Row]]:
@@ -214,16 +232,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=220)
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "fracture")
+    parser.add_argument(
+        "--part", default="0/1", help="k/n: every n-th row from the k-th, where several work side by side"
+    )
     parser.add_argument("--page", action="store_true")
     args = parser.parse_args()
     if not args.page:
         args.work.mkdir(parents=True, exist_ok=True)
         kept = args.work / "rows.jsonl"
         done = {r["id"]: r for r in map(json.loads, kept.read_text().splitlines())} if kept.exists() else {}
-        every = [r for part in (nets, gauges, doses, gated, untrained) for r in part()]
+        every = [r for part in (nets, gauges, doses, gated, untrained, lines) for r in part()]
+        k, n = map(int, args.part.split("/"))
         began = time.monotonic()
         with kept.open("a") as out:
-            for key, make in every:
+            for key, make in every[k::n]:
                 if key in done:
                     continue
                 if time.monotonic() - began > args.seconds:
@@ -233,6 +255,8 @@ def main() -> None:
                 done[key] = strict({"id": key, **make(), "seconds": round(time.monotonic() - start, 2)})
                 out.write(json.dumps(done[key]) + "\n")
                 out.flush()
+        if any(key not in done for key, _ in every):
+            return
         RESULTS.write_text(json.dumps(strict(summary([done[key] for key, _ in every])), indent=1) + "\n")
     PAGE.write_text(page(json.loads(RESULTS.read_text())))
 

@@ -42,7 +42,9 @@ def marks(found: Row, name: str) -> Row:
 
     def follows(part: str) -> bool:
         each = [found["doses"][part][name][k]["value"] for k in KINDS]
-        return all(v is not None and abs(v) >= FOLLOWS for v in each) and len({v > 0 for v in each if v is not None}) == 1
+        return (
+            all(v is not None and abs(v) >= FOLLOWS for v in each) and len({v > 0 for v in each if v is not None}) == 1
+        )
 
     ratios = []
     for kind in KINDS:
@@ -56,152 +58,188 @@ def marks(found: Row, name: str) -> Row:
         fresh = all(n["value"] >= 0.95 for n in near)
     else:
         fresh = all(p is not None and p >= 0.5 for p in places)
-    return {"gauge": gauge, "fracture": follows("F"), "entanglement": follows("X"), "apart": apart, "ratios": ratios, "untrained": fresh}
+    return {
+        "gauge": gauge,
+        "fracture": follows("F"),
+        "entanglement": follows("X"),
+        "apart": apart,
+        "ratios": ratios,
+        "untrained": fresh,
+    }
+
+
+def _table(head: list[str], lines: list[list[str]]) -> list[str]:
+    return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *lines)] + [""]
+
+
+def _list(values: list[float | None], spec: str = ".2f") -> str:
+    return ", ".join(_number(v, spec) for v in values)
+
+
+def _marked(found: Row) -> list[str]:
+    lines: list[list[str]] = []
+    for name, about in found["measures"].items():
+        k = marks(found, name)
+        ratios = ", ".join(_number(r, ".2g") for r in k["ratios"])
+        cells = [
+            _mark(k["gauge"]),
+            _mark(k["fracture"]),
+            _mark(k["entanglement"]),
+            f"{k['apart']} ({ratios})",
+            _mark(k["untrained"]),
+        ]
+        lines.append([about["title"], *cells])
+    head = [
+        "score",
+        "gauges leave it (B2)",
+        "follows fracture (B3)",
+        "follows entanglement",
+        "tells them apart (B4)",
+        "untrained (A3)",
+    ]
+    return [
+        "## Marks", "", *_table(head, lines),
+        f"B2: drift of at most {EXACT:g} of the figure under permutation, rescaling, mixing and rotation, and of {NEAR:g} under clones "
+        "and dead units, on four networks.",
+        f"B3: rank correlation with the dose of at least {FOLLOWS} in size, of one sign in ReLU and mixed networks; eight redraws of "
+        "fracture and four of entanglement.",
+        f"B4: over one dose of the crossed grid it moves at least {APART:g} times as far as over the other; in brackets the ratio of its "
+        "ranges, fracture over entanglement, for ReLU and mixed.",
+        f"A3: of kappa, within {NOTHING} of 0 or refused in at least 95% of untrained networks; of others, nearer to trained networks "
+        "that are fractured than to those that are unified.", "",
+    ]  # fmt: skip
+
+
+def _drifts(found: Row) -> list[str]:
+    names, lines = list(next(iter(found["gauges"].values()))), list[list[str]]()
+    for name, about in found["measures"].items():
+        cells = [found["gauges"][name][g] for g in names]
+        noise = [" (noise)" if c["within_interval"] and (c["drift"] or 0) > EXACT else "" for c in cells]
+        lines.append([about["title"], *(_number(c["drift"], ".1g") + n for c, n in zip(cells, noise, strict=True))])
+    return [
+        "## Drift under gauges", "", *_table(["score", *names], lines),
+        "Largest drift as a share of the figure. *Noise*: within the score's own interval, as where weights or shuffles are drawn.",
+        "Scaling linear units is outside the gauge that is fixed and no part of the mark: unity moves under it, a limit of ours.", "",
+    ]  # fmt: skip
+
+
+def _dosed(found: Row) -> list[str]:
+    lines = [
+        [about["title"], *(_interval(found["doses"][p][name][k]) for p in ("F", "X") for k in KINDS)]
+        for name, about in found["measures"].items()
+    ]
+    head = ["score", "fracture, ReLU", "fracture, mixed", "entanglement, ReLU", "entanglement, mixed"]
+    out = [
+        "## Doses", "", *_table(head, lines),
+        "Rank correlation with the dose, 95% interval from resampled redraws; – where the score does not vary or refuses.", "",
+    ]  # fmt: skip
+    for kind in KINDS:
+        r, x, h = (found["responses"][f"{part}.{kind}"] for part in ("F", "X", "line"))
+        out += [
+            f"Fracture, {kind}: at q = {_list(r['dose'], 'g')} the mean of C is {_list(r['coupling'])} and of kappa {_list(r['kappa'])}. "
+            f"Up to q = 0.75 the mean of C lies at most {_number(r['worst_mean_from_line'], '.3f')} from (1 - q) C(0), and one redraw at "
+            f"most {_number(r['worst_from_line'], '.3f')}; the bound is 0.12. Over hidden layers alone, which are those that were "
+            f"split, C is {_list(h['coupling'])}: at most {_number(h['worst_mean_from_line'], '.3f')} in the mean and "
+            f"{_number(h['worst_from_line'], '.3f')} in one redraw.", "",
+            f"Entanglement, {kind}: at gain {_list(x['dose'], 'g')} E is {_list(x['entanglement'])} and kappa {_list(x['kappa'])}.", "",
+        ]  # fmt: skip
+    g = found["responses"]["gated.relu"]
+    return [
+        *out,
+        f"With physical copies behind a gate that is an input (ReLU), C is {_list(g['coupling'])} at q = {_list(g['dose'], 'g')}. What a "
+        "copy gives is private there too, so that less than 1 - q is left in common.", "",
+    ]  # fmt: skip
+
+
+def _crossed(found: Row) -> list[str]:
+    out = ["## Fracture crossed with entanglement", ""]
+    for name in ("kappa", "entanglement"):
+        for kind in KINDS:
+            t = found["matrix"]["measures"][name][kind]
+            head = ["q \\ gamma", *(f"{x:g}" for x in found["matrix"]["gamma"])]
+            lines = [
+                [f"{q:g}", *(_number(v) for v in line)]
+                for q, line in zip(found["matrix"]["q"], t["table"], strict=True)
+            ]
+            out += [
+                f"{found['measures'][name]['title']}, {kind}: over entanglement at one q it moves by at most "
+                f"{_number(t['widest_over_gamma'])}; rank correlation with q {_interval(t['spearman_q'])}, with gamma "
+                f"{_interval(t['spearman_gamma'])}; {t['refused']} refused.", "", *_table(head, lines),
+            ]  # fmt: skip
+    return [*out, "The matrix of every other score is in the JSON.", ""]
+
+
+def _fresh(found: Row) -> list[str]:
+    lines: list[list[str]] = []
+    for name, about in found["measures"].items():
+        u = [found["untrained"][name][k] for k in KINDS]
+        cells = [_number(v["median"], ".3g") + f" ({_list([v['unified'], v['fractured']], '.3g')})" for v in u]
+        lines.append([about["title"], *cells, f"{u[0]['refused']}, {u[1]['refused']}"])
+    out = ["## Untrained networks", ""]
+    out += _table(
+        ["score", "ReLU: untrained (unified, fractured)", "mixed: untrained (unified, fractured)", "refused"], lines
+    )
+    for name in ("kappa", "kappa_distance"):
+        each = [_interval(found["untrained"][name][k]["near_none_or_refused"]) for k in KINDS]
+        title = found["measures"][name]["title"]
+        out += [f"{title}: within {NOTHING} of 0 or refused in {each[0]} of ReLU and {each[1]} of mixed networks.", ""]
+    return out
+
+
+def _followed(found: Row) -> list[str]:
+    trained = found["outcomes"]["trained"]
+    lo, hi = trained["loss"]
+    out = [
+        "## What becomes of them", "",
+        f"{trained['n']} networks trained on the face to one loss ({lo:.5f} to {hi:.5f}), ReLU and mixed, read (1 - alpha) |x| and "
+        "alpha x, with alpha from 0.02 to 1. Then: an edit on one side, and what it does on the other; the right cheek after the left "
+        "one was recoloured from 12 points; the right eye, which was never shown; the face after a second task; 1% weight noise. "
+        "Rank correlations over networks, exploratory: alpha moves most of them at once, and stands in the last row.", "",
+    ]  # fmt: skip
+    for label in ("trained", "dosed", *(f"trained {k}" for k in KINDS)):
+        block, lines = found["outcomes"][label], list[list[str]]()
+        for name, cells in block["measures"].items():
+            title = "alpha, the recipe itself" if name == "alpha" else found["measures"][name]["title"]
+            lines.append([title, *(_interval(cells[o]) if o in cells else "–" for o in OUTCOMES)])
+        out += [
+            f"### {label[0].upper() + label[1:]}, n = {block['n']}",
+            "",
+            *_table(["score", *OUTCOMES.values()], lines),
+        ]
+        if label == "dosed":
+            out += ["Exact doses q = 0 to 1 of four of them: the same function, the same loss to the last digit.", ""]
+    lead = trained["kappa_less_others"]
+    lines = [
+        [found["measures"][n]["title"], *(_interval(lead[o][n], "+.2f") if n in lead[o] else "–" for o in lead)]
+        for n in available()
+    ]
+    out += [
+        "### Does kappa go with outcomes more closely than the others?",
+        "",
+        *_table(["baseline", *OUTCOMES.values()], lines),
+    ]
+    return [
+        *out,
+        "Size of kappa's rank correlation less the baseline's, trained networks; above 0 where kappa is the closer.",
+        "",
+    ]
 
 
 def page(found: Row) -> str:
     """The page."""
-    m, out = found["measures"], list[str]()
-    add = out.append
-    trained = found["outcomes"]["trained"]
-    add("# Fracture: which score passes which test")
-    add("")
-    add("<!-- written by benchmarks/fracture.py from benchmarks/results/fracture.json -->")
-    add("")
-    add(
+    out = [
+        "# Fracture: which score passes which test", "",
+        "<!-- written by benchmarks/fracture.py from benchmarks/results/fracture.json -->", "",
         "Two networks can give the same answers and be wired differently inside. Every score below, ours and others', was read on "
-        "networks whose wiring is known because it was made: the same function written in another way (gauges, which must not move a "
-        f"score), and the same function with a known dose of fracture or of entanglement. No construction moved an output by more "
-        f"than {found['outputs_moved_at_most']:.0e}. A score is about one named concept, here the left and right half of a small face. "
-        "It is no score of a network as a whole, and a unified network is neither the more robust nor the better one."
-    )
-    add("")
-    add(f"{found['rows']} readings, {found['seconds'] / 60:.0f} minutes on one core, seeds fixed: `python benchmarks/fracture.py`.")
-    add("")
-    add("## Marks")
-    add("")
-    add("| score | gauges leave it (B2) | follows fracture (B3) | follows entanglement | tells them apart (B4) | untrained is not unified (A3) |")
-    add("|---|---|---|---|---|---|")
-    for name in m:
-        k = marks(found, name)
-        add(
-            f"| {m[name]['title']} | {_mark(k['gauge'])} | {_mark(k['fracture'])} | {_mark(k['entanglement'])} | {k['apart']} "
-            f"({', '.join(_number(r, '.2g') for r in k['ratios'])}) | {_mark(k['untrained'])} |"
-        )
-    add("")
-    add(
-        f"B2: drift of at most {EXACT:g} of the figure under permutation, rescaling, mixing and rotation, and of {NEAR:g} under clones "
-        f"and dead units, on four networks. B3: rank correlation with the dose of at least {FOLLOWS} in size and of one sign in ReLU and "
-        "mixed networks, eight redraws of fracture and four of entanglement. B4: it moves at least five times as far over one dose as over the other on the crossed grid; "
-        "in brackets its range over fracture divided by its range over entanglement, for ReLU and mixed. A3: of kappa, within "
-        f"{NOTHING} of 0 or refused in at least 95% of untrained networks; of others, nearer to the fractured than to the unified trained ones."
-    )
-    add("")
-    add("## Drift under gauges")
-    add("")
-    names = list(next(iter(found["gauges"].values())))
-    add("| score | " + " | ".join(names) + " |")
-    add("|---|" + "---|" * len(names))
-    for name in m:
-        cells = [found["gauges"][name][g] for g in names]
-        add(
-            f"| {m[name]['title']} | "
-            + " | ".join(_number(c["drift"], ".1g") + (" (noise)" if c["within_interval"] and (c["drift"] or 0) > EXACT else "") for c in cells)
-            + " |"
-        )
-    add("")
-    add("Scaling linear units is outside the gauge that is fixed, and no part of the mark: unity moves under it, which is a limit of ours.")
-    add("")
-    add("Largest drift as a share of the figure; *noise*: within the score's own interval, as where weights or shuffles are drawn.")
-    add("")
-    add("## Doses")
-    add("")
-    add("| score | fracture, ReLU | fracture, mixed | entanglement, ReLU | entanglement, mixed |")
-    add("|---|---|---|---|---|")
-    for name in m:
-        add(f"| {m[name]['title']} | " + " | ".join(_interval(found["doses"][p][name][k]) for p in ("F", "X") for k in KINDS) + " |")
-    add("")
-    add("Rank correlation with the dose, 95% interval from resampled redraws; – where the score does not vary or refuses.")
-    add("")
-    for kind in KINDS:
-        r = found["responses"][f"F.{kind}"]
-        add(f"Fracture in the {kind} network: C at q = {', '.join(f'{d:g}' for d in r['dose'])} is "
-            f"{', '.join(_number(v) for v in r['coupling'])}; kappa {', '.join(_number(v) for v in r['kappa'])}. The mean lies at most "
-            f"{_number(r['worst_mean_from_line'], '.3f')} from the line (1 - q) C(0) up to q = 0.75, the worst redraw "
-            f"{_number(r['worst_from_line'], '.3f')} (the bound is 0.12).")  # fmt: skip
-        x = found["responses"][f"X.{kind}"]
-        add(f"Entanglement: at gain {', '.join(f'{d:g}' for d in x['dose'])} E is {', '.join(_number(v) for v in x['entanglement'])} and "
-            f"kappa {', '.join(_number(v) for v in x['kappa'])}.")  # fmt: skip
-        add("")
-    g = found["responses"]["gated.relu"]
-    add(f"With physical copies behind a gate that is an input (ReLU), C is {', '.join(_number(v) for v in g['coupling'])} at "
-        f"q = {', '.join(f'{d:g}' for d in g['dose'])}: below the line, since what a copy gives is private there too.")  # fmt: skip
-    add("")
-    add("## Fracture crossed with entanglement")
-    add("")
-    for name in ("kappa", "entanglement"):
-        for kind in KINDS:
-            t = found["matrix"]["measures"][name][kind]
-            add(f"{m[name]['title']}, {kind}: over entanglement at one q it moves by at most {_number(t['widest_over_gamma'])}; rank correlation "
-                f"with q {_interval(t['spearman_q'])}, with gamma {_interval(t['spearman_gamma'])}; {t['refused']} refused.")  # fmt: skip
-            add("")
-            add("| q \\ gamma | " + " | ".join(f"{x:g}" for x in found["matrix"]["gamma"]) + " |")
-            add("|---|" + "---|" * len(found["matrix"]["gamma"]))
-            for q, line in zip(found["matrix"]["q"], t["table"], strict=True):
-                add(f"| {q:g} | " + " | ".join(_number(v) for v in line) + " |")
-            add("")
-    add("The matrix of every other score is in the JSON.")
-    add("")
-    add("## Untrained networks")
-    add("")
-    add("| score | ReLU: untrained (unified, fractured) | mixed: untrained (unified, fractured) | refused of 20 and 20 |")
-    add("|---|---|---|---|")
-    for name in m:
-        u = [found["untrained"][name][k] for k in KINDS]
-        add(f"| {m[name]['title']} | "
-            + " | ".join(f"{_number(v['median'], '.3g')} ({_number(v['unified'], '.3g')}, {_number(v['fractured'], '.3g')})" for v in u)
-            + f" | {u[0]['refused']}, {u[1]['refused']} |")  # fmt: skip
-    add("")
-    for name in ("kappa", "kappa_distance"):
-        each = [found["untrained"][name][k]["near_none_or_refused"] for k in KINDS]
-        add(f"{m[name]['title']}: within {NOTHING} of 0 or refused in {_interval(each[0])} of ReLU and {_interval(each[1])} of mixed networks.")
-        add("")
-    add("## What becomes of them")
-    add("")
-    lo, hi = trained["loss"]
-    add(
-        f"{trained['n']} networks trained on the face to one loss ({lo:.5f} to {hi:.5f}), ReLU and mixed, that read (1 - alpha) |x| and "
-        "alpha x with alpha from 0.02 to 1. Then: an edit on one side, and what it does on the other; the right cheek after the left "
-        "one was recoloured from 12 points; the right eye, which was never shown; the face after a second task; 1% weight noise. "
-        "Rank correlations over networks, exploratory: alpha moves most of them at once, and stands in the last row."
-    )
-    add("")
-    for label in ("trained", "dosed", *(f"trained {k}" for k in KINDS)):
-        block = found["outcomes"][label]
-        add(f"### {label[0].upper() + label[1:]}, n = {block['n']}")
-        add("")
-        add("| score | " + " | ".join(OUTCOMES.values()) + " |")
-        add("|---|" + "---|" * len(OUTCOMES))
-        for name, cells in block["measures"].items():
-            title = "alpha, the recipe itself" if name == "alpha" else m[name]["title"]
-            add(f"| {title} | " + " | ".join(_interval(cells[o]) if o in cells else "–" for o in OUTCOMES) + " |")
-        add("")
-        if label == "dosed":
-            add("Exact doses q = 0 to 1 of four of them: the same function, the same loss to the last digit.")
-            add("")
-    add("### Does kappa go with outcomes more closely than the others?")
-    add("")
-    lead = trained["kappa_less_others"]
-    add("| baseline | " + " | ".join(OUTCOMES[o] for o in lead) + " |")
-    add("|---|" + "---|" * len(lead))
-    for name in available():
-        add(f"| {m[name]['title']} | " + " | ".join(_interval(lead[o][name], "+.2f") if name in lead[o] else "–" for o in lead) + " |")
-    add("")
-    add("Size of kappa's rank correlation less that of the baseline, trained networks; above 0 where kappa is the closer.")
-    add("")
-    add("## What each of the others cannot do")
-    add("")
-    for name in available():
-        add(f"- {m[name]['title']}: {m[name]['cannot']}.")
-    add("")
-    return "\n".join(out)
+        "networks whose wiring is known because it was made: one function written in another way (gauges, which must not move a "
+        "score), and one function with a known dose of fracture or of entanglement. No construction moved an output by more "
+        f"than {found['outputs_moved_at_most']:.0e}. A score is about one named concept, here the left and right half of a small "
+        "face. It is no score of a network as a whole, and a unified network is neither the more robust nor the better one.", "",
+        f"{found['rows']} networks read, {found['seconds'] / 60:.0f} minutes of one core that was shared, seeds fixed: "
+        "`python benchmarks/fracture.py`.", "",
+    ]  # fmt: skip
+    for part in (_marked, _drifts, _dosed, _crossed, _fresh, _followed):
+        out += part(found)
+    out += ["## What each of the others cannot do", ""]
+    out += [f"- {found['measures'][n]['title']}: {found['measures'][n]['cannot']}." for n in available()]
+    return "\n".join([*out, ""])

@@ -33,6 +33,11 @@ def of(rows: Iterable[Row], part: str) -> list[Row]:
     return [r | {"key": r["id"].split("/")[1:]} for r in rows if r["id"].split("/")[0] == part]
 
 
+def asked(rows: Iterable[Row], name: str) -> list[Row]:
+    """Rows in which a measure was read, or refused."""
+    return [r for r in rows if name in r["values"] or name in r["refused"]]
+
+
 def value(row: Row, name: str) -> float:
     """A figure; NaN where the measure refused."""
     found = row["values"].get(name)
@@ -44,7 +49,9 @@ def _ranked(x: Sequence[float], y: Sequence[float], seed: int) -> dict[str, Any]
     good = np.isfinite(a) & np.isfinite(b)
     left = int((~good).sum())
     if good.sum() < 5:
-        return Estimate(math.nan, -1.0, 1.0, 0.95, int(good.sum()), "", "refused too often").to_json() | {"left_out": left}
+        return Estimate(math.nan, -1.0, 1.0, 0.95, int(good.sum()), "", "refused too often").to_json() | {
+            "left_out": left
+        }
     return spearman(a[good], b[good], seed=seed).to_json() | {"left_out": left}
 
 
@@ -85,7 +92,7 @@ def doses(rows: list[Row]) -> dict[str, Any]:
         for name in titles():
             out[part][name] = {}
             for kind in KINDS:
-                mine = [r for r in of(rows, part) if r["key"][0] == kind]
+                mine = [r for r in asked(of(rows, part), name) if r["key"][0] == kind]
                 out[part][name][kind] = _ranked([float(r["key"][1]) for r in mine], [value(r, name) for r in mine], 1)
     return out
 
@@ -108,13 +115,17 @@ def responses(rows: list[Row]) -> dict[str, Any]:
                 },
                 "refused_kappa": [sum("kappa" in r["refused"] for r in mine if float(r["key"][1]) == d) for d in at],
             }
-            if part == "F":
-                c = {d: np.array([value(r, "coupling") for r in mine if float(r["key"][1]) == d]) for d in at}
-                off = [np.abs(c[d] - (1 - d) * c[0.0].mean()) for d in at if 0 < d <= 0.75]
-                out[f"F.{kind}"]["worst_from_line"] = float(max(v.max() for v in off))
-                out[f"F.{kind}"]["worst_mean_from_line"] = float(
-                    max(abs(c[d].mean() - (1 - d) * c[0.0].mean()) for d in at if 0 < d <= 0.75)
-                )
+    for part in ("F", "line"):
+        for kind in KINDS:
+            mine = [r for r in of(rows, part) if r["key"][0] == kind]
+            at = sorted({float(r["key"][1]) for r in mine})
+            c = {d: np.array([value(r, "coupling") for r in mine if float(r["key"][1]) == d]) for d in at}
+            inside = [d for d in at if 0 < d <= 0.75]
+            out.setdefault(f"{part}.{kind}", {"dose": at}).update(
+                coupling=[float(c[d].mean()) for d in at],
+                worst_from_line=float(max(np.abs(c[d] - (1 - d) * c[0.0].mean()).max() for d in inside)),
+                worst_mean_from_line=float(max(abs(c[d].mean() - (1 - d) * c[0.0].mean()) for d in inside)),
+            )
     mine = of(rows, "gated")
     at = sorted({float(r["key"][0]) for r in mine})
     out["gated.relu"] = {"dose": at} | {
@@ -128,13 +139,17 @@ def crossed(rows: list[Row]) -> dict[str, Any]:
     """The 5 by 5 matrix of means of every measure, and how much more it moves along one dose than along the other."""
     mine = of(rows, "FX")
     seeds, gains = ({r["key"][i] for r in mine} for i in (3, 2))
-    mine += [r | {"key": [r["key"][0], "0.0", *r["key"][1:]]} for r in of(rows, "X") if r["key"][2] in seeds and r["key"][1] in gains]
+    mine += [
+        r | {"key": [r["key"][0], "0.0", *r["key"][1:]]}
+        for r in of(rows, "X")
+        if r["key"][2] in seeds and r["key"][1] in gains
+    ]
     qs, gs = (sorted({float(r["key"][i]) for r in mine}) for i in (1, 2))
     out: dict[str, Any] = {"q": qs, "gamma": gs, "measures": {}}
     for name in titles():
         out["measures"][name] = {}
         for kind in KINDS:
-            ours = [r for r in mine if r["key"][0] == kind]
+            ours = [r for r in asked(mine, name) if r["key"][0] == kind]
             table = np.full((len(qs), len(gs)), math.nan)
             for i, q in enumerate(qs):
                 for j, g in enumerate(gs):
@@ -183,8 +198,6 @@ def untrained(rows: list[Row]) -> dict[str, Any]:
     return out
 
 
-
-
 def happens(rows: list[Row]) -> dict[str, Any]:
     """Rank correlations with what becomes of a network: trained ones, exact doses, and each kind of trained ones alone."""
     nets, dosed = of(rows, "net"), of(rows, "dosed")
@@ -231,7 +244,9 @@ def _lead(mine: list[Row], outcome: str, y: Sequence[float]) -> dict[str, Any]:
         draws = [size(kappa, rows) - size(x, rows) for rows in (rng.choice(good, len(good)) for _ in range(1000))]
         low, high = np.quantile(draws, [0.025, 0.975])
         value_ = size(kappa, good) - size(x, good)
-        out[name] = Estimate(value_, float(low), float(high), 0.95, len(good), "", "bootstrap over networks, percentile").to_json()
+        out[name] = Estimate(
+            value_, float(low), float(high), 0.95, len(good), "", "bootstrap over networks, percentile"
+        ).to_json()
     return out
 
 
@@ -243,7 +258,8 @@ def summary(rows: list[Row]) -> Row:
         "rows": len(rows),
         "seconds": sum(r["seconds"] for r in rows),
         "measures": {
-            n: {"title": t, "ours": n in OURS, "cannot": "" if n in OURS else get(n).cannot} for n, t in titles().items()
+            n: {"title": t, "ours": n in OURS, "cannot": "" if n in OURS else get(n).cannot}
+            for n, t in titles().items()
         },
         "outputs_moved_at_most": max(r["moved"] for r in rows if r.get("moved") is not None),
         "gauges": gauges(rows),
@@ -253,7 +269,13 @@ def summary(rows: list[Row]) -> Row:
         "untrained": untrained(rows),
         "outcomes": happens(rows),
         "networks": [
-            {"id": r["id"], "loss": r["loss"], "kappa": value(r, "kappa"), "coupling": value(r, "coupling"), **r["outcomes"]}
+            {
+                "id": r["id"],
+                "loss": r["loss"],
+                "kappa": value(r, "kappa"),
+                "coupling": value(r, "coupling"),
+                **r["outcomes"],
+            }
             for r in nets
         ],
     }

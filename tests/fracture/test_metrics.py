@@ -43,7 +43,7 @@ def test_private_copies_have_nothing_in_common():
 
 def test_untrained_networks_are_none_on_the_whole():
     """Nothing is there to find: over many draws kappa is near 0; one draw alone may lie far off it (see the scoreboard)."""
-    pairs = mirror(120, alpha=1.0)
+    pairs = mirror(64, alpha=1.0)
     found = [unity(net("mixed", seed=s), pairs, readout=FIRST, null="distance") for s in range(40)]
     values = [u.kappa.value for u in found if u.refused is None]
     assert len(values) >= 30 and abs(np.median(values)) <= 0.2
@@ -52,10 +52,10 @@ def test_untrained_networks_are_none_on_the_whole():
 def test_intervals_cover():
     """B5: 200 samples of pairs of one network against the figure of a large one."""
     base = net("mixed", seed=1)
-    truth = unity(base, mirror(3000, alpha=0.4, seed=77), readout=FIRST).kappa.value
+    truth = unity(base, mirror(2500, alpha=0.4, seed=77), readout=FIRST).kappa.value
     hits = 0
     for s in range(200):
-        k = unity(base, mirror(100, alpha=0.4, seed=1000 + s), readout=FIRST, seed=s).kappa
+        k = unity(base, mirror(64, alpha=0.4, seed=1000 + s), readout=FIRST, seed=s).kappa
         hits += k.low <= truth <= k.high
     assert 0.90 <= hits / 200 <= 0.99
 

@@ -98,7 +98,7 @@ def test_two_networks_side_by_side_are_modular_and_shuffled_weights_are_not():
     apart = Network(tuple(layers))
     assert value("modularity", scene(apart)) > 0.3 > value("modularity", scene(net("relu")))
     assert value("touching", scene(apart)) == 0
-    assert value("touching", scene(entangled(apart, 0.01))) > 0.1
+    assert value("touching", scene(entangled(apart, 0.01))) >= 0.1
 
 
 def test_superposition_of_directions_that_are_apart_and_of_one_that_is_shared():

@@ -21,7 +21,8 @@ Bool = NDArray[np.bool_]
 HOMOGENEOUS = ("relu", "abs")
 """Activations of which ``phi(s z) = s phi(z)`` for every s > 0. Of identity units only rotations are taken as a gauge."""
 SWEEPS = 4000
-TOLERANCE = 1e-13
+TOLERANCE = 1e-11
+"""Largest change of a scale's logarithm in the last sweep."""
 
 
 def _at_zero(kind: str) -> float:

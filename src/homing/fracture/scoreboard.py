@@ -14,6 +14,7 @@ import numpy as np
 
 from homing.errors import InputError
 from homing.fracture.companions import entanglement, feature_symmetry
+from homing.fracture.gauges import balanced
 from homing.fracture.metrics import unity
 from homing.fracture.network import F64
 from homing.fracture.panel.base import Scene
@@ -47,12 +48,13 @@ def read(scene: Scene, only: Sequence[str] | None = None) -> dict[str, Estimate 
     """
     out: dict[str, Estimate | str] = {}
     wanted = set(titles() if only is None else only)
+    fixed = balanced(scene.network)  # once for all that want it
     if wanted & {"kappa", "coupling"}:
-        found = unity(scene.network, scene.pairs, readout=scene.readout, seed=scene.seed)
+        found = unity(fixed, scene.pairs, readout=scene.readout, seed=scene.seed, balance=False)
         out["coupling"] = found.coupling if found.coupling.value == found.coupling.value else str(found.refused)
         out["kappa"] = found.refused or found.kappa
     if "kappa_distance" in wanted:
-        found = unity(scene.network, scene.pairs, readout=scene.readout, seed=scene.seed, null="distance")
+        found = unity(fixed, scene.pairs, readout=scene.readout, seed=scene.seed, null="distance", balance=False)
         out["kappa_distance"] = found.refused or found.kappa
 
     def attempt(name: str, of: Callable[[], Estimate]) -> None:
@@ -65,7 +67,8 @@ def read(scene: Scene, only: Sequence[str] | None = None) -> dict[str, Estimate 
     def both() -> Estimate:
         if scene.second is None:
             raise InputError("entanglement needs a second read-out; give the scene one")
-        return entanglement(scene.network, scene.x, a=scene.readout, b=scene.second, gate=scene.gate, seed=scene.seed)
+        a, b = scene.readout, scene.second
+        return entanglement(fixed, scene.x, a=a, b=b, gate=scene.gate, seed=scene.seed, balance=False)
 
     attempt("entanglement", both)
     attempt("feature_symmetry", lambda: feature_symmetry(scene.network, scene.pairs, seed=scene.seed))

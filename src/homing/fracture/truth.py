@@ -109,7 +109,8 @@ def mixed(network: Network, *, seed: int = 0) -> Network:
 def stretched(network: Network, *, seed: int = 0, spread: float = 0.5) -> Network:
     """Every hidden linear unit times ``exp(spread * normal)``, which the next layer takes back.
 
-    The balanced gauge does *not* fix this. A linear unit may be written in any basis, of which rotations alone keep a plain gradient's overlap. Here to show the limit.
+    The balanced gauge does *not* fix this. A linear unit may be written in any basis, of which rotations alone keep the overlap
+    of plain gradients. Here to show the limit.
     """
     rng, layers = np.random.default_rng(seed), list(network.layers)
     for i in range(len(layers) - 1):
