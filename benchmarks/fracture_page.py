@@ -99,13 +99,17 @@ def _marked(found: Row) -> list[str]:
     ]
     return [
         "## Marks", "", *_table(head, lines),
-        f"B2: drift of at most {EXACT:g} of the figure under permutation, rescaling, mixing and rotation, and of {NEAR:g} under clones "
+        f"B2: drift of at most {EXACT:g} of the figure under permutation, rescaling, mixing and rotation, and of "
+        f"{NEAR:g} under clones "
         "and dead units, on four networks.",
-        f"B3: rank correlation with the dose of at least {FOLLOWS} in size, of one sign in ReLU and mixed networks; eight redraws of "
+        f"B3: rank correlation with the dose of at least {FOLLOWS} in size, of one sign in ReLU and mixed networks; "
+        f"eight redraws of "
         "fracture and four of entanglement.",
-        f"B4: over one dose of the crossed grid it moves at least {APART:g} times as far as over the other; in brackets the ratio of its "
+        f"B4: over one dose of the crossed grid it moves at least {APART:g} times as far as over the other; in "
+        f"brackets the ratio of its "
         "ranges, fracture over entanglement, for ReLU and mixed.",
-        f"A3: of kappa, within {NOTHING} of 0 or refused in at least 95% of untrained networks; of others, nearer to trained networks "
+        f"A3: of kappa, within {NOTHING} of 0 or refused in at least 95% of untrained networks; of others, nearer "
+        f"to trained networks "
         "that are fractured than to those that are unified.", "",
     ]  # fmt: skip
 
@@ -118,8 +122,10 @@ def _drifts(found: Row) -> list[str]:
         lines.append([about["title"], *(_number(c["drift"], ".1g") + n for c, n in zip(cells, noise, strict=True))])
     return [
         "## Drift under gauges", "", *_table(["score", *names], lines),
-        "Largest drift as a share of the figure. *Noise*: within the score's own interval, as where weights or shuffles are drawn.",
-        "Scaling linear units is outside the gauge that is fixed and no part of the mark: unity moves under it, a limit of ours.", "",
+        "Largest drift as a share of the figure. *Noise*: within the score's own interval, as where weights or "
+        "shuffles are drawn.",
+        "Scaling linear units is outside the gauge that is fixed and no part of the mark: unity moves under it, a "
+        "limit of ours.", "",
     ]  # fmt: skip
 
 
@@ -136,17 +142,22 @@ def _dosed(found: Row) -> list[str]:
     for kind in KINDS:
         r, x, h = (found["responses"][f"{part}.{kind}"] for part in ("F", "X", "line"))
         out += [
-            f"Fracture, {kind}: at q = {_list(r['dose'], 'g')} the mean of C is {_list(r['coupling'])} and of kappa {_list(r['kappa'])}. "
-            f"Up to q = 0.75 the mean of C lies at most {_number(r['worst_mean_from_line'], '.3f')} from (1 - q) C(0), and one redraw at "
-            f"most {_number(r['worst_from_line'], '.3f')}; the bound is 0.12. Over hidden layers alone, which are those that were "
+            f"Fracture, {kind}: at q = {_list(r['dose'], 'g')} the mean of C is {_list(r['coupling'])} and of kappa "
+            f"{_list(r['kappa'])}. "
+            f"Up to q = 0.75 the mean of C lies at most {_number(r['worst_mean_from_line'], '.3f')} from (1 - q) "
+            f"C(0), and one redraw at "
+            f"most {_number(r['worst_from_line'], '.3f')}; the bound is 0.12. Over hidden layers alone, which are "
+            f"those that were "
             f"split, C is {_list(h['coupling'])}: at most {_number(h['worst_mean_from_line'], '.3f')} in the mean and "
             f"{_number(h['worst_from_line'], '.3f')} in one redraw.", "",
-            f"Entanglement, {kind}: at gain {_list(x['dose'], 'g')} E is {_list(x['entanglement'])} and kappa {_list(x['kappa'])}.", "",
+            f"Entanglement, {kind}: at gain {_list(x['dose'], 'g')} E is {_list(x['entanglement'])} and kappa "
+            f"{_list(x['kappa'])}.", "",
         ]  # fmt: skip
     g = found["responses"]["gated.relu"]
     return [
         *out,
-        f"With physical copies behind a gate that is an input (ReLU), C is {_list(g['coupling'])} at q = {_list(g['dose'], 'g')}. What a "
+        f"With physical copies behind a gate that is an input (ReLU), C is {_list(g['coupling'])} at q = "
+        f"{_list(g['dose'], 'g')}. What a "
         "copy gives is private there too, so that less than 1 - q is left in common.", "",
     ]  # fmt: skip
 
@@ -191,9 +202,12 @@ def _followed(found: Row) -> list[str]:
     lo, hi = trained["loss"]
     out = [
         "## What becomes of them", "",
-        f"{trained['n']} networks trained on the face to one loss ({lo:.5f} to {hi:.5f}), ReLU and mixed, read (1 - alpha) |x| and "
-        "alpha x, with alpha from 0.02 to 1. Then: an edit on one side, and what it does on the other; the right cheek after the left "
-        "one was recoloured from 12 points; the right eye, which was never shown; the face after a second task; 1% weight noise. "
+        f"{trained['n']} networks trained on the face to one loss ({lo:.5f} to {hi:.5f}), ReLU and mixed, read (1 - "
+        f"alpha) |x| and "
+        "alpha x, with alpha from 0.02 to 1. Then: an edit on one side, and what it does on the other; the right "
+        "cheek after the left "
+        "one was recoloured from 12 points; the right eye, which was never shown; the face after a second task; 1% "
+        "weight noise. "
         "Rank correlations over networks, exploratory: alpha moves most of them at once, and stands in the last row.", "",
     ]  # fmt: skip
     for label in ("trained", "dosed", *(f"trained {k}" for k in KINDS)):
@@ -230,11 +244,15 @@ def page(found: Row) -> str:
     out = [
         "# Fracture: which score passes which test", "",
         "<!-- written by benchmarks/fracture.py from benchmarks/results/fracture.json -->", "",
-        "Two networks can give the same answers and be wired differently inside. Every score below, ours and others', was read on "
-        "networks whose wiring is known because it was made: one function written in another way (gauges, which must not move a "
+        "Two networks can give the same answers and be wired differently inside. Every score below, ours and "
+        "others', was read on "
+        "networks whose wiring is known because it was made: one function written in another way (gauges, which "
+        "must not move a "
         "score), and one function with a known dose of fracture or of entanglement. No construction moved an output by more "
-        f"than {found['outputs_moved_at_most']:.0e}. A score is about one named concept, here the left and right half of a small "
-        "face. It is no score of a network as a whole, and a unified network is neither the more robust nor the better one.", "",
+        f"than {found['outputs_moved_at_most']:.0e}. A score is about one named concept, here the left and right "
+        f"half of a small "
+        "face. It is no score of a network as a whole, and a unified network is neither the more robust nor the "
+        "better one.", "",
         f"{found['rows']} networks read, {found['seconds'] / 60:.0f} minutes of one core that was shared, seeds fixed: "
         "`python benchmarks/fracture.py`.", "",
     ]  # fmt: skip

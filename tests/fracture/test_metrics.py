@@ -51,7 +51,7 @@ def test_untrained_networks_are_none_on_the_whole():
 
 def test_intervals_cover():
     """B5: 200 samples of pairs of one network against the figure of a large one."""
-    base = net("mixed", seed=1)
+    base = net("mixed", seed=1, widths=(5, 12, 12, 2))
     truth = unity(base, mirror(2500, alpha=0.4, seed=77), readout=FIRST).kappa.value
     hits = 0
     for s in range(200):

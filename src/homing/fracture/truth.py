@@ -37,7 +37,7 @@ I64 = NDArray[np.int64]
 def _columns(layer: Layer, take: I64) -> Layer:
     return Layer(
         layer.weights[:, take],
-        tuple(layer.kinds[i] for i in take),
+        tuple(layer.kinds[int(i)] for i in take),
         None if layer.bias is None else layer.bias[take],
         None if layer.split is None else layer.split[take],
         None if layer.other is None else layer.other[:, take],
@@ -229,7 +229,7 @@ def gated_relu(network: Network, q: float, x: F64, *, seed: int = 0) -> Network:
         raise InputError("physical copies are made of ReLU units without private copies; use fractured for others")
     rng, sums, new = np.random.default_rng(seed), network.run(x).sums, list[Layer]()
     # rows of the next layer: which unit each reads; the last row is the gate itself, handed on by a unit of its own
-    origin = np.arange(network.layers[0].weights.shape[0])
+    origin: I64 = np.arange(network.layers[0].weights.shape[0])
     for i, layer in enumerate(network.layers):
         base = layer.weights[origin]
         bias = np.zeros(layer.width) if layer.bias is None else layer.bias
@@ -244,7 +244,7 @@ def gated_relu(network: Network, q: float, x: F64, *, seed: int = 0) -> Network:
         weights = np.hstack([base, base[:, at], np.zeros((len(base), 1))])
         shift = np.r_[bias, bias[at] - bound, 0.0]
         new.append(Layer(np.vstack([weights, to_gate]), ("relu",) * len(shift), shift))
-        origin = np.r_[np.arange(layer.width), at]
+        origin = np.concatenate([np.arange(layer.width), at])
     return Network(tuple(new))
 
 

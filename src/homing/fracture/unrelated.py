@@ -39,7 +39,7 @@ def unrelated(a: F64, b: F64, read: F64, gate: Bool, codes: I64, rng: np.random.
         order = np.sort(np.where(may, apart, np.inf), axis=1)
         close = order[np.arange(len(rows)), (CLOSE * may.sum(axis=1)).astype(int)]
         may &= apart >= close[:, None]
-        away = np.zeros(may.shape)
+        away: F64 = np.zeros(may.shape)
         if null != "random":
             away += np.abs(read[rows, None] - read) / scale
         if null == "distance":
