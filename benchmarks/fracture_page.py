@@ -49,9 +49,13 @@ def marks(found: Row, name: str) -> Row:
     ratios = []
     for kind in KINDS:
         m = found["matrix"]["measures"][name][kind]
-        ok = m["range_q"] is not None and m["range_gamma"] is not None
-        ratios.append(m["range_q"] / max(m["range_gamma"], 1e-12) if ok else math.nan)
-    apart = "fracture" if min(ratios) >= APART else "entanglement" if max(ratios) <= 1 / APART else "neither"
+        q, gamma = (math.nan if m[k] is None else m[k] for k in ("range_q", "range_gamma"))
+        ratios.append(
+            q / max(gamma, 1e-12) if max(q, gamma) > 1e-9 else math.nan
+        )  # one that never moves follows neither
+    apart = "neither"
+    if all(map(math.isfinite, ratios)):
+        apart = "fracture" if min(ratios) >= APART else "entanglement" if max(ratios) <= 1 / APART else "neither"
     places = [found["untrained"][name][k]["place"] for k in KINDS]
     near = [found["untrained"][name][k].get("near_none_or_refused") for k in KINDS]
     if near[0] is not None:
@@ -122,7 +126,7 @@ def _drifts(found: Row) -> list[str]:
         lines.append([about["title"], *(_number(c["drift"], ".1g") + n for c, n in zip(cells, noise, strict=True))])
     return [
         "## Drift under gauges", "", *_table(["score", *names], lines),
-        "Largest drift as a share of the figure. *Noise*: within the score's own interval, as where weights or "
+        "Largest drift as a share of the figure (as it is where the figure is 0). *Noise*: within the score's own interval, as where weights or "
         "shuffles are drawn.",
         "Scaling linear units is outside the gauge that is fixed and no part of the mark: unity moves under it, a "
         "limit of ours.", "",

@@ -10,10 +10,9 @@ import numpy as np
 
 from homing.fracture.network import F64
 from homing.fracture.panel.registry import available, get
-from homing.fracture.scoreboard import OURS, range_of, spearman, titles
+from homing.fracture.scoreboard import OURS, range_of, rank_correlations, spearman, titles
 from homing.stats.estimate import Estimate
 from homing.stats.intervals import wilson
-from homing.stats.ranking import midranks
 
 Row = dict[str, Any]
 OUTCOMES = {
@@ -26,6 +25,8 @@ OUTCOMES = {
 }
 KINDS = ("relu", "mixed")
 NOTHING = 0.2
+NONE = 1e-6
+"""Where a figure is smaller its drift is given as it is, not as a share."""
 
 
 def of(rows: Iterable[Row], part: str) -> list[Row]:
@@ -52,7 +53,7 @@ def _ranked(x: Sequence[float], y: Sequence[float], seed: int) -> dict[str, Any]
         return Estimate(math.nan, -1.0, 1.0, 0.95, int(good.sum()), "", "refused too often").to_json() | {
             "left_out": left
         }
-    return spearman(a[good], b[good], seed=seed).to_json() | {"left_out": left}
+    return spearman(a[good], b[good], seed=seed, draws=1000).to_json() | {"left_out": left}
 
 
 def gauges(rows: list[Row]) -> dict[str, Any]:
@@ -73,7 +74,7 @@ def gauges(rows: list[Row]) -> dict[str, Any]:
                 if not math.isfinite(was + now):
                     refused += 1
                     continue
-                drifts.append(abs(now - was) / max(abs(was), 1e-12) if now != was else 0.0)
+                drifts.append(abs(now - was) / (abs(was) if abs(was) > NONE else 1.0))
                 noise.append(abs(now - was) <= r["half_widths"].get(name, 0) + 1e-15)
             out[name][gauge] = {
                 "drift": max(drifts, default=math.nan),
@@ -231,9 +232,8 @@ def _lead(mine: list[Row], outcome: str, y: Sequence[float]) -> dict[str, Any]:
     rng, target = np.random.default_rng(7), np.array(y)
     out: dict[str, Any] = {}
 
-    def size(x: F64, rows: np.ndarray) -> float:
-        p, q = midranks(x[rows]), midranks(target[rows])
-        return abs(float(np.corrcoef(p, q)[0, 1])) if p.std() > 0 and q.std() > 0 else 0.0
+    def size(x: F64, rows: np.ndarray) -> F64:
+        return np.nan_to_num(np.abs(rank_correlations(x[rows], target[rows])))
 
     kappa = np.array([value(r, "kappa") for r in mine])
     for name in available():
@@ -241,9 +241,9 @@ def _lead(mine: list[Row], outcome: str, y: Sequence[float]) -> dict[str, Any]:
         good = np.flatnonzero(np.isfinite(kappa + x + target))
         if name == outcome or len(good) < 5:
             continue
-        draws = [size(kappa, rows) - size(x, rows) for rows in (rng.choice(good, len(good)) for _ in range(1000))]
-        low, high = np.quantile(draws, [0.025, 0.975])
-        value_ = size(kappa, good) - size(x, good)
+        rows = rng.choice(good, (1000, len(good)))
+        low, high = np.quantile(size(kappa, rows) - size(x, rows), [0.025, 0.975])
+        value_ = float((size(kappa, good[None]) - size(x, good[None]))[0])
         out[name] = Estimate(
             value_, float(low), float(high), 0.95, len(good), "", "bootstrap over networks, percentile"
         ).to_json()

@@ -8,7 +8,7 @@ happens when the network is edited or trained on.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -21,10 +21,9 @@ from homing.fracture.panel.base import Scene
 from homing.fracture.panel.registry import available, get
 from homing.stats._resample import percentile_ends
 from homing.stats.estimate import Estimate
-from homing.stats.ranking import midranks
 from homing.stats.seeds import stable_seed
 
-__all__ = ["OURS", "drift", "range_of", "read", "spearman", "titles"]
+__all__ = ["OURS", "range_of", "rank_correlations", "read", "spearman", "titles"]
 
 OURS = {
     "kappa": "unity (ours)",
@@ -93,26 +92,33 @@ def spearman(
     if not (np.isfinite(a).all() and np.isfinite(b).all()):
         raise InputError("a rank correlation got values that are not finite; leave such rows out and count them")
 
-    def of(rows: np.ndarray) -> float:
-        p, q = midranks(a[rows]), midranks(b[rows])
-        if p.std() == 0 or q.std() == 0:
-            return math.nan
-        return float(np.corrcoef(p, q)[0, 1])
-
-    value, n = of(np.arange(len(a))), len(a)
+    value, n = float(rank_correlations(a[None], b[None])[0]), len(a)
     if not math.isfinite(value):
         return Estimate(math.nan, -1.0, 1.0, level, n, "", "no variation")
     rng = np.random.default_rng(stable_seed("spearman", seed))
-    drawn = np.array([of(rng.integers(0, n, n)) for _ in range(draws)])
-    low, high = percentile_ends(drawn, level, n / (n - 1), n - 1)
+    chunk, drawn = max(1, 2_000_000 // n**2), list[F64]()
+    for start in range(0, draws, chunk):
+        rows = rng.integers(0, n, (min(chunk, draws - start), n))
+        drawn.append(rank_correlations(a[rows], b[rows]))
+    low, high = percentile_ends(np.concatenate(drawn), level, n / (n - 1), n - 1)
     return Estimate(
         value, max(-1.0, low), min(1.0, high), level, n, "", f"bootstrap over rows, percentile, {draws} draws"
     )
 
 
-def drift(base: Mapping[str, float], moved: Mapping[str, float]) -> dict[str, float]:
-    """How far each measure moved; NaN where one of both refused."""
-    return {k: abs(moved.get(k, math.nan) - v) for k, v in base.items()}
+def rank_correlations(x: F64, y: F64) -> F64:
+    """Of each of several samples, ``(samples, n)`` twice; NaN where one of both does not vary."""
+
+    def ranks(v: F64) -> F64:
+        below = (v[:, None, :] < v[:, :, None]).sum(axis=2)
+        same = (v[:, None, :] == v[:, :, None]).sum(axis=2)
+        middle = below + (same + 1) / 2
+        return middle - middle.mean(axis=1, keepdims=True)
+
+    p, q = ranks(x), ranks(y)
+    size = np.sqrt((p**2).sum(axis=1) * (q**2).sum(axis=1))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(size > 0, (p * q).sum(axis=1) / size, np.nan)
 
 
 def range_of(values: F64, axis: int) -> float:

@@ -76,7 +76,8 @@ def _sweep(scene: Scene) -> Estimate:
         by, best = 0.1, None
         for _ in range(12):
             a, b = (
-                after - before for after, before in zip(read(_swept(scene.network, places[int(k)], by)), base, strict=True)
+                after - before
+                for after, before in zip(read(_swept(scene.network, places[int(k)], by)), base, strict=True)
             )
             effect = float(np.mean(a**2) + np.mean(b**2)) / 2
             if not np.isfinite(effect) or effect < 1e-20:
