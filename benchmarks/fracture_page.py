@@ -126,8 +126,8 @@ def _drifts(found: Row) -> list[str]:
         lines.append([about["title"], *(_number(c["drift"], ".1g") + n for c, n in zip(cells, noise, strict=True))])
     return [
         "## Drift under gauges", "", *_table(["score", *names], lines),
-        "Largest drift as a share of the figure (as it is where the figure is 0). *Noise*: within the score's own interval, as where weights or "
-        "shuffles are drawn.",
+        "Largest drift as a share of the figure (as it is where the figure is 0). *Noise*: within the score's own interval, as "
+        "where weights or shuffles are drawn.",
         "Scaling linear units is outside the gauge that is fixed and no part of the mark: unity moves under it, a "
         "limit of ours.", "",
     ]  # fmt: skip

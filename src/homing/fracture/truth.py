@@ -1,3 +1,4 @@
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 """Known truth: the same function written in other ways, and the same function with a known dose of fracture or entanglement.
 
 A gauge (G1 to G5) must not move a score; a dose must move the right one and leave the other. None of them changes an output.

@@ -1,3 +1,4 @@
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 """Inputs that stand in for a partner and are none: what a coupling is held against."""
 
 from __future__ import annotations
