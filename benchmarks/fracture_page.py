@@ -7,8 +7,6 @@ from typing import Any
 
 from fracture_summary import KINDS, NOTHING, OUTCOMES
 
-from homing.fracture.panel.registry import available
-
 Row = dict[str, Any]
 EXACT, NEAR = 1e-6, 0.02
 """Largest drift, as a share of the figure, that B2 allows under G1 to G3 and rotation, and under G4 and G5."""
@@ -72,6 +70,10 @@ def marks(found: Row, name: str) -> Row:
     }
 
 
+def _others(found: Row) -> list[str]:
+    return [n for n, about in found["measures"].items() if not about["ours"]]
+
+
 def _table(head: list[str], lines: list[list[str]]) -> list[str]:
     return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *lines)] + [""]
 
@@ -84,7 +86,7 @@ def _marked(found: Row) -> list[str]:
     lines: list[list[str]] = []
     for name, about in found["measures"].items():
         k = marks(found, name)
-        ratios = ", ".join(_number(r, ".2g") for r in k["ratios"])
+        ratios = ", ".join("over 999" if r > 999 else _number(r, ".2g") for r in k["ratios"])
         cells = [
             _mark(k["gauge"]),
             _mark(k["fracture"]),
@@ -229,7 +231,7 @@ def _followed(found: Row) -> list[str]:
     lead = trained["kappa_less_others"]
     lines = [
         [found["measures"][n]["title"], *(_interval(lead[o][n], "+.2f") if n in lead[o] else "–" for o in lead)]
-        for n in available()
+        for n in _others(found)
     ]
     out += [
         "### Does kappa go with outcomes more closely than the others?",
@@ -263,5 +265,5 @@ def page(found: Row) -> str:
     for part in (_marked, _drifts, _dosed, _crossed, _fresh, _followed):
         out += part(found)
     out += ["## What each of the others cannot do", ""]
-    out += [f"- {found['measures'][n]['title']}: {found['measures'][n]['cannot']}." for n in available()]
+    out += [f"- {found['measures'][n]['title']}: {found['measures'][n]['cannot']}." for n in _others(found)]
     return "\n".join([*out, ""])

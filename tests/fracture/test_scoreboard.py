@@ -146,6 +146,7 @@ def test_a_plug_in_is_one_entry_point_and_one_that_breaks_is_named(monkeypatch):
         with pytest.raises(InputError, match="'bad' from pkg:bad does not load: ZeroDivisionError"):
             get("bad")
     finally:
+        monkeypatch.undo()
         registry._registry.cache_clear()
     with pytest.raises(InputError, match="unknown measure 'nothing'; use one of"):
         get("nothing")
