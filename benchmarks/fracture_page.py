@@ -111,7 +111,7 @@ def _marked(found: Row) -> list[str]:
         "and dead units, on four networks.",
         f"B3: rank correlation with the dose of at least {FOLLOWS} in size, of one sign in ReLU and mixed networks; "
         f"eight redraws of "
-        "fracture and four of entanglement.",
+        "fracture and four of entanglement, two of either for the scores of others.",
         f"B4: over one dose of the crossed grid it moves at least {APART:g} times as far as over the other; in "
         f"brackets the ratio of its "
         "ranges, fracture over entanglement, for ReLU and mixed.",
