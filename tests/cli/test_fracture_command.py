@@ -72,7 +72,9 @@ def test_genome_measures_the_symmetries_its_picture_has(tmp_path: Path, capsys: 
     (found,) = objects(out)
     validate("fracture-genome", found)
     by = {r["symmetry"]: r for r in found["pairs"]}
-    assert by["left-right"]["refused"] is None and by["left-right"]["kappa"]["value"] > 0.5  # it reads x through a bump alone
+    assert (
+        by["left-right"]["refused"] is None and by["left-right"]["kappa"]["value"] > 0.5
+    )  # it reads x through a bump alone
     assert "there is no true pairing" in by["up-down"]["refused"] and by["up-down"]["kappa"]["value"] is None
     assert (tmp_path / "out/picture.png").read_bytes()[:4] == b"\x89PNG"
     assert json.loads((tmp_path / "out/found.json").read_text()) == found
@@ -101,8 +103,12 @@ def test_what_can_be_mended_exits_with_two(
     assert code == 2 and out == "" and says in err and "Traceback" not in err
 
 
-def test_a_folder_of_another_size_is_not_mixed_in(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
+def test_a_folder_of_another_size_is_not_mixed_in(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch
+) -> None:
     for side in (20, 22):
         monkeypatch.setattr(fracture, "Size", lambda s=side: Size(side=s, steps=1, until=1.0, pairs=50))
-        code, _, err = run(capsys, "fracture", "lab", "--pictures", "moth", "--seeds", "1", "--out", tmp_path / "lab", "--json")
+        code, _, err = run(
+            capsys, "fracture", "lab", "--pictures", "moth", "--seeds", "1", "--out", tmp_path / "lab", "--json"
+        )
     assert code == 2 and "holds work of another plan (different: size)" in err

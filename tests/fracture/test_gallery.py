@@ -38,7 +38,8 @@ def test_maps_of_a_folded_network_keep_the_symmetry_and_those_of_a_plain_one_do_
     assert np.median([m.broken for m in one]) > 0.1
     shown = strongest(one, 24)
     assert len(shown) == 24 and [m.layer for m in shown] == sorted(m.layer for m in shown)
-    assert len(strongest(feature_maps(made(p, "unified", size=SMALL).network, p, "unified"), 24)) < 24  # copies are shown once
+    every = feature_maps(made(p, "unified", size=SMALL).network, p, "unified")
+    assert len(strongest(every, 500)) < len(every)  # values are carried from layer to layer, and a copy is shown once
 
 
 @pytest.mark.parametrize("arm", ["x", "abs", "unified"])
@@ -50,7 +51,7 @@ def test_a_sweep_changes_the_picture_by_as_much_in_every_network(arm):
     for at in order[[0, len(order) // 10]].tolist():
         got = sweep(net, p, arm, at, side=20)
         assert got is not None
-        assert EFFECT <= got.effect < 1.05 * EFFECT and len(got.frames) == len(STEPS)
+        assert EFFECT <= got.effect < 1.1 * EFFECT and len(got.frames) == len(STEPS)
         w = [layer.weights.copy() for layer in net.layers]
         w[at[0]][at[1], at[2]] += got.reach
         moved = Network(tuple(Layer(v, layer.kinds) for v, layer in zip(w, net.layers, strict=True)))
@@ -78,8 +79,8 @@ def test_ranks_follow_what_a_weight_does():
 def test_an_inert_weight_has_no_sweep_and_none_is_none():
     p = PICTURES["mask"]
     net = p.graph.layerize().network
-    dead = np.argwhere(~net.layers[1].weights.any(axis=1))[0, 0]
-    assert sweep(net, p, "unified", (1, int(np.argwhere(~net.layers[0].weights.any(axis=0))[0, 0]), 0)) is None or dead >= 0
+    unread = int(np.flatnonzero(~net.layers[1].weights.any(axis=1))[0])
+    assert sweep(net, p, "unified", (0, 1, unread)) is None
     with pytest.raises(InputError, match="there is no weight"):
         sweep(net, p, "unified", (99, 0, 0))
 

@@ -42,9 +42,9 @@ def xml(nodes=NODES, links=LINKS, *, head: str = '<?xml version="1.0"?>') -> str
     return f"{head}<storage><genome age='3'>{body}</genome></storage>"
 
 
-def zipped(*files: tuple[str, bytes]) -> bytes:
+def zipped(*files: tuple[str, bytes], how: int = zipfile.ZIP_DEFLATED) -> bytes:
     out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as z:
+    with zipfile.ZipFile(out, "w", how) as z:
         for name, blob in files:
             z.writestr(name, blob)
     return out.getvalue()
@@ -106,6 +106,9 @@ LAUGHS = "<!DOCTYPE l [<!ENTITY a 'ha'><!ENTITY b '&a;&a;&a;&a;'>]>"
         (zipped(("a.xml", b"<a/>"), ("b.xml", b"<a/>")), "holds 2 files"),
         (zipped(), "holds 0 files|is no zip|is not XML"),
         (b"PK\x03\x04 broken", "is no zip that can be read"),
+        (zipped(("a.xml", b" " * 1000), how=zipfile.ZIP_BZIP2), "packed in an unusual way"),
+        (zipped(("a.xml", xml().encode())).replace(b"PK\x05\x06", b"PK\x05\x07"), "is no zip that can be read"),
+        (xml().replace(chr(34) + "7" + chr(34), chr(34) + "\x9b7" + chr(34)).encode(), "no marking"),
         (zipped(("a.xml", b" " * (genome.MOST_XML + 1))), "unpacks to more than"),
         (b" " * (genome.MOST_FILE + 1), "more than 4194304 bytes"),
         (b"<g>" + b"<node/>" * (genome.MOST_NODES + 1), "more than 2000 nodes"),
@@ -120,7 +123,10 @@ def test_what_is_hostile_or_broken_is_refused_in_one_sentence(blob, says):
 
 def test_a_zip_that_lies_about_its_size_is_bounded_by_what_is_read():
     blob = bytearray(zipped(("a.xml", b" " * (genome.MOST_XML + 1000))))
-    for at in (blob.find(b"PK\x01\x02") + 24, 22):  # the size of what is unpacked, in the directory and in the file's head
+    for at in (
+        blob.find(b"PK\x01\x02") + 24,
+        22,
+    ):  # the size of what is unpacked, in the directory and in the file's head
         blob[at : at + 4] = struct.pack("<I", 10)
     with pytest.raises(InputError):
         read_genome(bytes(blob))

@@ -30,7 +30,9 @@ def test_one_loss_two_wirings(seed):
 def test_pairs_of_nothing_are_nothing():
     """Read at points that no symmetry makes one of, a network trained on x is as fractured as unrelated inputs are."""
     p, size = PICTURES["wave"], Size(until=4e-3)
-    found = kappa(made(p, "x", size=size).network, PICTURES["lake"], "x", size=size)  # the wave is not one about up and down
+    found = kappa(
+        made(p, "x", size=size).network, PICTURES["lake"], "x", size=size
+    )  # the wave is not one about up and down
     assert abs(found.kappa.value) < 0.3
 
 

@@ -11,7 +11,7 @@ from homing.fracture.training import RATE, initial, loss_of, train
 
 
 def test_the_first_step_is_adams_on_the_normed_gradient():
-    """The first step of Adam is the rate, in the direction of the sign: to a ten-millionth, by gradients of the network itself."""
+    """Adam's first step is the rate, against the sign of each slope, by the gradients of the network itself."""
     net = initial(4, [*ACTIVATIONS, "gaussian"], 3, 2, seed=3)
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((50, 4)), rng.standard_normal((50, 2))

@@ -48,7 +48,9 @@ def test_the_page_is_quiet_fits_and_can_be_read(browser: Any, tmp_path: Path, ma
         assert page.execute_script(OVER) <= 0
     worst, who = page.execute_script(CONTRAST)
     assert worst >= 4.5, who
-    loaded = "return [...document.images].every(i => i.hidden || i.loading === 'lazy' || (i.complete && i.naturalWidth > 0))"
+    loaded = (
+        "return [...document.images].every(i => i.hidden || i.loading === 'lazy' || (i.complete && i.naturalWidth > 0))"
+    )
     assert page.execute_script(loaded)
 
 
@@ -67,7 +69,9 @@ def test_the_slider_moves_both_networks_by_keyboard(browser: Any, tmp_path: Path
     assert slider.is_enabled() and "weight that matters most" in slider.accessible_name
     slider.send_keys(Keys.END)
     assert page.execute_script(seen) == [["8"], ["8"]]
-    assert slider.get_attribute("aria-valuetext") == box.find_element(By.TAG_NAME, "output").text == "100% of the way up"
+    assert (
+        slider.get_attribute("aria-valuetext") == box.find_element(By.TAG_NAME, "output").text == "100% of the way up"
+    )
     slider.send_keys(Keys.ARROW_LEFT)
     assert page.execute_script(seen) == [["7"], ["7"]]
     slider.send_keys(Keys.HOME)

@@ -36,8 +36,12 @@ def _line(row: Mapping[str, Any], name: str) -> str:
 
 @command.command("lab")
 @click.option("--pictures", multiple=True, metavar="NAME", help="Only this picture, such as mask; may be repeated.")
-@click.option("--seeds", type=click.IntRange(1, 100), default=3, show_default=True, help="Starts of every trained network.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Directory where finished networks are kept.")
+@click.option(
+    "--seeds", type=click.IntRange(1, 100), default=3, show_default=True, help="Starts of every trained network."
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="Directory where finished networks are kept."
+)
 @click.option("--report", type=click.Path(path_type=Path), help="Write one HTML page about it here.")
 @json_option
 def lab(pictures: tuple[str, ...], seeds: int, out: Path, report: Path | None, as_json: bool) -> None:
@@ -74,5 +78,5 @@ def genome(file: Path, out: Path | None, as_json: bool) -> None:
         made = run_genome(file)
         if out is not None:
             write_genome(made, out)
-        head = f"{plain(made.found['file'])}: {made.found['nodes']} nodes, {made.found['links']} links, as layers {made.found['layers']}"
+        head = f"{plain(made.found['file'])}: {made.found['nodes']} nodes, {made.found['links']} links"
         result.emit(made.found, "\n".join([head, *(_line(r, r["symmetry"]) for r in made.found["pairs"])]))

@@ -1,7 +1,7 @@
 """A picture's genome that a user has: one XML file, or a zip with one, read without trust.
 
-Nodes have a branch and an id, an activation and a type (in, hidden, out), and links a source, a target and a weight. Nothing is
-unpickled, no declaration of a document type or of an entity is read, and size, depth and counts are bounded before they are spent.
+Nodes have a branch and an id, an activation and a type (in, hidden, out), and links a source, a target and a weight. Nothing
+is unpickled, no document type and no entity is read, and size, depth and counts are bounded before they are spent.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import io
 import math
 import re
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,7 @@ KINDS = {
     "identity": "identity", "cache": "identity", "sin": "sin", "sine": "sin", "cos": "cos", "cosine": "cos", "tanh": "tanh",
     "sigmoid": "sigmoid", "gaussian": "gaussian", "relu": "relu", "abs": "abs",
 }  # fmt: skip
+MARKING = re.compile(r"[A-Za-z0-9.-]+_[A-Za-z0-9.-]+")
 LABELS = {"x": "x", "y": "y", "d": "d", "bias": "b", "b": "b", "1": "b"}
 OUTPUTS = ("ink", "brightness", "value", "v")
 """Labels whose output is the brightness, the first found; a picture in colour is read in its brightness alone."""
@@ -41,7 +43,8 @@ class Genome:
     """A genome that can be drawn.
 
     Attributes:
-        graph: reads :data:`INPUTS`, gives one output, the brightness. ``nodes``, ``links``: counted in the file. ``output``: label.
+        graph: reads :data:`INPUTS`, gives one output, the brightness. ``nodes``, ``links``: how many.
+        output: the label of the one that is read.
     """
 
     graph: Graph
@@ -85,12 +88,19 @@ def _unzipped(blob: bytes, name: str) -> bytes:
         with zipfile.ZipFile(io.BytesIO(blob)) as z:
             inside = [i for i in z.infolist() if not i.is_dir()]
             if len(inside) != 1:
-                raise InputError(f"{name} holds {len(inside)} files; give a zip with one XML file, or the XML file itself")
+                raise InputError(
+                    f"{name} holds {len(inside)} files; give a zip with one XML file, or the XML file itself"
+                )
+            if inside[0].compress_type not in (
+                zipfile.ZIP_STORED,
+                zipfile.ZIP_DEFLATED,
+            ):  # others unpack without a bound
+                raise InputError(f"{name} is packed in an unusual way; unpack it and give the XML file")
             if inside[0].flag_bits & 1:
                 raise InputError(f"{name} is encrypted; unpack it and give the XML file")
             with z.open(inside[0]) as f:
                 text = f.read(MOST_XML + 1)
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, ValueError, RuntimeError, OSError) as e:
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, ValueError, RuntimeError, OSError) as e:
         raise InputError(f"{name} is no zip that can be read ({e}); give the XML file itself") from None
     if len(text) > MOST_XML:
         raise InputError(f"{name} unpacks to more than {MOST_XML} bytes; a genome is smaller")
@@ -175,8 +185,10 @@ def _genome(read: _Reader, name: str) -> Genome:
     kinds: dict[str, str] = {}
     for k, node in enumerate(read.nodes):
         marking, kind = node.get("marking", "_"), node.get("type", "")
-        if marking.startswith("_") or marking.endswith("_"):
-            raise InputError(f"node {k + 1} of {name} has no marking with branch and id; give it one")
+        if not MARKING.fullmatch(marking):
+            raise InputError(
+                f"node {k + 1} of {name} has no marking with branch and id; give it one, of letters and digits"
+            )
         if marking in label or marking in kinds:
             raise InputError(f"{name} has two nodes {marking}; give each its own branch and id")
         if kind == "in":
@@ -191,20 +203,26 @@ def _genome(read: _Reader, name: str) -> Genome:
             raise InputError(f"node {marking} of {name} has type {kind!r}; types are in, hidden and out")
         activation = re.sub(r"\(x\)$", "", node.get("activation", "")).strip().lower()
         if activation not in KINDS:
-            raise InputError(f"activation {activation!r} of node {marking} of {name} is unknown; use one of {', '.join(KINDS)}")
+            raise InputError(
+                f"activation {activation!r} of node {marking} of {name} is unknown; use one of {', '.join(KINDS)}"
+            )
         kinds[marking], units[marking] = KINDS[activation], {}
         if kind == "out":
             outputs[node.get("label", "").lower()] = marking
     for k, link in enumerate(read.links):
         source, target = link.get("source", ""), link.get("target", "")
         if target not in units or (source not in units and source not in label):
-            raise InputError(f"link {k + 1} of {name} goes from {source!r} to {target!r}, which is not there or is an input")
+            raise InputError(
+                f"link {k + 1} of {name} goes from {source!r} to {target!r}, which is not there or is an input"
+            )
         try:
             weight = float(link.get("weight", ""))
         except ValueError:
             weight = math.nan
         if not math.isfinite(weight) or abs(weight) > 1e6:
-            raise InputError(f"link {k + 1} of {name} has the weight {link.get('weight', '')!r}; give a number up to a million")
+            raise InputError(
+                f"link {k + 1} of {name} has the weight {link.get('weight', '')!r}; give a number up to a million"
+            )
         source = label.get(source, source)
         units[target][source] = units[target].get(source, 0.0) + weight  # two links between one pair of nodes add up
     output = next((o for o in OUTPUTS if o in outputs), None)

@@ -17,7 +17,7 @@ from homing.fracture.network import ACTIVATIONS, F64, Layer, Network
 __all__ = ["Graph", "Layered", "Unit"]
 
 CACHE = "cache"
-MOST_WEIGHTS = 20_000_000
+MOST_WEIGHTS = 5_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +64,14 @@ class Graph:
             raise InputError("two units or inputs of the graph have one name; give each its own")
         for name, unit in self.units.items():
             if unit.kind not in ACTIVATIONS:
-                raise InputError(f"activation {unit.kind!r} of unit {name} is unknown; use one of {', '.join(ACTIVATIONS)}")
+                raise InputError(
+                    f"activation {unit.kind!r} of unit {name} is unknown; use one of {', '.join(ACTIVATIONS)}"
+                )
             for source, weight in unit.reads.items():
                 if source not in known:
-                    raise InputError(f"unit {name} reads {source!r}, which is not there; give a unit or input of that name")
+                    raise InputError(
+                        f"unit {name} reads {source!r}, which is not there; give a unit or input of that name"
+                    )
                 if not np.isfinite(weight):
                     raise InputError(f"the weight from {source} to {name} is {weight}; give a finite number")
         missing = [o for o in outputs if o not in known]
@@ -78,7 +82,7 @@ class Graph:
     def _order(self) -> tuple[str, ...]:
         """Units after all that they read."""
         readers: dict[str, list[str]] = {u: [] for u in self.units}
-        waits = {u: 0 for u in self.units}
+        waits = dict.fromkeys(self.units, 0)
         for name, unit in self.units.items():
             for source in unit.reads:
                 if source in readers:
@@ -94,7 +98,9 @@ class Graph:
                     ready.append(r)
         if len(done) < len(self.units):
             stuck = next(u for u, w in waits.items() if w > 0)
-            raise InputError(f"the graph has a cycle through or before unit {stuck!r}; only graphs without cycles can be drawn")
+            raise InputError(
+                f"the graph has a cycle through or before unit {stuck!r}; only graphs without cycles can be drawn"
+            )
         return tuple(done)
 
     @property
@@ -105,7 +111,9 @@ class Graph:
     def values(self, x: F64) -> dict[str, F64]:
         """Every input and unit at ``(n, inputs)`` points, ``(n,)`` each."""
         if x.ndim != 2 or x.shape[1] != len(self.inputs):
-            raise InputError(f"inputs have shape {x.shape}; this graph reads (n, {len(self.inputs)}): {', '.join(self.inputs)}")
+            raise InputError(
+                f"inputs have shape {x.shape}; this graph reads (n, {len(self.inputs)}): {', '.join(self.inputs)}"
+            )
         got: dict[str, F64] = {name: x[:, i] for i, name in enumerate(self.inputs)}
         for name in self.order:
             unit = self.units[name]
@@ -124,7 +132,7 @@ class Graph:
         """The same function as dense layers; units that no output needs are left out.
 
         Raises:
-            InputError: the layers would hold more than 20 million weights.
+            InputError: the layers would hold more than 5 million weights.
         """
         needed: set[str] = set()
         waiting = list(self.outputs)
@@ -146,14 +154,20 @@ class Graph:
             until[o] = last + 1
         order = [*self.inputs, *self.order]
         rows = [
-            [(CACHE if depth[n] < at else self.units[n].kind, n) for n in order if n in needed and depth[n] <= at < until[n]]
+            [
+                (CACHE if depth[n] < at else self.units[n].kind, n)
+                for n in order
+                if n in needed and depth[n] <= at < until[n]
+            ]
             for at in range(1, last + 1)
         ]
         kinds = sorted({k for row in rows for k, _ in row}, key=lambda k: (k != CACHE, k))
         room = {k: max(sum(kind == k for kind, _ in row) for row in rows) for k in kinds}
         width = sum(room.values())
         if last * width * width > MOST_WEIGHTS:
-            raise InputError(f"as layers this graph would have {last} x {width} x {width} weights; give one of less depth or width")
+            raise InputError(
+                f"as layers this graph would have {last} x {width} x {width} weights; give one of less depth or width"
+            )
         start = {k: sum(room[j] for j in kinds[: kinds.index(k)]) for k in kinds}
         names = tuple("identity" if k == CACHE else k for k in kinds for _ in range(room[k]))
         place = {n: i for i, n in enumerate(self.inputs)}

@@ -44,7 +44,9 @@ class Symmetry:
             moved = self(moved)
             key = _height(moved, self.name) - _height(best, self.name)
             tie = key == 0
-            better = (key > 0) | (tie & ((moved[:, 0] > best[:, 0]) | ((moved[:, 0] == best[:, 0]) & (moved[:, 1] > best[:, 1]))))
+            better = (key > 0) | (
+                tie & ((moved[:, 0] > best[:, 0]) | ((moved[:, 0] == best[:, 0]) & (moved[:, 1] > best[:, 1])))
+            )
             best = np.where(better[:, None], moved, best)
         return best
 

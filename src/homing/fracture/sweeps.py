@@ -1,7 +1,8 @@
 """One weight moved, and what the picture becomes: each weight as far as it takes to change the picture by one given amount.
 
-Moved by one fixed step instead, as in 2505.11581, large and small weights are not alike, and what differs is mostly the step. Even
-matched, the share of a change that breaks a symmetry does not tell a trained network from an untrained one: it is for looking at.
+Moved by one fixed step instead, as in 2505.11581, large and small weights are not alike, and what differs is mostly the step.
+Even matched, the share of a change that breaks a symmetry does not tell a trained network from an untrained one: it is
+for looking at.
 """
 
 from __future__ import annotations
@@ -106,7 +107,14 @@ class _Moved:
 
 
 def sweep(
-    network: Network, picture: Picture, arm: Arm, at: Sequence[int], *, side: int = 40, effect: float = EFFECT, most: float = 64.0
+    network: Network,
+    picture: Picture,
+    arm: Arm,
+    at: Sequence[int],
+    *,
+    side: int = 40,
+    effect: float = EFFECT,
+    most: float = 64.0,
 ) -> Sweep | None:
     """Sweep one weight; None where moving it by ``most`` does not change the picture enough.
 
@@ -118,8 +126,10 @@ def sweep(
     """
     _plain(network)
     layer, source, target = (int(v) for v in at)
-    if not 0 <= layer < len(network.layers) or not (0 <= source < network.layers[layer].weights.shape[0]) or not (
-        0 <= target < network.layers[layer].width
+    if (
+        not 0 <= layer < len(network.layers)
+        or not (0 <= source < network.layers[layer].weights.shape[0])
+        or not (0 <= target < network.layers[layer].width)
     ):
         raise InputError(f"there is no weight {tuple(at)}; name layer, source and target of one")
     plane = coordinates(side)
@@ -164,5 +174,7 @@ def broken_share(
         if reach is not None:
             shares.append(float(broken(picture.concept, plane, moved(reach) - passed.outputs, centre=False)[0]))
     if len(shares) < 2:
-        raise InputError(f"{len(shares)} of {len(drawn)} weights could change the picture enough; at least 2 are needed")
+        raise InputError(
+            f"{len(shares)} of {len(drawn)} weights could change the picture enough; at least 2 are needed"
+        )
     return bootstrap_mean(np.array(shares), seed=stable_seed("sweep", seed)), len(drawn) - len(shares)

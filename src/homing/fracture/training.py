@@ -1,13 +1,14 @@
 """Training of a plain dense network on a picture: Adam on the gradient divided by its norm, all pixels at once.
 
-That is what 2505.11581 calls SGD (its code, not its text, says Adam and the division). Trained in float32, for speed; the loss that
-is reported is that of the finished network in float64.
+That is what 2505.11581 calls SGD (its code, not its text, says Adam and the division). Trained in float32, for speed; the loss
+that is reported is that of the finished network in float64.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,7 +54,7 @@ def initial(inputs: int, kinds: Sequence[str], layers: int, outputs: int = 1, *,
     widths = [inputs, *[len(ordered)] * layers, outputs]
     made = [
         Layer(rng.standard_normal((n, m)) / np.sqrt(n), ordered if i < layers else ("identity",) * m)
-        for i, (n, m) in enumerate(zip(widths, widths[1:], strict=False))
+        for i, (n, m) in enumerate(pairwise(widths))
     ]
     return Network(tuple(made))
 
@@ -147,7 +148,9 @@ def train(
         raise InputError("a network with biases or private copies is not trained here; give one of plain weights")
     shape = (network.layers[0].weights.shape[0], network.layers[-1].width)
     if x.shape[1:] != shape[:1] or target.shape != (len(x), shape[1]) or not len(x):
-        raise InputError(f"inputs {x.shape} and targets {target.shape} do not fit a network of {shape[0]} inputs, {shape[1]} outputs")
+        raise InputError(
+            f"inputs {x.shape} and targets {target.shape} do not fit a network of {shape[0]} inputs, {shape[1]} outputs"
+        )
     theta = np.concatenate([layer.weights.ravel() for layer in network.layers]).astype(np.float32)
     grad = np.zeros_like(theta)
     weights, slopes, at = list[F32](), list[F32](), 0

@@ -16,7 +16,6 @@ from homing.fracture.network import F64
 from homing.fracture.sweeps import STEPS, Sweep
 from homing.report.figures import both
 from homing.report.render import page
-from homing.report.svg import interval_text, number
 from homing.report.svg.bars import Bar, bars
 from homing.stats.estimate import Estimate
 
@@ -34,9 +33,7 @@ FOLDED = "Reads folded x, y"
 LOOKS = {"x": "free", "abs": "home", "unified": "home", "random": "control"}
 ALIKE = 0.1
 """A map of which less than this share of the variation differs over the symmetry is framed as alike."""
-STEP_WORDS = [
-    f"{abs(s):.0%} of the way {'down' if s < 0 else 'up'}" if s else "as it is" for s in STEPS
-]
+STEP_WORDS = [f"{abs(s):.0%} of the way {'down' if s < 0 else 'up'}" if s else "as it is" for s in STEPS]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -94,10 +91,12 @@ def _tile(m: Map) -> str:
 
 
 def _kappas(rows: Sequence[Mapping[str, Any]], show: Show, name: str) -> Markup:
-    """kappa of every network of one picture with its interval."""
+    """Kappa of every network of one picture with its interval."""
     many = len({r["seed"] for r in rows}) > 1
     shown = [
-        Bar(show.name(r["arm"]) + (f", start {r['seed']}" if many and r["arm"] != "unified" else ""), e, LOOKS[r["arm"]])
+        Bar(
+            show.name(r["arm"]) + (f", start {r['seed']}" if many and r["arm"] != "unified" else ""), e, LOOKS[r["arm"]]
+        )
         for r in sorted(rows, key=lambda r: (list(NAMES).index(r["arm"]), r["seed"]))
         if (e := _figure(r["kappa"])) is not None
     ]
@@ -123,6 +122,6 @@ def render_lab(found: Mapping[str, Any], shows: Sequence[Show]) -> str:
     gaps = {g["image"]: g for g in found["gaps"]}
     return page(
         "fracture.html.j2", found=found, shows=shows, rows=rows, gaps=gaps, figure=_figure, image=_image, tile=_tile,
-        kappas=_kappas, interval_text=interval_text, number_text=number, steps=STEP_WORDS, middle=STEPS.index(0.0),
-        alike=ALIKE, names=NAMES,
+        kappas=_kappas, steps=STEP_WORDS, middle=STEPS.index(0.0),
+        alike=ALIKE,
     )  # fmt: skip

@@ -19,11 +19,11 @@ from homing.stats import mean_t
 from homing.stats.estimate import Estimate
 from homing.verbs.progress import Progress, Silent
 
-__all__ = ["Lab", "LabPlan", "Net", "network_arrays", "network_of", "run_lab", "write_lab"]
+__all__ = ["Lab", "LabPlan", "Net", "network_arrays", "network_of", "run_lab", "unity_row", "write_lab"]
 
 SCHEMA = "homing.fracture-lab/1"
-DECIDED = 1
-"""Raised when a kept network would be another one if it were made again."""
+VERSION = 1
+"""Goes up when a kept network would be another one if it were made again."""
 TRAINED = ("x", "abs")
 
 
@@ -71,13 +71,19 @@ class LabPlan:
     def nets(self) -> list[tuple[Picture, Arm, int]]:
         """Every network: the hand-built one once, the others once a seed."""
         return [
-            (p, arm, seed) for p in self.pictures for seed in range(self.seeds) for arm in ARMS if arm != "unified" or seed == 0
+            (p, arm, seed)
+            for p in self.pictures
+            for seed in range(self.seeds)
+            for arm in ARMS
+            if arm != "unified" or seed == 0
         ]
 
 
 def network_arrays(network: Network) -> tuple[dict[str, Any], dict[str, Any]]:
     """Activations as JSON and weights as arrays, of a network without biases and private copies."""
-    return {"kinds": [list(n.kinds) for n in network.layers]}, {f"weights.{i:03d}": n.weights for i, n in enumerate(network.layers)}
+    return {"kinds": [list(n.kinds) for n in network.layers]}, {
+        f"weights.{i:03d}": n.weights for i, n in enumerate(network.layers)
+    }
 
 
 def network_of(data: Mapping[str, Any], arrays: Mapping[str, Any]) -> Network:
@@ -117,7 +123,7 @@ def run_lab(plan: LabPlan, *, progress: Progress | None = None) -> Lab:
     """
     told, nets, todo = progress or Silent(), list[Net](), plan.nets()
     # of what one network is made, so that more pictures or seeds may be asked for in the same folder
-    depends = {"schema": SCHEMA, "version": DECIDED, "size": asdict(plan.size)}
+    depends = {"schema": SCHEMA, "version": VERSION, "size": asdict(plan.size)}
     told.start(total=len(todo), unit="networks", title=f"drawing {len(plan.pictures)} pictures")
     try:
         with WorkDir(plan.out / "work-fracture", depends) as work:
@@ -143,7 +149,7 @@ def _found(plan: LabPlan, nets: Sequence[Net]) -> dict[str, Any]:
 
 
 def _gap(p: Picture, nets: Sequence[Net], seeds: int) -> dict[str, Any]:
-    """kappa on |x| less kappa on x, seed by seed from one start, and how far the two losses are apart."""
+    """Kappa on |x| less kappa on x, seed by seed from one start, and how far the two losses are apart."""
     by = {(n.arm, n.seed): n.row for n in nets if n.image == p.name}
     gaps, ratios = list[float](), list[float]()
     for seed in range(seeds):
@@ -154,13 +160,13 @@ def _gap(p: Picture, nets: Sequence[Net], seeds: int) -> dict[str, Any]:
     reached = all(by[(a, s)]["reached"] for a in TRAINED for s in range(seeds))
     gap = _over_seeds(gaps) if gaps else None
     verdict = (
-        "not measurable: kappa was refused for one of each pair"
+        "not measurable: unity was refused for one of each pair"
         if gap is None
         else "not of equal loss: one of the networks did not reach it"
         if not reached
-        else f"at equal loss, kappa on |x| is {min(gaps):.2f} to {max(gaps):.2f} above kappa on x"
+        else f"at equal loss, unity is {min(gaps):.2f} to {max(gaps):.2f} higher where |x| is read than where x is"
         if len(gaps) > 1
-        else f"at equal loss, kappa on |x| is {gaps[0]:.2f} above kappa on x"
+        else f"at equal loss, unity is {gaps[0]:.2f} higher where |x| is read than where x is"
     )
     return {
         "image": p.name, "gap": None if gap is None else gap.to_json(), "least_gap": min(gaps, default=None),

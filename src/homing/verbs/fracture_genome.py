@@ -14,8 +14,8 @@ import numpy as np
 from homing.errors import InputError
 from homing.fracture.gallery import broken, feature_maps, strongest
 from homing.fracture.genome import load_genome
-from homing.fracture.graph import Layered
 from homing.fracture.grammar import Picture
+from homing.fracture.graph import Layered
 from homing.fracture.grids import SYMMETRIES, coordinates, inputs
 from homing.fracture.images import grey, png, sheet
 from homing.fracture.network import F64
