@@ -72,9 +72,8 @@ def test_genome_measures_the_symmetries_its_picture_has(tmp_path: Path, capsys: 
     (found,) = objects(out)
     validate("fracture-genome", found)
     by = {r["symmetry"]: r for r in found["pairs"]}
-    assert (
-        by["left-right"]["refused"] is None and by["left-right"]["kappa"]["value"] > 0.5
-    )  # it reads x through a bump alone
+    # x is read through one even unit, and the rest is shared; its first weight pulls the other way on the other side
+    assert by["left-right"]["refused"] is None and by["left-right"]["kappa"]["value"] > 0.3
     assert "there is no true pairing" in by["up-down"]["refused"] and by["up-down"]["kappa"]["value"] is None
     assert (tmp_path / "out/picture.png").read_bytes()[:4] == b"\x89PNG"
     assert json.loads((tmp_path / "out/found.json").read_text()) == found

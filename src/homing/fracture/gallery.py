@@ -37,7 +37,7 @@ def orbit_mean(symmetry: Symmetry, plane: F64, of: F64) -> F64:
     total, moved = of.copy(), plane
     for _ in range(symmetry.order - 1):
         moved = symmetry(moved)
-        at = np.round((moved + 1) * (side - 1) / 2).astype(np.int64)
+        at = np.asarray(np.rint((moved + 1) * (side - 1) / 2), np.int64)
         total += of[at[:, 0] * side + at[:, 1]]
     return total / symmetry.order
 

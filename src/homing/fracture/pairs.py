@@ -40,7 +40,7 @@ class Size:
 
     side: int = 40
     steps: int = 12000
-    until: float = 4e-4
+    until: float = 1e-3
     pairs: int = 400
 
 

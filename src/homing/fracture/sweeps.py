@@ -95,7 +95,7 @@ class _Moved:
 
     def reach(self, effect: float, most: float) -> float | None:
         """The least move upward, to a hundredth, that changes the picture so much; None if ``most`` does not."""
-        low, high = 0.0, 1e-4
+        low, high = 0.0, 1e-2
         while self.effect(high) < effect:
             low, high = high, high * 2
             if high > most:

@@ -118,7 +118,7 @@ def _slope(kind: str, z: F32, h: F32) -> F32:
         case "tanh":
             return 1 - h * h
         case "sigmoid":
-            return (1 - h * h) / 2
+            return np.float32(0.5) * (1 - h * h)
         case "relu":
             return (z > 0).astype(np.float32)
         case _:

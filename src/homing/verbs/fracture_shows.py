@@ -16,7 +16,7 @@ __all__ = ["RANKS", "shows_of"]
 
 RANKS = {0.0: "the weight that matters most", 0.1: "a weight that one in ten outdoes", 0.5: "a weight in the middle"}
 """Rank, as a share of all weights that do anything, and what it is called."""
-DRAWN, SWEPT, MAPS, WEIGHTS = 96, 48, 24, 40
+DRAWN, SWEPT, MAPS, WEIGHTS = 96, 48, 24, 30
 
 
 def shows_of(lab: Lab, progress: Progress) -> list[Show]:
