@@ -97,7 +97,7 @@ def _kappas(rows: Sequence[Mapping[str, Any]], show: Show, name: str) -> Markup:
         Bar(
             show.name(r["arm"]) + (f", start {r['seed']}" if many and r["arm"] != "unified" else ""), e, LOOKS[r["arm"]]
         )
-        for r in sorted(rows, key=lambda r: (list(NAMES).index(r["arm"]), r["seed"]))
+        for r in rows
         if (e := _figure(r["kappa"])) is not None
     ]
     if not shown:
@@ -118,7 +118,13 @@ def render_lab(found: Mapping[str, Any], shows: Sequence[Show]) -> str:
         raise InputError(
             f"this is {found.get('schema')!r}, and the page shows {SCHEMA}; give what `homing fracture lab --json` printed"
         )
-    rows = {s.image: [r for r in found["pairs"] if r["image"] == s.image] for s in shows}
+    rows = {
+        s.image: sorted(
+            (r for r in found["pairs"] if r["image"] == s.image),
+            key=lambda r: (list(NAMES).index(r["arm"]), r["seed"]),
+        )
+        for s in shows
+    }
     gaps = {g["image"]: g for g in found["gaps"]}
     return page(
         "fracture.html.j2", found=found, shows=shows, rows=rows, gaps=gaps, figure=_figure, image=_image, tile=_tile,
