@@ -28,7 +28,7 @@ NAMES = {
     "unified": "Built by hand",
     "random": "Not trained",
 }
-FOLDED = "Reads folded x, y"
+FOLDED = "Reads folded"
 """The name of the second where the symmetry is no mirror in x."""
 LOOKS = {"x": "free", "abs": "home", "unified": "home", "random": "control"}
 ALIKE = 0.1
