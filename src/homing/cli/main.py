@@ -30,6 +30,7 @@ COMMANDS: dict[str, str] = {
     "doctor": "Examine a model: layers, spans, hooks, speed.",
     "export": "Write an identity as a GGUF control vector.",
     "forget": "Delete a conversation that the gateway keeps.",
+    "fracture": "Same answers, different insides: one thing or pieces?",
     "home": "Ask a model who it is at home.",
     "join": "Put identities of one model together.",
     "map": "Measure who a model is at home.",
@@ -47,6 +48,7 @@ COMMANDS: dict[str, str] = {
 STOPPED: dict[str, str] = {
     "chat": "the conversation is not saved; run the same command again for a new one",
     "demo": "what was finished is saved; run the same command again to go on",
+    "fracture": "what was finished is saved; run the same command again to go on",
     "home": "what was answered is saved; run the same command again to go on",
     "map": "what was finished is saved; run the same command again to go on",
     "return": "what was finished is saved; run the same command again to go on",

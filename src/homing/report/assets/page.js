@@ -95,4 +95,18 @@
     list.hidden = false;
     pick(0, false);
   }
+
+  // Sweeps: one slider shows the same step of both networks. Without this script the pictures stand as they are.
+  for (const box of all("[data-sweep]")) {
+    const slider = box.querySelector("input");
+    const words = slider.dataset.said.split("|");
+    const turn = () => {
+      for (const f of all("[data-step]", box)) f.hidden = f.dataset.step !== slider.value;
+      box.querySelector("output").textContent = words[slider.value];
+      slider.setAttribute("aria-valuetext", words[slider.value]);
+    };
+    slider.disabled = false;
+    slider.addEventListener("input", turn);
+    turn();
+  }
 })();
