@@ -16,7 +16,7 @@ import homing
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src/homing"
-ROOMS = ("drift", "engine", "hold", "identity", "instruments", "models", "persona", "report", "stats", "verbs")
+ROOMS = ("drift", "engine", "fracture", "hold", "identity", "instruments", "models", "persona", "report", "stats", "verbs")
 
 # What a program may count on. A name that goes or is renamed breaks programs: say so in CHANGELOG.md, then mend this list.
 PUBLIC = {
@@ -44,6 +44,10 @@ PUBLIC = {
     "homing.errors": """
         Busy EngineError HomingError IdentityError InputError Interrupted LayersError MissingExtra
         ModelError StoreError TemplateError TooLong Unsupported
+    """,
+    "homing.fracture": """
+        ConceptReport ConceptVerdict Context Contexts Edits Genome Layer MatchedItems Network Pairs Unity
+        edit_transfer entanglement feature_symmetry judge_concept load_genome matched_items unity
     """,
     "homing.gateway": """
         Deployment Key Keeper Service make_app
