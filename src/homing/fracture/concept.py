@@ -23,7 +23,7 @@ from homing.fracture.concept_cosine import Cosines, cosines
 from homing.fracture.concept_one import FEW, OneDimension, one_dimension
 from homing.fracture.concept_planes import Second, between_contexts, shared_by_items, subspaces
 from homing.fracture.concept_transfer import Transfer, mahalanobis, transfer
-from homing.stats._special import normal_cdf
+from homing.stats._special import normal_cdf, normal_quantile
 from homing.stats.estimate import Estimate, Finding
 
 __all__ = ["ConceptPair", "ConceptReport", "ConceptVerdict", "judge_concept"]
@@ -203,7 +203,7 @@ def _plane_or_pieces(second: Second, units: Units, reasons: list[str]) -> tuple[
             " as between them: two dimensions in each, not pieces"
         )
         return "multi-dimensional", [why, *reasons]
-    together = sum(-_quantile(p) for p in second.p_values) / math.sqrt(units.count)
+    together = sum(-normal_quantile(min(max(p, 1e-12), 1 - 1e-12)) for p in second.p_values) / math.sqrt(units.count)
     if second.ratio >= LEAST_RATIO and 1 - normal_cdf(together) <= ALPHA:
         why = (
             f"contexts differ, and the effect varies within some of them along the same direction ({', '.join(shown) or 'none alone'})"
@@ -212,9 +212,3 @@ def _plane_or_pieces(second: Second, units: Units, reasons: list[str]) -> tuple[
         return "inconclusive", [why, *reasons]
     why = "contexts differ by more than noise, and within them nothing varies along the direction in which they differ"
     return "fractured", [why, *reasons]
-
-
-def _quantile(p: float) -> float:
-    from homing.stats._special import normal_quantile
-
-    return normal_quantile(min(max(p, 1e-12), 1 - 1e-12))
