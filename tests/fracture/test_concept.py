@@ -36,14 +36,16 @@ def test_products_without_noise_are_the_mean_over_all_halves():
     """Half of one context's prompts times the other half of another's: the closed form is what many splits come to."""
     rng = np.random.default_rng(0)
     labels = [f"i{k}" for k in range(20)]
-    made = [context(n, rng, positive_clusters=labels, negative_clusters=labels) for n in "ab"]  # one set of items throughout
+    made = [
+        context(n, rng, positive_clusters=labels, negative_clusters=labels) for n in "ab"
+    ]  # one set of items throughout
     units = Units.of(Contexts(tuple(made)))
     clean = units.products(np.ones((1, len(units.at))))[1][0]
     total = np.zeros((2, 2))
-    for _ in range(4000):
+    for _ in range(1500):
         a, b = (units.directions(rows) for rows in units.halves(rng))
         total += (a @ b.T + b @ a.T) / 2
-    np.testing.assert_allclose(clean, total / 4000, atol=0.05)
+    np.testing.assert_allclose(clean, total / 1500, atol=0.05)
     plain = units.products(np.ones((1, len(units.at))))[0][0]
     d = units.directions()
     np.testing.assert_allclose(plain, d @ d.T, atol=1e-12)
@@ -53,7 +55,7 @@ def test_prompts_that_contexts_share_do_not_make_them_alike():
     """Two formats of the same items with nothing in common but the items: the raw cosine is high, the corrected one 0."""
     rng, labels = np.random.default_rng(1), [str(i) for i in range(64)]
     raw, truth = [], []
-    for _ in range(40):
+    for _ in range(100):
         item, sides = rng.standard_normal((2, 64, 32)), np.eye(32)[:2] * 2
         made = [
             Context(f"format {g}", item[0] + sides[g] + rng.standard_normal((64, 32)) * 0.1, item[1], labels, labels)
@@ -64,13 +66,15 @@ def test_prompts_that_contexts_share_do_not_make_them_alike():
         raw.append(plain[0, 1] / np.sqrt(plain[0, 0] * plain[1, 1]))
         truth.append(corrected(clean)[0, 1])
     assert np.mean(raw) > 0.15
-    assert abs(np.mean(truth)) < 0.05
+    assert abs(np.mean(truth)) < 0.06
 
 
 @pytest.mark.parametrize("truth", [0.0, 0.5, 0.8, 1.0])
 def test_the_corrected_cosine_is_the_true_one_and_the_raw_is_not(truth):
     """C1 at a smaller size; the full size is in benchmarks/concept.py."""
-    found = [cosines(Units.of(plant("cosine", n=64, seed=s, cosine=truth, **SMALL)), seed=s, draws=100) for s in range(12)]
+    found = [
+        cosines(Units.of(plant("cosine", n=64, seed=s, cosine=truth, **SMALL)), seed=s, draws=100) for s in range(12)
+    ]
     up = np.triu_indices(4, 1)
     assert abs(np.mean([f.truth[up].mean() for f in found]) - truth) <= 0.05
     assert np.mean([f.raw[up].mean() for f in found]) <= 0.9 * truth + 0.02
@@ -111,7 +115,10 @@ def test_one_direction_is_not_called_fractured(n):
     """C2 at a smaller size, with the raw cosine under 0.8 in every run."""
     said = verdicts("cosine", 12, n=n, trace=16.0)
     assert said["fractured"] + said["multi-dimensional"] <= 1, said
-    raw = [cosines(Units.of(plant("cosine", n=n, seed=s, **{**SMALL, "trace": 16.0})), seed=s, draws=100).raw for s in range(4)]
+    raw = [
+        cosines(Units.of(plant("cosine", n=n, seed=s, **{**SMALL, "trace": 16.0})), seed=s, draws=100).raw
+        for s in range(4)
+    ]
     assert max(r[np.triu_indices(4, 1)].mean() for r in raw) < 0.8
 
 
@@ -160,7 +167,7 @@ def test_transfer_loses_nothing_between_contexts_of_one_direction_and_all_betwee
 
 def test_transfer_is_high_though_directions_differ():
     """At half the cosine most of the AUROC is kept: it is no evidence of one direction."""
-    found = transfer(Units.of(plant("cosine", n=256, seed=0, cosine=0.5, **SMALL)), seed=0)
+    found = transfer(Units.of(plant("cosine", n=256, seed=0, cosine=0.5, **{**SMALL, "trace": 3.0})), seed=0)
     assert found.auroc[0, 1] > 0.85
 
 
@@ -196,7 +203,7 @@ def test_a_report_is_strict_json_and_every_figure_an_estimate():
 def test_what_cannot_be_used_is_refused_in_one_sentence():
     rng = np.random.default_rng(0)
     good = context("a", rng)
-    with pytest.raises(InputError, match="1 contexts; .* at least two"):
+    with pytest.raises(InputError, match=r"1 contexts; .* at least two"):
         Contexts((good,))
     with pytest.raises(InputError, match="a name of its own"):
         Contexts((good, good))
@@ -228,7 +235,9 @@ def test_replies_of_one_prompt_count_as_one():
         c = context(name, rng, n=24)
         tags = [f"{name}{i}" for i in range(24)]
         made.append(Context(name, c.positive, c.negative, tags, tags))
-        many.append(Context(name, *(np.repeat(x, 10, axis=0) for x in (c.positive, c.negative)), *[np.repeat(tags, 10)] * 2))
+        many.append(
+            Context(name, *(np.repeat(x, 10, axis=0) for x in (c.positive, c.negative)), *[np.repeat(tags, 10)] * 2)
+        )
     a, b = (cosines(Units.of(Contexts(tuple(x))), seed=0, draws=100) for x in (made, many))
     np.testing.assert_allclose(a.truth, b.truth, atol=1e-9)
     assert a.least == b.least == 24

@@ -106,7 +106,9 @@ def test_contexts_are_of_independent_prompts(design):
     good, bad = by_role(replies, roles, layer=0)
     assert {c.name for c in good} == set(FAMILIES.values()) and not bad
     asked = [set(c.positive_clusters) for c in good]
-    assert not set.intersection(*asked) and sum(map(len, asked)) == len(set.union(*asked))  # no home reply in two contexts
+    assert not set.intersection(*asked) and sum(map(len, asked)) == len(
+        set.union(*asked)
+    )  # no home reply in two contexts
     assert all(len(set(c.negative_clusters)) >= LEAST for c in good)
 
 
@@ -154,7 +156,9 @@ def test_the_command_says_it_to_programs_and_to_people(identity):
     assert found["findings"]["concept.questions"]["regime"] == "measured"
     assert len(found["tables"]["questions"]) == 28
     text = concept_text(found)
-    assert text.startswith("home over kinds of questions, layer 1: FRACTURED") and "where one direction would show" in text
+    assert (
+        text.startswith("home over kinds of questions, layer 1: FRACTURED") and "where one direction would show" in text
+    )
 
 
 def test_what_is_not_there_is_said(identity, tmp_path, design):
@@ -163,7 +167,7 @@ def test_what_is_not_there_is_said(identity, tmp_path, design):
         concept(bare)
     holed = shutil.copytree(identity, tmp_path / "holed")
     (holed / "work/replies/002-001.json").unlink()
-    with pytest.raises(InputError, match="unit 002-001 .* is not there"):
+    with pytest.raises(InputError, match=r"unit 002-001 .* is not there"):
         concept(holed)
     early = shutil.copytree(identity, tmp_path / "early")
     for f in (early / "work/replies").glob("004-*"):

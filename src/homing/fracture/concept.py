@@ -21,12 +21,12 @@ import numpy as np
 from homing.fracture.concept_contexts import Contexts, Units
 from homing.fracture.concept_cosine import Cosines, cosines
 from homing.fracture.concept_one import FEW, OneDimension, one_dimension
-from homing.fracture.concept_planes import Second, between_contexts, shared_by_items, subspaces
+from homing.fracture.concept_planes import between_contexts, shared_by_items, subspaces, varied_direction, without
 from homing.fracture.concept_transfer import Transfer, mahalanobis, transfer
 from homing.stats._special import normal_cdf, normal_quantile
 from homing.stats.estimate import Estimate, Finding
 
-__all__ = ["ConceptPair", "ConceptReport", "ConceptVerdict", "judge_concept"]
+__all__ = ["ConceptPair", "ConceptReport", "ConceptVerdict", "apart", "judge_concept"]
 
 ConceptVerdict = Literal["one direction", "multi-dimensional", "fractured", "inconclusive", "refused"]
 LEAST_HALF = 0.2
@@ -150,7 +150,9 @@ def _figures(
     )  # fmt: skip
     spaces = subspaces(units, seed=seed)
     level = one.share.level
-    floor = Estimate(spaces.floor, spaces.floor, spaces.floor, level, units.count, "", "random subspaces, exact in the mean")
+    floor = Estimate(
+        spaces.floor, spaces.floor, spaces.floor, level, units.count, "", "random subspaces, exact in the mean"
+    )
     return {
         "cosine": found.mean(),
         "weakest": found.of_context(_weakest(found)),
@@ -173,18 +175,19 @@ def _decide(
     if one.simulations < FEW:
         few = f"of simulated contexts of one direction only {one.simulations} are as reliable as these, and {FEW} are needed"
         return "inconclusive", [f"{few}: add prompts", said]
-    if one.p_value <= ALPHA and weakest.value < ALIKE:
+    if apart(found, one):
         differ = f"contexts of one direction look this unlike in {one.p_value:.1%} of simulations at most"
-        return _plane_or_pieces(between_contexts(units, seed=seed), units, [differ, said])
-    within = shared_by_items(units, seed=seed)
-    if within.everywhere:
-        both = "in every context the two forms of an item deviate oppositely along one direction that all contexts share"
+        return _plane_or_pieces(units, [differ, said], seed)
+    if shared_by_items(units, seed=seed).everywhere:
+        both = (
+            "in every context the two forms of an item deviate oppositely along one direction that all contexts share"
+        )
         return "multi-dimensional", [f"{both}: the effect has a second dimension", said]
     if mean.low >= SHOWN:
         how = (
             f"contexts differ no more than one direction does under this noise (p = {one.p_value:.2f})"
             if one.p_value > ALPHA
-            else f"contexts differ for sure, and by so little (every one at least {ALIKE} with the others) that it is one direction"
+            else f"contexts differ for sure, and by so little (each at least {ALIKE} with the others) that it is one direction"
         )
         return "one direction", [how, said]
     unsure = (
@@ -194,20 +197,45 @@ def _decide(
     return "inconclusive", [f"{unsure}: add prompts", said]
 
 
-def _plane_or_pieces(second: Second, units: Units, reasons: list[str]) -> tuple[ConceptVerdict, list[str]]:
+def apart(found: Cosines, one: OneDimension) -> bool:
+    """Whether contexts differ by more than noise does to one direction, and by enough to matter."""
+    return one.p_value <= ALPHA and found.of_context(_weakest(found)).value < ALIKE
+
+
+def _explained_by_items(units: Units, seed: int) -> bool:
+    """Whether items vary along one direction in every context, and without it contexts no longer differ."""
+    if not shared_by_items(units, seed=seed).everywhere:
+        return False
+    rest = without(units, varied_direction(units))
+    found = cosines(rest, seed=seed, draws=100)
+    if not (found.half >= LEAST_HALF).all():
+        return False
+    one = one_dimension(rest, found, seed=seed)
+    return one.simulations >= FEW and not apart(found, one)
+
+
+def _plane_or_pieces(units: Units, reasons: list[str], seed: int) -> tuple[ConceptVerdict, list[str]]:
     """Contexts differ: because each holds two dimensions in another mixture, or because each has a direction of its own."""
+    if _explained_by_items(units, seed):
+        why = (
+            "in every context the two forms of an item deviate oppositely along one direction that all contexts share, and without"
+            " it contexts do not differ: two dimensions in each, not pieces"
+        )
+        return "multi-dimensional", [why, *reasons]
+    second = between_contexts(units, seed=seed)
     shown = [units.names[g] for g in range(units.count) if second.p_values[g] <= 0.05]
     if second.everywhere and second.ratio >= LEAST_RATIO:
         why = (
-            f"within every context the effect varies along the direction in which contexts differ, {second.ratio:.1f} times as much"
-            " as between them: two dimensions in each, not pieces"
+            f"within every context the effect varies along the direction in which contexts differ, {second.ratio:.1f} times as"
+            " much as between them: two dimensions in each, not pieces"
         )
         return "multi-dimensional", [why, *reasons]
     together = sum(-normal_quantile(min(max(p, 1e-12), 1 - 1e-12)) for p in second.p_values) / math.sqrt(units.count)
     if second.ratio >= LEAST_RATIO and 1 - normal_cdf(together) <= ALPHA:
+        where = ", ".join(shown) or "none alone"
         why = (
-            f"contexts differ, and the effect varies within some of them along the same direction ({', '.join(shown) or 'none alone'})"
-            " and is not shown to in the others: fractured and multi-dimensional are not told apart; add prompts"
+            f"contexts differ, and the effect varies within some of them along the same direction ({where}) and is not shown to"
+            " in the others: fractured and multi-dimensional are not told apart; add prompts"
         )
         return "inconclusive", [why, *reasons]
     why = "contexts differ by more than noise, and within them nothing varies along the direction in which they differ"

@@ -56,7 +56,9 @@ class Context:
                     f"{where}: {n} independent prompts; at least {LEAST} are needed, so add prompts or merge contexts"
                 )
             if not np.ptp(x, axis=0).any():
-                raise InputError(f"{where}: every feature is constant over {len(x)} vectors; nothing varies to be measured")
+                raise InputError(
+                    f"{where}: every feature is constant over {len(x)} vectors; nothing varies to be measured"
+                )
             object.__setattr__(self, side, x)
 
     def units(self, side: str, number: int) -> tuple[F64, list[str]]:
@@ -79,7 +81,9 @@ class Contexts:
 
     def __post_init__(self) -> None:
         if len(self.contexts) < 2:
-            raise InputError(f"{len(self.contexts)} contexts; whether a concept is one thing needs at least two, better four")
+            raise InputError(
+                f"{len(self.contexts)} contexts; whether a concept is one thing needs at least two, better four"
+            )
         names = [c.name for c in self.contexts]
         if len(set(names)) < len(names):
             raise InputError(f"contexts are named {', '.join(names)}; give each a name of its own")
@@ -104,7 +108,7 @@ class Units:
         x: ``(units, hidden)``, the mean of all taken out. ``gram``: ``(units, units)``.
         block: ``(units,)``, 2 g for the positives of context g and 2 g + 1 for its negatives.
         cluster: ``(units,)``, the prompt. ``at``: ``(clusters, blocks)``, the unit of a prompt in a block, or -1.
-        names: of the contexts.
+        names: of the contexts. ``kinds``: clusters by the blocks that they are in; each kind is resampled and halved on its own.
     """
 
     x: F64
@@ -113,6 +117,7 @@ class Units:
     cluster: I64
     at: I64
     names: tuple[str, ...]
+    kinds: tuple[I64, ...]
 
     @classmethod
     def of(cls, contexts: Contexts) -> Units:
@@ -130,7 +135,9 @@ class Units:
         block = np.asarray(blocks, np.int64)
         at = np.full((int(cluster.max()) + 1, 2 * len(contexts.contexts)), -1, np.int64)
         at[cluster, block] = np.arange(len(block))
-        return cls(every, every @ every.T, block, cluster, at, contexts.names)
+        kind = np.unique(at >= 0, axis=0, return_inverse=True)[1].ravel()
+        kinds = tuple(np.flatnonzero(kind == k) for k in range(int(kind.max()) + 1))
+        return cls(every, every @ every.T, block, cluster, at, contexts.names, kinds)
 
     @property
     def count(self) -> int:
@@ -147,20 +154,15 @@ class Units:
         """Units of the smallest block."""
         return int(self.sizes.min())
 
-    def strata(self) -> list[I64]:
-        """Clusters by the blocks that they are in: each kind is resampled and halved on its own."""
-        _, kind = np.unique(self.at >= 0, axis=0, return_inverse=True)
-        return [np.flatnonzero(kind.ravel() == k) for k in range(int(kind.max()) + 1)]
-
     def resampled(self, draws: int, rng: np.random.Generator) -> F64:
         """How often each cluster is drawn, ``(draws, clusters)``."""
-        return cluster_weights(rng, self.strata(), len(self.at), draws)
+        return cluster_weights(rng, self.kinds, len(self.at), draws)
 
     def halves(self, rng: np.random.Generator) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
         """Two disjoint halves of the units, ``(units,)`` each; a prompt is in one of them with all that it has."""
         first = np.zeros(len(self.at), bool)
         spare = bool(rng.integers(2))  # which half gets the odd one of a stratum, in turn
-        for s in self.strata():
+        for s in self.kinds:
             more = len(s) % 2 and spare
             spare ^= bool(len(s) % 2)
             first[rng.permutation(s)[: len(s) // 2 + more]] = True
@@ -169,8 +171,10 @@ class Units:
 
     def directions(self, rows: npt.NDArray[np.bool_] | None = None) -> F64:
         """Mean of positives less mean of negatives of each context, over some units or all, ``(contexts, hidden)``."""
-        use = np.ones(len(self.block), bool) if rows is None else rows
-        means = np.stack([self.x[use & (self.block == b)].mean(axis=0) for b in range(2 * self.count)])
+        use = self.block[:, None] == np.arange(2 * self.count)
+        if rows is not None:
+            use &= rows[:, None]
+        means = (use.T.astype(np.float64) @ self.x) / use.sum(axis=0)[:, None]
         return means[0::2] - means[1::2]
 
     def contrast(self) -> F64:

@@ -71,7 +71,9 @@ class Cosines:
     def mean(self, *, level: float = 0.95) -> Estimate:
         """Mean corrected cosine over all pairs of contexts."""
         up = np.triu_indices(len(self.truth), 1)
-        return ends(float(self.truth[up].mean()), self.draws[:, up[0], up[1]].mean(axis=1), self.least, level, "mean over pairs")
+        return ends(
+            float(self.truth[up].mean()), self.draws[:, up[0], up[1]].mean(axis=1), self.least, level, "mean over pairs"
+        )
 
     def of_context(self, g: int, *, level: float = 0.95) -> Estimate:
         """Mean corrected cosine of one context with the others."""

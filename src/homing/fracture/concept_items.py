@@ -89,9 +89,13 @@ def matched_items(
     if x.shape[0] < LEAST_ITEMS:
         raise InputError(f"{x.shape[0]} matched items; at least {LEAST_ITEMS} are needed")
     if not np.isin(x, (0.0, 1.0)).all():
-        raise InputError("success holds values other than 0 and 1; leave an item out of every format where one failed to parse")
+        raise InputError(
+            "success holds values other than 0 and 1; leave an item out of every format where one failed to parse"
+        )
     n, k = x.shape
-    rates = {f: bootstrap_mean(x[:, i], seed=stable_seed("format", seed, i), level=level) for i, f in enumerate(formats)}
+    rates = {
+        f: bootstrap_mean(x[:, i], seed=stable_seed("format", seed, i), level=level) for i, f in enumerate(formats)
+    }
     at = [(i, j) for i in range(k) for j in range(i + 1, k)]
     tests = [mcnemar_exact(int((x[:, i] > x[:, j]).sum()), int((x[:, j] > x[:, i]).sum())).p_value for i, j in at]
     adjusted = holm(tests).adjusted
@@ -103,7 +107,7 @@ def matched_items(
     spread = float(np.ptp(x.mean(axis=0)))
     weights = rng.multinomial(n, np.full(n, 1 / n), size=draws) / n
     drawn = np.ptp(weights @ x, axis=1)
-    null = np.array([np.ptp(rng.permuted(x, axis=1).mean(axis=0)) for _ in range(draws)])
+    null = _shuffled(x, draws, rng)
     tails = [(1 - level) / 2, (1 + level) / 2]
     low, high = (float(q) for q in np.quantile(drawn, tails))
     a, b = (float(q) for q in np.quantile(null, tails))
@@ -121,3 +125,14 @@ def matched_items(
 def _difference(a: F64, b: F64, level: float) -> Estimate:
     both, first, second = int((a * b).sum()), int((a > b).sum()), int((b > a).sum())
     return newcombe_paired(both, first, second, len(a) - both - first - second, level=level)
+
+
+def _shuffled(x: F64, draws: int, rng: np.random.Generator) -> F64:
+    """Spread over formats with each item's outcomes dealt out to formats at random, ``(draws,)``."""
+    right, out = x.sum(axis=1), list[F64]()
+    for start in range(0, draws, 200):
+        place = rng.random((min(200, draws - start), *x.shape)).argsort(
+            axis=2
+        )  # a random order of formats for every item
+        out.append(np.ptp((place < right[:, None]).mean(axis=1), axis=1))
+    return np.concatenate(out)

@@ -59,7 +59,9 @@ def _spread(cosine: F64) -> F64:
     return np.clip(g * g / (cosine**2).sum(axis=(-2, -1)), 1.0, g)
 
 
-def one_dimension(units: Units, found: Cosines, *, seed: int, simulations: int = 400, level: float = 0.95) -> OneDimension:
+def one_dimension(
+    units: Units, found: Cosines, *, seed: int, simulations: int = 400, level: float = 0.95
+) -> OneDimension:
     """Judge one shared dimension.
 
     Args:
@@ -109,7 +111,9 @@ def _simulated(units: Units, found: Cosines, count: int, rng: np.random.Generato
     noise = rng.standard_normal((count, len(units.at)))
     every, same = units.sums(centred @ centred.T, noise)
     pairs, own = (p[0] for p in units.pairs(np.ones((1, len(units.at)))))
-    along = (noise[:, units.cluster] * (centred @ common)) @ (member / sizes) @ c  # (count, contexts): noise along the direction
+    along = (
+        (noise[:, units.cluster] * (centred @ common)) @ (member / sizes) @ c
+    )  # (count, contexts): noise along the direction
     signal = (
         length[:, None] * length[None, :] + length[:, None] * along[:, None, :] + length[None, :] * along[:, :, None]
     )

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +25,16 @@ from homing.stats._special import F64, I64, normal_cdf, normal_quantile
 from homing.stats.estimate import Estimate
 from homing.stats.seeds import stable_seed
 
-__all__ = ["Second", "Subspaces", "between_contexts", "paired", "shared_by_items", "subspaces"]
+__all__ = [
+    "Second",
+    "Subspaces",
+    "between_contexts",
+    "paired",
+    "shared_by_items",
+    "subspaces",
+    "varied_direction",
+    "without",
+]
 
 Rows = npt.NDArray[np.bool_]
 LEAST_PAIRS = 8
@@ -37,8 +46,8 @@ class Second:
     """Signs of a second dimension within each context.
 
     Attributes:
-        pairs, spread: ``(contexts,)`` standard normal where there is none; NaN where it cannot be read. ``pairs`` is positive where
-            the effect varies; ``spread`` positive where positives vary more.
+        pairs, spread: ``(contexts,)`` standard normal where there is none; NaN where it cannot be read. ``pairs`` is positive
+            where the effect varies; ``spread`` positive where positives vary more.
         p_values: ``(contexts,)``, of the stronger sign, for having looked at two.
         ratio: variance of the effect within contexts over that of the mean effect between contexts, along the second dimension.
     """
@@ -86,6 +95,17 @@ def shared_by_items(units: Units, *, seed: int, splits: int = 3) -> Second:
     return _read(units, most, seed, splits, spread=False)
 
 
+def varied_direction(units: Units) -> F64:
+    """Unit direction along which the effect varies most from item to item, of all contexts and all prompts together."""
+    return _varied(units, np.ones(len(units.block), bool), list(range(units.count)))
+
+
+def without(units: Units, direction: F64) -> Units:
+    """The same units with one unit direction taken out of every vector."""
+    x = units.x - (units.x @ direction)[:, None] * direction
+    return replace(units, x=x, gram=x @ x.T)
+
+
 def paired(units: Units) -> bool:
     """Whether every context has enough items in both classes for their halves to be read as pairs."""
     at = (units.at[:, 0::2] >= 0) & (units.at[:, 1::2] >= 0)
@@ -118,7 +138,9 @@ def _read(units: Units, choose: Callable[[Rows], F64], seed: int, splits: int, *
             seen.append(2 * (1 - normal_cdf(abs(spreads[g]))))
         if seen:
             p[g] = min(1.0, len(seen) * min(seen))
-    return Second(pairs, spreads if spread else np.full(units.count, np.nan), p, within / between if between > 0 else math.inf)
+    return Second(
+        pairs, spreads if spread else np.full(units.count, np.nan), p, within / between if between > 0 else math.inf
+    )
 
 
 def _overall(units: Units) -> F64:
@@ -139,7 +161,9 @@ def _signs(units: Units, g: int, v: F64, rows: Rows, overall: float) -> tuple[fl
     """Both signs along one direction, and the variance of the effect that the stronger one says."""
     s = [units.x[rows & (units.block == 2 * g + k)] @ v for k in (0, 1)]
     var = [float(x.var(ddof=1)) for x in s]
-    error = [(float(((x - x.mean()) ** 4).mean()) / float(x.var()) ** 2 - (len(x) - 3) / (len(x) - 1)) / len(x) for x in s]
+    error = [
+        (float(((x - x.mean()) ** 4).mean()) / float(x.var()) ** 2 - (len(x) - 3) / (len(x) - 1)) / len(x) for x in s
+    ]
     z_spread = (math.log(var[0] / var[1]) - overall) / math.sqrt(max(sum(error), 1e-12))
     within = abs(var[0] - math.exp(overall) * var[1])
     p, q = _both(units, g, rows)
@@ -232,4 +256,6 @@ def _root_mean(squares: F64, level: float) -> Estimate:
     """Root of the mean of squared cosines."""
     e = mean_t(squares, level=level)
     low, high = (math.sqrt(min(max(x, 0.0), 1.0)) for x in (e.low, e.high))
-    return Estimate(math.sqrt(e.value), low, high, level, e.n, "", "halves of the prompts, Student's interval over contexts")
+    return Estimate(
+        math.sqrt(e.value), low, high, level, e.n, "", "halves of the prompts, Student's interval over contexts"
+    )

@@ -47,8 +47,8 @@ def plant(
     - ``cosine``: every two contexts' directions have this cosine; 1 is one direction.
     - ``groups``: the first half of the contexts has one direction, the second half another at this cosine: fractured, though two
       dimensions hold all of it.
-    - ``polarity``: of each item a true and a false form, whose difference is u + v or u - v by the item's polarity; contexts differ
-      in how many items are of which: two dimensions in every context.
+    - ``polarity``: of each item a true and a false form, whose difference is u + v or u - v by the item's polarity; contexts
+      differ in how many items are of which: two dimensions in every context.
     - ``circle``: positives on a half circle about the negatives, turned by another angle in each context: likewise.
 
     Args:

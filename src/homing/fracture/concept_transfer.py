@@ -1,6 +1,6 @@
 """What one context's direction is worth in another: AUROC lost (L2), and the cosine that the target's noise sees (L3).
 
-A high transfer AUROC does not mean one direction: with little noise along it, half a direction tells classes apart nearly as well.
+A high transfer AUROC does not mean one direction: with little noise along it, half of one tells classes apart nearly as well.
 Source of the Mahalanobis cosine: arXiv 2602.20273.
 """
 
@@ -14,7 +14,6 @@ import numpy as np
 from homing.fracture.concept_contexts import Units
 from homing.stats._special import F64, normal_quantile, t_quantile
 from homing.stats.estimate import Estimate
-from homing.stats.ranking import midranks
 from homing.stats.seeds import stable_seed
 
 __all__ = ["Transfer", "mahalanobis", "transfer"]
@@ -38,13 +37,6 @@ class Transfer:
     own: Estimate
 
 
-def _placed(pos: F64, neg: F64) -> tuple[F64, F64]:
-    """Share of negatives under each positive, and of positives over each negative; ties count half."""
-    ranks = midranks(np.concatenate([pos, neg]))
-    m, n = pos.size, neg.size
-    return (ranks[:m] - midranks(pos)) / n, 1.0 - (ranks[m:] - midranks(neg)) / m
-
-
 def _placements(units: Units, rng: np.random.Generator) -> F64:
     """Placement of every unit by each context's direction, ``(contexts, units)``.
 
@@ -56,7 +48,7 @@ def _placements(units: Units, rng: np.random.Generator) -> F64:
     total, times = np.zeros((k, len(units.block))), np.zeros(len(units.block))
     for _ in range(REPEATS):
         fold = np.empty(len(units.at), np.int64)
-        for s in units.strata():
+        for s in units.kinds:
             fold[rng.permutation(s)] = (np.arange(len(s)) + rng.integers(FOLDS)) % FOLDS
         of = fold[units.cluster]
         for f in range(FOLDS):
@@ -66,10 +58,10 @@ def _placements(units: Units, rng: np.random.Generator) -> F64:
                 if not len(p) or not len(q):
                     continue
                 times[np.concatenate([p, q])] += 1
-                for g in range(k):
-                    a, b = _placed(units.x[p] @ d[g], units.x[q] @ d[g])
-                    total[g, p] += a
-                    total[g, q] += b
+                pos, neg = d @ units.x[p].T, d @ units.x[q].T
+                above = np.sign(pos[:, :, None] - neg[:, None, :]) / 2 + 0.5  # ties count half
+                total[:, p] += above.mean(axis=2)
+                total[:, q] += above.mean(axis=1)
     return total / np.maximum(times, 1)
 
 
@@ -149,4 +141,6 @@ def _metric(units: Units, weights: F64, to: F64, h: int) -> F64:
             halves.append(each[:, rows] @ to[rows] / each[:, rows].sum(axis=1, keepdims=True))
         seen.append(halves[0] - halves[1])
     length = [np.sqrt((x**2).sum(axis=1)) for x in seen]
-    return np.stack([(x * seen[h]).sum(axis=1) / (size * length[h]) for x, size in zip(seen, length, strict=True)], axis=1)
+    return np.stack(
+        [(x * seen[h]).sum(axis=1) / (size * length[h]) for x, size in zip(seen, length, strict=True)], axis=1
+    )

@@ -84,8 +84,8 @@ def kept_replies(work: Path, design: Design, *, layer: int) -> Replies:
         InputError: the work is not there, or a unit in the middle of it is.
     """
     missing = (
-        f"the reply vectors of this map are not in {work}: an identity keeps the means of each role alone, and contexts need every"
-        " reply's; keep the work directory beside the identity, or map again"
+        f"the reply vectors of this map are not in {work}: an identity keeps the means of each role alone, and contexts need"
+        " every reply's; keep the work directory beside the identity, or map again"
     )
     try:
         plan = cast("dict[str, Any]", json.loads((work / "plan.json").read_bytes()))
@@ -102,7 +102,9 @@ def kept_replies(work: Path, design: Design, *, layer: int) -> Replies:
             break
         for u, unit in enumerate(found):
             if unit is None:
-                raise InputError(missing if not cells else f"unit {r:03d}-{u:03d} of the replies in {work} is not there; map again")
+                raise InputError(
+                    missing if not cells else f"unit {r:03d}-{u:03d} of the replies in {work} is not there; map again"
+                )
             part = of_round[u * UNIT_ROWS : (u + 1) * UNIT_ROWS]
             if len(unit.data) != len(part) or layer >= unit.arrays["means"].shape[1]:
                 raise IdentityError(f"unit {r:03d}-{u:03d} of the replies in {work} is of another design; map again")
@@ -111,6 +113,7 @@ def kept_replies(work: Path, design: Design, *, layer: int) -> Replies:
                     cells.append(cell)
                     rows.append(unit.data[i])
                     means.append(unit.arrays["means"][i, layer])
+
     def ints(values: list[int]) -> np.ndarray[Any, np.dtype[np.int64]]:
         return np.array(values, np.int64)
 
