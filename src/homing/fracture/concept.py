@@ -218,8 +218,8 @@ def _plane_or_pieces(units: Units, reasons: list[str], seed: int) -> tuple[Conce
     """Contexts differ: because each holds two dimensions in another mixture, or because each has a direction of its own."""
     if _explained_by_items(units, seed):
         why = (
-            "in every context the two forms of an item deviate oppositely along one direction that all contexts share, and without"
-            " it contexts do not differ: two dimensions in each, not pieces"
+            "in every context the two forms of an item deviate oppositely along one direction that all contexts share, and"
+            " without it contexts do not differ: two dimensions in each, not pieces"
         )
         return "multi-dimensional", [why, *reasons]
     second = between_contexts(units, seed=seed)

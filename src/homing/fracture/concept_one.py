@@ -48,7 +48,7 @@ class OneDimension:
 
 def first_share(cosine: F64) -> F64:
     """Largest eigenvalue over the number of contexts, ``(...,)`` from ``(..., contexts, contexts)``; NaN where one is."""
-    good = np.isfinite(cosine).all(axis=(-2, -1))
+    good = np.asarray(np.isfinite(cosine).all(axis=(-2, -1)))
     safe = np.where(good[..., None, None], cosine, 0.0)
     return np.where(good, np.linalg.eigvalsh(safe)[..., -1] / cosine.shape[-1], np.nan)
 

@@ -188,14 +188,15 @@ def _varied(units: Units, rows: Rows, contexts: list[int]) -> F64:
             parts.append((units.x[p] - units.x[p].mean(axis=0), units.x[q] - units.x[q].mean(axis=0)))
     if not parts:
         return np.zeros(units.x.shape[1])
-    a, b = (np.concatenate(x) for x in zip(*parts, strict=True))
-    basis = np.linalg.svd(np.concatenate([a, b]), full_matrices=False)[2]
+    a = np.concatenate([p for p, _ in parts])
+    b = np.concatenate([q for _, q in parts])
+    basis: F64 = np.linalg.svd(np.concatenate([a, b]), full_matrices=False)[2]
     a, b = a @ basis.T, b @ basis.T
-    noise = (a.T @ a + b.T @ b) / (2 * len(a))
+    noise: F64 = (a.T @ a + b.T @ b) / (2 * len(a))
     noise = (noise + np.eye(len(noise)) * np.trace(noise) / units.x.shape[1]) / 2
-    root = np.linalg.cholesky(noise)
-    opposite = np.linalg.solve(root, np.linalg.solve(root, -(a.T @ b + b.T @ a) / (2 * len(a))).T)
-    v = np.linalg.solve(root.T, np.linalg.eigh(opposite)[1][:, -1]) @ basis
+    root: F64 = np.linalg.cholesky(noise)
+    opposite: F64 = np.linalg.solve(root, np.linalg.solve(root, -(a.T @ b + b.T @ a) / (2 * len(a))).T)
+    v: F64 = np.linalg.solve(root.T, np.linalg.eigh(opposite)[1][:, -1]) @ basis
     return v / np.linalg.norm(v)
 
 

@@ -135,7 +135,7 @@ def _metric(units: Units, weights: F64, to: F64, h: int) -> F64:
     each = weights[:, units.cluster]
     seen: list[F64] = []
     for g in range(units.count):
-        halves = []
+        halves = list[F64]()
         for s in (0, 1):
             rows = units.block == 2 * g + s
             halves.append(each[:, rows] @ to[rows] / each[:, rows].sum(axis=1, keepdims=True))
