@@ -29,6 +29,7 @@ from homing.stats import mean_t, wilson
 RESULTS = Path(__file__).parent / "results/concept.json"
 NOISES = {"steep": 1.0, "gentle": 0.65}
 """Power with which the noise's variances fall: effectively about 30, and about 190, of 576 directions."""
+RUNS = 40
 UP = np.triu_indices(4, 1)
 
 
@@ -37,7 +38,7 @@ def c1(noise: str) -> dict[str, Any]:
     out: dict[str, Any] = {}
     for truth in (0.0, 0.5, 0.8, 1.0):
         means, raws, covered, covered_mean = [], [], 0, 0
-        for s in range(60):
+        for s in range(RUNS):
             units = Units.of(plant("cosine", n=64, seed=1000 + s, cosine=truth, decay=NOISES[noise]))
             f = cosines(units, seed=s, draws=200, splits=8)
             means.append(float(f.truth[UP].mean()))
@@ -49,8 +50,8 @@ def c1(noise: str) -> dict[str, Any]:
             "mean": mean_t(means).to_json(),
             "sd": float(np.std(means, ddof=1)),
             "raw": mean_t(raws).to_json(),
-            "covered_pair": wilson(covered, 60).to_json(),
-            "covered_mean": wilson(covered_mean, 60).to_json(),
+            "covered_pair": wilson(covered, RUNS).to_json(),
+            "covered_mean": wilson(covered_mean, RUNS).to_json(),
         }
     return out
 
@@ -105,18 +106,26 @@ def called(truth: str, want: str, noise: str, runs: int = 100, **more: Any) -> d
     return {"right": wilson(said[want], runs).to_json(), "verdicts": dict(said)}
 
 
-PARTS: dict[str, Callable[[], dict[str, Any]]] = {}
-for _noise in NOISES:
-    PARTS[f"c1.{_noise}"] = lambda k=_noise: c1(k)
-    for _n in (16, 32, 64):
-        PARTS[f"c2.{_noise}.{_n}"] = lambda k=_noise, n=_n: flags(k, n)
-    for _n in (128, 256):
-        PARTS[f"c2.{_noise}.{_n}"] = lambda k=_noise, n=_n: large(k, n)
-    PARTS[f"c3.{_noise}"] = lambda k=_noise: called("cosine", "fractured", k, cosine=0.5)
-    PARTS[f"c3.groups.{_noise}"] = lambda k=_noise: called("groups", "fractured", k, cosine=0.0)
-    PARTS[f"c4.polarity.{_noise}"] = lambda k=_noise: called("polarity", "multi-dimensional", k)
-    PARTS[f"c4.circle.{_noise}"] = lambda k=_noise: called("circle", "multi-dimensional", k)
-    PARTS[f"c4.balanced.{_noise}"] = lambda k=_noise: called("polarity", "multi-dimensional", k, mix=(0.5, 0.5))
+PARTS: dict[str, Callable[[], dict[str, Any]]] = {
+    "c3.steep": lambda: called("cosine", "fractured", "steep", cosine=0.5),
+    "c4.polarity.steep": lambda: called("polarity", "multi-dimensional", "steep", 60),
+    "c4.circle.steep": lambda: called("circle", "multi-dimensional", "steep", 60),
+    "c2.steep.64": lambda: flags("steep", 64),
+    "c1.steep": lambda: c1("steep"),
+    "c2.steep.16": lambda: flags("steep", 16),
+    "c2.steep.32": lambda: flags("steep", 32),
+    "c2.steep.256": lambda: large("steep", 256),
+    "c1.gentle": lambda: c1("gentle"),
+    "c3.gentle": lambda: called("cosine", "fractured", "gentle", 40, cosine=0.5),
+    "c3.groups.steep": lambda: called("groups", "fractured", "steep", 40, cosine=0.0),
+    "c4.polarity.gentle": lambda: called("polarity", "multi-dimensional", "gentle", 40),
+    "c4.circle.gentle": lambda: called("circle", "multi-dimensional", "gentle", 40),
+    "c4.balanced.steep": lambda: called("polarity", "multi-dimensional", "steep", 40, mix=(0.5, 0.5)),
+    "c2.gentle.16": lambda: large("gentle", 16),
+    "c2.gentle.64": lambda: large("gentle", 64),
+    "c2.steep.128": lambda: large("steep", 128),
+}
+"""In order of need: a broken-off run has the most important ones."""
 
 
 def main() -> None:

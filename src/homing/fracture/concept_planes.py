@@ -187,17 +187,18 @@ def _varied(units: Units, rows: Rows, contexts: list[int]) -> F64:
         if len(p) >= LEAST_PAIRS:
             parts.append((units.x[p] - units.x[p].mean(axis=0), units.x[q] - units.x[q].mean(axis=0)))
     if not parts:
-        return np.zeros(units.x.shape[1])
+        return np.zeros(int(units.x.shape[1]))
     a = np.concatenate([p for p, _ in parts])
     b = np.concatenate([q for _, q in parts])
     basis: F64 = np.linalg.svd(np.concatenate([a, b]), full_matrices=False)[2]
     a, b = a @ basis.T, b @ basis.T
     noise: F64 = (a.T @ a + b.T @ b) / (2 * len(a))
     noise = (noise + np.eye(len(noise)) * np.trace(noise) / units.x.shape[1]) / 2
-    root: F64 = np.linalg.cholesky(noise)
-    opposite: F64 = np.linalg.solve(root, np.linalg.solve(root, -(a.T @ b + b.T @ a) / (2 * len(a))).T)
-    v: F64 = np.linalg.solve(root.T, np.linalg.eigh(opposite)[1][:, -1]) @ basis
-    return v / np.linalg.norm(v)
+    root = np.asarray(np.linalg.cholesky(noise), np.float64)
+    half = np.linalg.solve(root, -(a.T @ b + b.T @ a) / (2 * len(a))).T
+    opposite = np.asarray(np.linalg.solve(root, half), np.float64)
+    v = np.asarray(np.linalg.solve(root.T, np.linalg.eigh(opposite)[1][:, -1]) @ basis, np.float64)
+    return np.asarray(v / np.linalg.norm(v), np.float64)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
