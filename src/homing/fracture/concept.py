@@ -21,7 +21,8 @@ import numpy as np
 from homing.fracture.concept_contexts import Contexts, Units
 from homing.fracture.concept_cosine import Cosines, cosines
 from homing.fracture.concept_one import FEW, OneDimension, one_dimension
-from homing.fracture.concept_planes import between_contexts, shared_by_items, subspaces, varied_direction, without
+from homing.fracture.concept_planes import between_contexts, shared_by_items, varied_direction, without
+from homing.fracture.concept_subspaces import subspaces
 from homing.fracture.concept_transfer import Transfer, mahalanobis, transfer
 from homing.stats._special import normal_cdf, normal_quantile
 from homing.stats.estimate import Estimate, Finding

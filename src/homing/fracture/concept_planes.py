@@ -7,7 +7,7 @@ fractured, the direction of another context is, within this one, mere noise.
 
 Two signs that an effect varies along a direction, each read on prompts that had no part in choosing it: *pairs*, the positive and
 the negative form of one item deviate in opposite ways (what they have in common deviates in the same way); *spread*, the two
-classes vary unlike, beyond what they do on the whole.
+classes vary unlike, beyond what they do on the whole and along mere noise.
 """
 
 from __future__ import annotations
@@ -20,18 +20,16 @@ import numpy as np
 import numpy.typing as npt
 
 from homing.fracture.concept_contexts import Units
-from homing.stats import mean_t
-from homing.stats._special import F64, I64, normal_cdf, normal_quantile
-from homing.stats.estimate import Estimate
+from homing.stats._special import F64, I64, normal_cdf
 from homing.stats.seeds import stable_seed
 
 __all__ = [
     "Second",
-    "Subspaces",
     "between_contexts",
     "paired",
     "shared_by_items",
-    "subspaces",
+    "signs",
+    "varied",
     "varied_direction",
     "without",
 ]
@@ -69,14 +67,18 @@ def between_contexts(units: Units, *, seed: int, splits: int = 8) -> Second:
     The plane is chosen on one half of the prompts, and the signs are read on the other, both ways, ``splits`` times.
     """
 
-    def across(rows: Rows) -> F64:
-        d = units.directions(rows)
-        plane = np.linalg.svd(d / np.linalg.norm(d, axis=1, keepdims=True), full_matrices=False)[2][:2]
-        own = d @ plane.T
-        own /= np.maximum(np.linalg.norm(own, axis=1, keepdims=True), 1e-300)
-        return np.stack([-own[:, 1], own[:, 0]], axis=1) @ plane
+    def choose(rows: Rows) -> F64:
+        return _across(units.directions(rows))
 
-    return _read(units, across, seed, splits, spread=True)
+    return _read(units, choose, seed, splits, spread=True)
+
+
+def _across(d: F64) -> F64:
+    """In the plane of the directions of contexts ``(contexts, hidden)``, the unit direction across each, same shape."""
+    plane = np.linalg.svd(d / np.linalg.norm(d, axis=1, keepdims=True), full_matrices=False)[2][:2]
+    own = d @ plane.T
+    own /= np.maximum(np.linalg.norm(own, axis=1, keepdims=True), 1e-300)
+    return np.stack([-own[:, 1], own[:, 0]], axis=1) @ plane
 
 
 def shared_by_items(units: Units, *, seed: int, splits: int = 3) -> Second:
@@ -86,7 +88,7 @@ def shared_by_items(units: Units, *, seed: int, splits: int = 3) -> Second:
     """
 
     def most(rows: Rows) -> F64:
-        v = _varied(units, rows, list(range(units.count)))
+        v = varied(units, rows, list(range(units.count)))
         return np.tile(v, (units.count, 1))
 
     if not paired(units):
@@ -97,7 +99,7 @@ def shared_by_items(units: Units, *, seed: int, splits: int = 3) -> Second:
 
 def varied_direction(units: Units) -> F64:
     """Unit direction along which the effect varies most from item to item, of all contexts and all prompts together."""
-    return _varied(units, np.ones(len(units.block), bool), list(range(units.count)))
+    return varied(units, np.ones(len(units.block), bool), list(range(units.count)))
 
 
 def without(units: Units, direction: F64) -> Units:
@@ -121,9 +123,10 @@ def _read(units: Units, choose: Callable[[Rows], F64], seed: int, splits: int, *
         a, b = units.halves(rng)
         for chosen, read in ((a, b), (b, a)):
             v = choose(chosen)
+            noise = _by_noise(units, chosen, rng) if spread else v[None]
             d = units.directions(read)
             for g in range(units.count):
-                z, zs, w = _signs(units, g, v[g], read, scale[g])
+                z, zs, w = signs(units, g, v[g], read, (scale[g], _unlike(units, g, noise[:, g], read)))
                 pairs[g] += z
                 spreads[g] += zs
                 within += max(w, 0.0)
@@ -143,6 +146,29 @@ def _read(units: Units, choose: Callable[[Rows], F64], seed: int, splits: int, *
     )
 
 
+def _by_noise(units: Units, rows: Rows, rng: np.random.Generator, count: int = 8) -> F64:
+    """Directions across, chosen in the same way where contexts have one direction: noise alone, ``(count, contexts, hidden)``.
+
+    The noise is each prompt's own residual with a random sign.
+    """
+    e = np.zeros((count, units.count, units.x.shape[1]))
+    for b in range(2 * units.count):
+        x = units.x[rows & (units.block == b)]
+        e[:, b // 2] += rng.choice([-1.0, 1.0], (count, len(x))) @ (x - x.mean(axis=0)) / len(x)
+    d = units.directions(rows)
+    square = (d**2).sum(axis=1)
+    length = np.sqrt(np.maximum(square - (e**2).sum(axis=2).mean(axis=0), 0.1 * square))
+    common = (d / np.sqrt(square)[:, None]).sum(axis=0)
+    made = length[:, None] * common / np.linalg.norm(common) + e
+    return np.stack([_across(m) for m in made])
+
+
+def _unlike(units: Units, g: int, directions: F64, rows: Rows) -> float:
+    """Log of the variance of a context's positives over that of its negatives, along several directions together."""
+    p, q = (units.x[rows & (units.block == 2 * g + k)] @ directions.T for k in (0, 1))
+    return math.log(float(p.var(axis=0, ddof=1).sum() / q.var(axis=0, ddof=1).sum()))
+
+
 def _overall(units: Units) -> F64:
     """Log of the variance of positives over that of negatives in all directions together, ``(contexts,)``."""
     total = np.array([units.x[units.block == b].var(axis=0, ddof=1).sum() for b in range(2 * units.count)])
@@ -157,15 +183,22 @@ def _both(units: Units, g: int, rows: Rows) -> tuple[I64, I64]:
     return at[:, 0], at[:, 1]
 
 
-def _signs(units: Units, g: int, v: F64, rows: Rows, overall: float) -> tuple[float, float, float]:
-    """Both signs along one direction, and the variance of the effect that the stronger one says."""
+def signs(units: Units, g: int, v: F64, rows: Rows, usual: tuple[float, float]) -> tuple[float, float, float]:
+    """Both signs along one direction, and the variance of the effect that the stronger one says.
+
+    Args:
+        usual: logs of variance ratios of the classes that are no sign: in all directions together, and along noise. An estimated
+            direction is a mixture of a true one and of noise, and may show anything between.
+    """
     s = [units.x[rows & (units.block == 2 * g + k)] @ v for k in (0, 1)]
     var = [float(x.var(ddof=1)) for x in s]
     error = [
         (float(((x - x.mean()) ** 4).mean()) / float(x.var()) ** 2 - (len(x) - 3) / (len(x) - 1)) / len(x) for x in s
     ]
-    z_spread = (math.log(var[0] / var[1]) - overall) / math.sqrt(max(sum(error), 1e-12))
-    within = abs(var[0] - math.exp(overall) * var[1])
+    seen = math.log(var[0] / var[1])
+    nearest = min(max(seen, min(usual)), max(usual))
+    z_spread = (seen - nearest) / math.sqrt(max(sum(error), 1e-12))
+    within = abs(var[0] - math.exp(nearest) * var[1])
     p, q = _both(units, g, rows)
     if len(p) < LEAST_PAIRS:
         return math.nan, z_spread, within
@@ -176,7 +209,7 @@ def _signs(units: Units, g: int, v: F64, rows: Rows, overall: float) -> tuple[fl
     return z_pairs, z_spread, -4 * float(np.cov(a, b)[0, 1]) if z_pairs > abs(z_spread) else within
 
 
-def _varied(units: Units, rows: Rows, contexts: list[int]) -> F64:
+def varied(units: Units, rows: Rows, contexts: list[int]) -> F64:
     """Unit direction along which positive and negative forms of items deviate most oppositely, noise levelled; 0 without pairs.
 
     Solved among the vectors at hand, whose number is under that of features as a rule; the noise is shrunk half-way to its mean.
@@ -199,65 +232,3 @@ def _varied(units: Units, rows: Rows, contexts: list[int]) -> F64:
     opposite = np.asarray(np.linalg.solve(root, half), np.float64)
     v = np.asarray(np.linalg.solve(root.T, np.linalg.eigh(opposite)[1][:, -1]) @ basis, np.float64)
     return np.asarray(v / np.linalg.norm(v), np.float64)
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Subspaces:
-    """Principal angles between the contexts' subspaces, and those that halves of one context have.
-
-    Attributes:
-        k: dimensions of each, chosen on halves. ``between``, ``within``: root mean square cosine of the principal angles, between
-            contexts and between halves of one; of halves both, so that both have the same noise.
-        floor: what random subspaces would have.
-    """
-
-    k: int
-    between: Estimate
-    within: Estimate
-    floor: float
-
-
-def subspaces(units: Units, *, seed: int, splits: int = 4, level: float = 0.95) -> Subspaces:
-    """Compare subspaces of contexts: a context's direction, and with it the one along which its own items' effects vary.
-
-    The second is taken in where every context shows it on prompts that had no part in choosing it; without pairs never.
-    The intervals are over contexts (of a context the mean over the others), which makes those of two or three contexts wide.
-    """
-    rng = np.random.default_rng(stable_seed("concept subspaces", seed))
-    count, hidden = units.count, units.x.shape[1]
-    drawn: list[tuple[F64, F64]] = []
-    signs = np.zeros(count)
-    for _ in range(splits):
-        halves = units.halves(rng)
-        bases: list[F64] = []
-        for i, rows in enumerate(halves):
-            d = units.directions(rows)
-            second = np.stack([_varied(units, rows, [g]) for g in range(count)])
-            other = halves[1 - i]
-            signs += [_signs(units, g, v, other, 0.0)[0] if v.any() else np.nan for g, v in enumerate(second)]
-            bases.append(np.stack([d, second], axis=1))
-        drawn.append((bases[0], bases[1]))
-    z = signs / (2 * splits)
-    k = 2 if bool((z > normal_quantile(0.95)).all()) else 1
-    share = np.zeros((count, count))
-    for a, b in drawn:
-        one, two = ([np.linalg.qr(x[:k].T)[0] for x in part] for part in (a, b))
-        share += [[float(((p.T @ q) ** 2).sum()) / k for q in two] for p in one]
-    share /= splits
-    both = (share + share.T) / 2
-    own = np.diagonal(both)
-    return Subspaces(
-        k,
-        _root_mean((both.sum(axis=1) - own) / (count - 1), level),
-        _root_mean(own, level),
-        math.sqrt(k / hidden),
-    )
-
-
-def _root_mean(squares: F64, level: float) -> Estimate:
-    """Root of the mean of squared cosines."""
-    e = mean_t(squares, level=level)
-    low, high = (math.sqrt(min(max(x, 0.0), 1.0)) for x in (e.low, e.high))
-    return Estimate(
-        math.sqrt(e.value), low, high, level, e.n, "", "halves of the prompts, Student's interval over contexts"
-    )

@@ -40,6 +40,7 @@ def plant(
     hidden: int = 576,
     trace: float = 16.0,
     decay: float = 1.0,
+    unequal: float = 1.0,
     mix: tuple[float, float] = (0.2, 0.8),
 ) -> Contexts:
     """Contexts of one known kind.
@@ -55,17 +56,19 @@ def plant(
         n: prompts a class and context. ``contexts``: how many. ``hidden``: size of a vector.
         trace: variance of one vector, over the squared length of a direction (16 gives a raw cosine of 0.67 at n = 64).
         decay: power of the rank with which the noise's variances fall; 0 is the same in all directions.
+        unequal: over 1, the negatives have noise of their own, with so many times the variance and in other directions.
         mix: ``polarity``: share of the one polarity, from the first context to the last.
     """
     if truth in ("cosine", "groups") and not 0 <= cosine <= 1:
         raise InputError(f"cosine of a plant is {cosine}; give 0 to 1")
     rng = np.random.default_rng(seed)
     root = _noise(rng, hidden, trace, decay)
+    other = root if unequal == 1.0 else _noise(rng, hidden, trace * unequal, decay)
     frame = _frame(rng, hidden, contexts + 1)
     common, own = frame[0], frame[1:]
     made: list[Context] = []
     for g in range(contexts):
-        noise = rng.standard_normal((2, n, hidden)) @ root
+        noise = [rng.standard_normal((n, hidden)) @ r for r in (root, other)]
         centre = rng.standard_normal(hidden)  # contexts lie apart, and that says nothing of the concept
         labels: list[str] | None = None
         if truth == "polarity":
