@@ -1,7 +1,7 @@
 """Is a concept called what it is? Contexts with a known answer, at the size of a small language model's residual stream.
 
 Each part takes under four minutes on one core and is kept, so that a broken-off run goes on where it stopped; all together take
-under fifteen. Writes benchmarks/results/concept.json when every part is there.
+under fifteen. Writes what is there to benchmarks/results/concept.json.
 
     python benchmarks/concept.py [--parts DIR] [--only NAME] [--again]
 """
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -107,9 +106,9 @@ def called(truth: str, want: str, noise: str, runs: int = 100, **more: Any) -> d
 
 
 PARTS: dict[str, Callable[[], dict[str, Any]]] = {
-    "c3.steep": lambda: called("cosine", "fractured", "steep", cosine=0.5),
-    "c4.polarity.steep": lambda: called("polarity", "multi-dimensional", "steep", 60),
-    "c4.circle.steep": lambda: called("circle", "multi-dimensional", "steep", 60),
+    "c3.steep": lambda: called("cosine", "fractured", "steep", 60, cosine=0.5),
+    "c4.polarity.steep": lambda: called("polarity", "multi-dimensional", "steep", 50),
+    "c4.circle.steep": lambda: called("circle", "multi-dimensional", "steep", 50),
     "c2.steep.64": lambda: flags("steep", 64),
     "c1.steep": lambda: c1("steep"),
     "c2.steep.16": lambda: flags("steep", 16),
@@ -148,18 +147,13 @@ def main() -> None:
         found["seconds"] = round(time.monotonic() - start, 1)
         file.write_text(json.dumps(found, indent=1))
         print(name, json.dumps(found)[:300], flush=True)
-    done = {
-        name: json.loads((given.parts / f"{name}.json").read_text())
-        for name in PARTS
-        if (given.parts / f"{name}.json").is_file()
-    }
-    if len(done) == len(PARTS):
-        total = round(sum(d["seconds"] for d in done.values()), 1)
-        out = {"threads": os.environ.get("OMP_NUM_THREADS", ""), "seconds": total, "parts": done}
-        RESULTS.write_text(json.dumps(out, indent=1) + "\n")
-        print(RESULTS, total, "s")
-    else:
-        print(f"{len(done)} of {len(PARTS)} parts are done; run the same command again")
+    done = {n: json.loads(f.read_text()) for n in PARTS if (f := given.parts / f"{n}.json").is_file()}
+    total = round(sum(d["seconds"] for d in done.values()), 1)
+    out = {"seconds": total, "missing": [n for n in PARTS if n not in done], "parts": done}
+    RESULTS.write_text(json.dumps(out, indent=1) + "\n")
+    print(
+        f"{len(done)} of {len(PARTS)} parts are in {RESULTS}, {total} s; run the same command again for those that are not"
+    )
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from homing.fracture.concept_one import first_share, one_dimension
 from homing.fracture.concept_plants import plant
 from homing.fracture.concept_transfer import mahalanobis, transfer
 from homing.stats.estimate import Estimate
+from homing.stats.seeds import stable_seed
 
 SMALL = {"hidden": 64, "trace": 6.0, "decay": 0.65}
 
@@ -72,13 +73,12 @@ def test_prompts_that_contexts_share_do_not_make_them_alike():
 @pytest.mark.parametrize("truth", [0.0, 0.5, 0.8, 1.0])
 def test_the_corrected_cosine_is_the_true_one_and_the_raw_is_not(truth):
     """C1 at a smaller size; the full size is in benchmarks/concept.py."""
-    found = [
-        cosines(Units.of(plant("cosine", n=64, seed=s, cosine=truth, **SMALL)), seed=s, draws=100) for s in range(12)
-    ]
+    seeds = [stable_seed("concept cosine", truth, s) for s in range(20)]
+    found = [cosines(Units.of(plant("cosine", n=64, seed=s, cosine=truth, **SMALL)), seed=s, draws=100) for s in seeds]
     up = np.triu_indices(4, 1)
     assert abs(np.mean([f.truth[up].mean() for f in found]) - truth) <= 0.05
     assert np.mean([f.raw[up].mean() for f in found]) <= 0.9 * truth + 0.02
-    covered = [f.pair(0, 1).low <= truth <= f.pair(0, 1).high for f in found]
+    covered = [e.low <= truth <= e.high for f in found for e in (f.pair(0, 1), f.pair(2, 3))]
     assert np.mean(covered) >= 0.8
 
 
@@ -96,7 +96,7 @@ def test_one_direction_is_what_simulations_of_one_direction_look_like():
     p = {}
     for truth in (1.0, 0.5):
         p[truth] = []
-        for s in range(30):
+        for s in range(24):
             units = Units.of(plant("cosine", n=48, seed=s, cosine=truth, **SMALL))
             p[truth].append(one_dimension(units, cosines(units, seed=s, draws=100), seed=s, simulations=200).p_value)
     assert np.mean(np.array(p[1.0]) <= 0.05) <= 0.2
@@ -124,22 +124,22 @@ def test_one_direction_is_not_called_fractured(n):
 
 def test_pieces_are_called_fractured():
     """C3 at a smaller size; and two groups of contexts, which two dimensions hold, are pieces all the same."""
-    assert verdicts("cosine", 8, cosine=0.5)["fractured"] >= 7
+    assert verdicts("cosine", 6, cosine=0.5)["fractured"] >= 5
     assert verdicts("groups", 4, cosine=0.0)["fractured"] >= 3
 
 
 def test_a_class_that_varies_more_is_no_second_dimension():
     """Pieces stay pieces and one direction one, though negatives have three times the noise, in directions of their own."""
     more = {"unequal": 3.0, "trace": 4.0}
-    assert verdicts("cosine", 6, cosine=0.3, **more)["fractured"] >= 5
-    said = verdicts("cosine", 6, **more)
-    assert said["one direction"] + said["inconclusive"] >= 5, said
+    assert verdicts("cosine", 4, cosine=0.3, **more)["fractured"] >= 3
+    said = verdicts("cosine", 4, **more)
+    assert said["one direction"] + said["inconclusive"] >= 4, said
 
 
 @pytest.mark.parametrize("truth", ["polarity", "circle"])
 def test_two_dimensions_in_every_context_are_not_pieces(truth):
     """C4 at a smaller size."""
-    assert verdicts(truth, 8)["multi-dimensional"] >= 7
+    assert verdicts(truth, 6)["multi-dimensional"] >= 5
 
 
 def test_items_that_vary_alike_in_every_context_are_two_dimensions_though_contexts_agree():

@@ -220,3 +220,19 @@ class Units:
         with np.errstate(invalid="ignore", divide="ignore"):
             plain, clean = every / pairs, (every - same) / (pairs - own)
         return c.T @ plain @ c, c.T @ clean @ c
+
+    def residuals(self) -> F64:
+        """Every vector less the mean of its block, at the scale of the noise, ``(units, hidden)``."""
+        sizes = self.sizes
+        means = np.stack([self.x[self.block == b].mean(axis=0) for b in range(len(sizes))])
+        return (self.x - means[self.block]) * np.sqrt(sizes / (sizes - 1))[self.block][:, None]
+
+    def noise_products(self, residuals: F64, multipliers: F64) -> tuple[F64, F64]:
+        """As :meth:`products`, of directions that are noise alone: each prompt's residual times a random number.
+
+        Args:
+            residuals: of :meth:`residuals`. ``multipliers``: of each cluster, ``(draws, clusters)``, of mean 0 and variance 1.
+        """
+        every, same = self.sums(residuals @ residuals.T, multipliers)
+        (pairs, own), c = self.pairs(np.ones((1, len(self.at)))), self.contrast()
+        return c.T @ (every / pairs) @ c, c.T @ ((every - same) / (pairs - own)) @ c

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from homing.fracture.concept_contexts import Units
-from homing.fracture.concept_cosine import Cosines, corrected, ends
+from homing.fracture.concept_cosine import Cosines, corrected
 from homing.stats._special import F64
 from homing.stats.estimate import Estimate
 from homing.stats.seeds import stable_seed
@@ -78,7 +78,7 @@ def one_dimension(
         raw = plain[kept] / (length[:, :, None] * length[:, None, :])
         parts.append((first_share(corrected(clean[kept])), first_share(raw)))
     null, null_raw = (np.concatenate(p) for p in zip(*parts, strict=True))
-    value, draws = float(first_share(found.truth)), first_share(found.draws)
+    value = float(first_share(found.truth))
     ceiling = np.sqrt(np.maximum(np.outer(found.reliability, found.reliability), 0.0))
     np.fill_diagonal(ceiling, 1.0)
     used, n = len(null), found.least
@@ -89,10 +89,10 @@ def one_dimension(
         low, high = (float(q) for q in np.quantile(null_raw, [(1 - level) / 2, (1 + level) / 2]))
         expected = Estimate(float(null_raw.mean()), low, high, level, n, "", how)
     return OneDimension(
-        ends(float(first_share(found.raw)), first_share(found.draws * ceiling), n, level, "first share"),
+        found.ends(float(first_share(found.raw)), lambda x: first_share(x * ceiling), level, "first share"),
         expected,
-        ends(value, draws, n, level, "first share without noise"),
-        ends(float(_spread(found.truth)), _spread(found.draws), n, level, "effective dimensions"),
+        found.ends(value, first_share, level, "first share without noise"),
+        found.ends(float(_spread(found.truth)), _spread, level, "effective dimensions"),
         float((np.sum(null <= value) + 1) / (used + 1)),
         used,
     )
@@ -102,19 +102,17 @@ def _simulated(units: Units, found: Cosines, count: int, rng: np.random.Generato
     """Inner products of simulated contexts of one direction, as they are and without noise, ``(count, contexts, contexts)``."""
     sizes, c = units.sizes, units.contrast()
     member = (units.block[:, None] == np.arange(len(sizes))).astype(np.float64)
-    scale = np.sqrt(sizes / (sizes - 1))[units.block]
-    centred = (units.x - (member.T @ units.x / sizes[:, None])[units.block]) * scale[:, None]
+    centred = units.residuals()
     d = units.directions()
     common = (d / np.linalg.norm(d, axis=1, keepdims=True)).sum(axis=0)
     common /= np.linalg.norm(common)
     length = np.sqrt(np.maximum(found.reliability * found.plain, 0.0))
     noise = rng.standard_normal((count, len(units.at)))
-    every, same = units.sums(centred @ centred.T, noise)
-    pairs, own = (p[0] for p in units.pairs(np.ones((1, len(units.at)))))
+    plain, clean = units.noise_products(centred, noise)
     along = (
         (noise[:, units.cluster] * (centred @ common)) @ (member / sizes) @ c
-    )  # (count, contexts): noise along the direction
+    )  # noise along the direction, by context
     signal = (
         length[:, None] * length[None, :] + length[:, None] * along[:, None, :] + length[None, :] * along[:, :, None]
     )
-    return signal + c.T @ (every / pairs) @ c, signal + c.T @ ((every - same) / (pairs - own)) @ c
+    return signal + plain, signal + clean
