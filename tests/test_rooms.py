@@ -16,7 +16,19 @@ import homing
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src/homing"
-ROOMS = ("drift", "engine", "fracture", "hold", "identity", "instruments", "models", "persona", "report", "stats", "verbs")
+ROOMS = (
+    "drift",
+    "engine",
+    "fracture",
+    "hold",
+    "identity",
+    "instruments",
+    "models",
+    "persona",
+    "report",
+    "stats",
+    "verbs",
+)
 
 # What a program may count on. A name that goes or is renamed breaks programs: say so in CHANGELOG.md, then mend this list.
 PUBLIC = {

@@ -22,6 +22,7 @@ from homing.persona.questions import load_questions
 from homing.persona.roles import load_home, load_roles
 from homing.persona.rollouts import UNIT_ROWS, Replies
 from homing.verbs.concept import concept, concept_text, design_of, kept_replies
+from tests.cli.schemas import validate
 
 HIDDEN, LAYERS, LAYER = 24, 2, 1
 STANDARD = PRESETS["standard"]
@@ -151,7 +152,8 @@ def test_the_command_says_it_to_programs_and_to_people(identity):
     done = CliRunner().invoke(command, [str(identity), "--json"])
     assert done.exit_code == 0, done.output
     found = json.loads(done.output)
-    assert found["schema"] == "homing.concept/1" and found["layer"] == LAYER
+    validate("fracture-concept", found)
+    assert found["layer"] == LAYER
     assert found["by"]["questions"]["verdict"] == "fractured"
     assert found["findings"]["concept.questions"]["regime"] == "measured"
     assert len(found["tables"]["questions"]) == 28

@@ -8,12 +8,16 @@ from typing import Any
 
 import click
 
+from homing.cli.fracture_concept import command as concept
 from homing.cli.output import json_option, plain, stdout_for
 
 
 @click.group(name="fracture")
 def command() -> None:
     """Same answers, different insides: see and measure whether a network is one thing or pieces that agree."""
+
+
+command.add_command(concept)
 
 
 def _figure(raw: Mapping[str, Any]) -> str:
