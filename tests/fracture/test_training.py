@@ -41,6 +41,17 @@ def test_it_learns_stops_where_it_is_told_and_repeats():
     assert not short.reached and short.steps == 3
 
 
+def test_a_loss_is_met_and_not_passed():
+    """A step may halve the loss; of the last only as much is taken as it needs."""
+    x = np.linspace(-1, 1, 64)[:, None]
+    ends = [
+        train(initial(1, ["gaussian"] * 6 + ["sin"] * 2, 3, seed=s), x, np.cos(3 * x), steps=2000, until=2e-3)
+        for s in range(6)
+    ]
+    assert all(e.reached for e in ends)
+    assert all(0.96 * 2e-3 < e.loss <= 2e-3 * (1 + 1e-4) for e in ends)
+
+
 def test_weights_begin_as_lecun_says():
     net = initial(4, ["identity"] * 60, 3, seed=5)
     for layer in net.layers[1:3]:
