@@ -10,7 +10,7 @@ from homing.engine.torch import TorchEngine
 from homing.errors import Busy, EngineError
 from homing.testing.conformance import directions
 from homing.testing.families import FAMILIES, family_model
-from homing.testing.tiny import planted_model, tiny_tokenizer
+from homing.testing.tiny import planted_model, tiny_llama, tiny_tokenizer
 
 
 def _state(model):
@@ -30,6 +30,26 @@ async def test_greedy_equals_generate(subject, tiny):
         want = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=20, do_sample=False)
         want = want[0, len(job.tokens) :].tolist()
         assert got == tuple(t for t in want if t != 258)
+
+
+async def test_a_batch_that_is_never_empty_takes_no_more_room():
+    """As in a busy service: the next row comes before the last one ends. What each says is what it says alone."""
+    engine = TorchEngine(*tiny_llama(), slots=4)
+    jobs = [Job(tuple(range(5, 9 + k % 7)), sampling=Sampling(12 + 5 * (k % 6), stop_tokens=())) for k in range(60)]
+    batch = engine._loop.batch
+    empty, columns, said = 0, [], []
+    streams = [engine.submit(job) for job in jobs[:8]]  # four wait, so that a row's place is taken at once
+    for k in range(len(jobs)):
+        if k + 8 < len(jobs):
+            streams.append(engine.submit(jobs[k + 8]))
+        said.append((await streams[k].result()).tokens)
+        empty += k + 9 < len(jobs) and not batch.rows
+        columns.append(batch._cache.columns)
+    assert not empty
+    assert max(columns) <= 128, "of the longest row, a third more, and what the next may say"
+    for k in (0, 17, 41, 59):
+        assert (await engine.submit(jobs[k]).result()).tokens == said[k]
+    await engine.close()
 
 
 async def test_readings_equal_an_offline_recomputation_from_hidden_states(subject, tiny):

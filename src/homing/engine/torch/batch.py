@@ -66,7 +66,12 @@ class Batch:
             self._cache.clock = self._cache.left = width
             self._room(len(new), columns)
         else:
-            self._room(n + len(new), max(columns, self._cache.clock + max(r.remaining for r in new)))
+            ahead = max(r.remaining for r in new)
+            if self._cache.clock + ahead > self._cache.columns and self._cache.left * 4 >= self._cache.columns:
+                self._shift(
+                    -self._cache.left
+                )  # else a batch that is never empty asks for more with every row that joins
+            self._room(n + len(new), max(columns, self._cache.clock + ahead))
             if width > self._cache.clock:
                 self._shift(width - self._cache.clock)
         logits: list[torch.Tensor | None] = [None] * len(new)
