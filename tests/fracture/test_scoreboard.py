@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from homing import plugins
 from homing.errors import InputError
 from homing.fracture.network import Layer, Network
 from homing.fracture.panel import registry
@@ -139,7 +140,7 @@ def test_a_plug_in_is_one_entry_point_and_one_that_breaks_is_named(monkeypatch):
         SimpleNamespace(name="mine", value="pkg:mine", load=lambda: mine),
         SimpleNamespace(name="bad", value="pkg:bad", load=lambda: 1 / 0),
     ]
-    monkeypatch.setattr(registry, "entry_points", lambda group: points)
+    monkeypatch.setattr(plugins, "entry_points", lambda group: points)
     registry._registry.cache_clear()
     try:
         assert "mine" in available() and value("mine", scene(net("relu"))) == 1.5

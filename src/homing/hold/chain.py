@@ -6,15 +6,13 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import cache
-from importlib import import_module
-from importlib.metadata import entry_points
 from inspect import signature
-from pkgutil import iter_modules
 from typing import Any, cast
 
 from homing.errors import InputError
 from homing.hold.base import Next, Stabiliser, Trait, Turn, last, passed, trait
 from homing.models.base import Capability, ChatModel, Event
+from homing.plugins import chosen, found
 
 __all__ = ["ENTRY_POINTS", "Sham", "around", "available", "build", "get", "held", "traits"]
 
@@ -83,16 +81,7 @@ def _around(stabiliser: Stabiliser, model: ChatModel, inner: Next) -> Next:
 @cache
 def _registry() -> dict[str, Any]:
     """Name to where its factory lies: a file of this room that names STABILISERS, then the entry points of others."""
-    found: dict[str, Any] = {}
-    import homing.hold as room
-
-    for module in iter_modules(room.__path__):
-        table = getattr(import_module(f"homing.hold.{module.name}"), "STABILISERS", None)
-        if table is not None:
-            found.update(cast("dict[str, Factory]", table))
-    for point in entry_points(group=ENTRY_POINTS):
-        found.setdefault(point.name, point)
-    return found
+    return found("homing.hold", "STABILISERS", ENTRY_POINTS)
 
 
 def available() -> tuple[str, ...]:
@@ -106,16 +95,7 @@ def get(name: str) -> Factory:
     Raises:
         InputError: unknown name; the message lists those there are. Or a plug-in that fails to load; named.
     """
-    table = _registry()
-    if name not in table:
-        raise InputError(f"unknown hold {name!r}; use one of {', '.join(available())}")
-    found = table[name]
-    if not hasattr(found, "load"):
-        return cast("Factory", found)
-    try:
-        return cast("Factory", found.load())
-    except Exception as e:  # a plug-in's own code: whatever it raises, its name must be in the message
-        raise InputError(f"hold {name!r} from {found.value} does not load: {type(e).__name__}: {e}") from e
+    return cast("Factory", chosen(name, _registry(), "hold"))
 
 
 def traits(names: str) -> list[frozenset[Trait]]:
