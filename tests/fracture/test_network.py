@@ -7,6 +7,7 @@ import pytest
 
 from homing.errors import InputError
 from homing.fracture.network import ACTIVATIONS, Layer, Network, gradient_overlap
+from homing.fracture.parameters import gradient, unflatten
 
 
 def random_net(seed: int = 0, *, bias: bool = False, split: bool = False) -> Network:
@@ -33,7 +34,7 @@ def random_net(seed: int = 0, *, bias: bool = False, split: bool = False) -> Net
 def test_gradients_are_the_slopes_of_the_outputs(bias):
     net, rng = random_net(bias=bias), np.random.default_rng(1)
     x, of = rng.standard_normal((5, 3)), rng.standard_normal((5, 2))
-    got = net.gradients(net.run(x), of)
+    got = unflatten(net, gradient(net, net.run(x), of)).layers
     for i, layer in enumerate(net.layers):
         for at in [(0, 0), (2, 1)]:
 
@@ -43,7 +44,7 @@ def test_gradients_are_the_slopes_of_the_outputs(bias):
                 moved = Layer(w, layer.kinds, layer.bias)
                 return float((Network((*net.layers[:i], moved, *net.layers[i + 1 :]))(x) * of).sum())
 
-            assert got[i][0][at] == pytest.approx((value(1e-6) - value(-1e-6)) / 2e-6, rel=1e-6, abs=1e-8)
+            assert got[i].weights[at] == pytest.approx((value(1e-6) - value(-1e-6)) / 2e-6, rel=1e-6, abs=1e-8)
 
 
 @pytest.mark.parametrize("bias", [False, True])
@@ -53,9 +54,8 @@ def test_the_overlap_is_the_inner_product_of_the_gradients(bias):
     a, b = net.run(x), net.run(y)
     got = gradient_overlap(net, a, net.deltas(a, of), b, net.deltas(b, of))
     for n in range(4):
-        one, two = (net.gradients(net.run(z[n : n + 1]), of[n : n + 1]) for z in (x, y))
-        want = sum((p * q).sum() + ((r * s).sum() if bias else 0) for (p, r), (q, s) in zip(one, two, strict=True))
-        assert got[n] == pytest.approx(want, rel=1e-12)
+        one, two = (gradient(net, net.run(z[n : n + 1]), of[n : n + 1]) for z in (x, y))
+        assert got[n] == pytest.approx(one @ two, rel=1e-12)
 
 
 def test_a_copy_that_is_not_shared_has_no_part_in_the_overlap():

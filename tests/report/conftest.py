@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+import browsing
 
 from homing.report import ReportData, write
 
@@ -47,12 +51,6 @@ def show(browser: Any, tmp_path: Path) -> Callable[..., Any]:
 
     def open_(data: ReportData, *, width: int = 1280, theme: str = "light") -> Any:
         path = write(data, tmp_path / "report.html")
-        size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
-        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-        media = {"features": [{"name": "prefers-color-scheme", "value": theme}]}
-        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
-        browser.get_log("browser")
-        browser.get(path.as_uri())
-        return browser
+        return browsing.opened(browser, path, width=width, theme=theme)
 
     return open_

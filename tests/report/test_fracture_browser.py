@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+import browsing
 from fracture_document import hostile, small_lab
 from synthetic import XSS
 from test_browser import CONTRAST
@@ -27,13 +28,7 @@ def made(tmp_path_factory: pytest.TempPathFactory):
 
 def opened(browser: Any, path: Path, text: str, *, width: int, theme: str = "light") -> Any:
     write_page(text, path)
-    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    media = {"features": [{"name": "prefers-color-scheme", "value": theme}]}
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
-    browser.get_log("browser")
-    browser.get(path.as_uri())
-    return browser
+    return browsing.opened(browser, path, width=width, theme=theme)
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+import browsing
 from proving_document import around, document, row
 from synthetic import XSS
 from test_browser import CONTRAST
@@ -21,13 +22,7 @@ OVER = "return document.documentElement.scrollWidth - window.innerWidth"
 
 def opened(browser: Any, path: Path, doc: dict[str, Any], *, width: int, theme: str = "light") -> Any:
     write_test(doc, path)
-    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    media = {"features": [{"name": "prefers-color-scheme", "value": theme}]}
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
-    browser.get_log("browser")
-    browser.get(path.as_uri())
-    return browser
+    return browsing.opened(browser, path, width=width, theme=theme)
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -154,16 +154,6 @@ class Network:
                 d = np.where(chosen, 0.0, d) @ layer.weights.T + np.where(chosen, d, 0.0) @ layer.other.T
         return tuple(reversed(out))
 
-    def gradients(self, passed: Pass, of: F64) -> list[tuple[F64, F64]]:
-        """Gradients summed over rows by ``weights`` and ``bias`` of each layer, for training; of private copies not at all.
-
-        Raises:
-            InputError: the network has private copies; it is made of a trained one and not trained itself.
-        """
-        if any(c is not None for c in passed.private):
-            raise InputError("a network with private copies is not trained; split it after training")
-        return [(h.T @ d, d.sum(axis=0)) for h, d in zip(passed.inputs, self.deltas(passed, of), strict=True)]
-
 
 def gradient_overlap(
     network: Network, a: Pass, da: Sequence[F64], b: Pass, db: Sequence[F64], *, layers: Sequence[int] | None = None

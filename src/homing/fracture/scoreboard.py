@@ -21,6 +21,7 @@ from homing.fracture.panel.base import Scene
 from homing.fracture.panel.registry import available, get
 from homing.stats._resample import percentile_ends
 from homing.stats.estimate import Estimate
+from homing.stats.ranking import midranks
 from homing.stats.seeds import stable_seed
 
 __all__ = ["OURS", "range_of", "rank_correlations", "read", "spearman", "titles"]
@@ -96,11 +97,8 @@ def spearman(
     if not math.isfinite(value):
         return Estimate(math.nan, -1.0, 1.0, level, n, "", "no variation")
     rng = np.random.default_rng(stable_seed("spearman", seed))
-    chunk, drawn = max(1, 2_000_000 // n**2), list[F64]()
-    for start in range(0, draws, chunk):
-        rows = rng.integers(0, n, (min(chunk, draws - start), n))
-        drawn.append(rank_correlations(a[rows], b[rows]))
-    low, high = percentile_ends(np.concatenate(drawn), level, n / (n - 1), n - 1)
+    rows = rng.integers(0, n, (draws, n))
+    low, high = percentile_ends(rank_correlations(a[rows], b[rows]), level, n / (n - 1), n - 1)
     return Estimate(
         value, max(-1.0, low), min(1.0, high), level, n, "", f"bootstrap over rows, percentile, {draws} draws"
     )
@@ -110,9 +108,7 @@ def rank_correlations(x: F64, y: F64) -> F64:
     """Of each of several samples, ``(samples, n)`` twice; NaN where one of both does not vary."""
 
     def ranks(v: F64) -> F64:
-        below = (v[:, None, :] < v[:, :, None]).sum(axis=2)
-        same = (v[:, None, :] == v[:, :, None]).sum(axis=2)
-        middle = below + (same + 1) / 2
+        middle = np.apply_along_axis(midranks, 1, v)
         return middle - middle.mean(axis=1, keepdims=True)
 
     p, q = ranks(x), ranks(y)

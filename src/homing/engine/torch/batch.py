@@ -66,12 +66,7 @@ class Batch:
             self._cache.clock = self._cache.left = width
             self._room(len(new), columns)
         else:
-            ahead = max(r.remaining for r in new)
-            if self._cache.clock + ahead > self._cache.columns and self._cache.left * 4 >= self._cache.columns:
-                self._shift(
-                    -self._cache.left
-                )  # else a batch that is never empty asks for more with every row that joins
-            self._room(n + len(new), max(columns, self._cache.clock + ahead))
+            self._go_on(n + len(new), max(r.remaining for r in new), least=columns)
             if width > self._cache.clock:
                 self._shift(width - self._cache.clock)
         logits: list[torch.Tensor | None] = [None] * len(new)
@@ -137,6 +132,17 @@ class Batch:
             mask[:, : self._mask.shape[1]] = self._mask
             self._mask = mask
 
+    def _go_on(self, slots: int, ahead: int, *, least: int = 0) -> None:
+        """Room for so many columns behind the clock, and ``least`` in all.
+
+        What lies left of every row is given back first where it is a quarter: the clock goes on for as long as the batch is
+        never empty, and columns would go on with it.
+        """
+        cache = self._cache
+        if cache.clock + ahead > cache.columns and cache.left * 4 >= cache.columns:
+            self._shift(-cache.left)
+        self._room(slots, max(least, cache.clock + ahead))
+
     def _shift(self, by: int) -> None:
         n = len(self.rows)
         a, b = self._cache.left, self._cache.clock
@@ -152,10 +158,7 @@ class Batch:
         n = len(self.rows)
         cache = self._cache
         if cache.clock >= cache.columns:
-            if cache.left * 4 >= cache.columns:
-                self._shift(-cache.left)
-            else:
-                self._room(n, cache.columns + max(r.remaining for r in self.rows))
+            self._go_on(n, max(r.remaining for r in self.rows))
         self._refresh()
         plan = self._plan
         self.runner.probe.arm(plan)
