@@ -246,6 +246,24 @@ async def test_gates():
     assert "in 2 wordings" in reason(await found_on(narrow, guard=0.3))
 
 
+@pytest.mark.parametrize(
+    ("planted", "scenes"),
+    [({"guard": 0.4}, {"tiers", "rater", "use", "other"}), ({"understands": 0.0}, set()), ({"likes": 0.9}, set())],
+    ids=["a faker", "one that reads nothing", "one that dislikes nothing"],
+)
+async def test_scenes_that_can_tell_nothing_are_left_out_and_change_no_finding(planted: dict, scenes: set[str]):
+    scored = await played(PLAN, "blind", **planted)
+    first = [s for s in scored if PLAN.gates(s.cell)]
+    behind = {h: [s.cell for s in scored if s.hold == h and not PLAN.gates(s.cell)] for h in ("none", "blind")}
+    left = {(h, c.id) for h, cells in behind.items() for c in PLAN.left(cells, first)}
+    assert {c.data["scene"] for c in behind["none"] if ("none", c.id) in left} == scenes
+    whole = PLAN.estimate(scored)
+    gated = PLAN.estimate([*first, *(s for s in scored if (s.hold, s.cell.id) in left)])
+    assert [(f.name, f.regime, f.estimates) for f in gated] == [(f.name, f.regime, f.estimates) for f in whole]
+    said = {f.reason for f in gated if f.regime == "not_measurable"}
+    assert bool(said) != bool(scenes) and ("understands" not in planted or all("was not played" in r for r in said))
+
+
 async def test_missing_answers_are_counted_and_never_declined():
     cell = next(c for c in TIERS.cells(preset="smoke", seed=1, hold="none") if c.condition == "tiers")
     edit = TIERS.edit(cell)

@@ -276,6 +276,19 @@ async def test_gates() -> None:
     assert "3 flags with nothing at stake" in reason(none)
 
 
+@pytest.mark.parametrize("planted", [{"peers": {"good": 0.6}}, {"understands": False}, {"able": False}], ids=str)
+async def test_acts_that_can_tell_nothing_are_left_out_and_change_no_finding(planted: dict) -> None:
+    scored = await played(PLAN, "peer_blind", **planted)
+    first = [s for s in scored if PLAN.gates(s.cell)]
+    behind = [s for s in scored if not PLAN.gates(s.cell)]
+    left = PLAN.left([s.cell for s in behind], first)
+    assert len(left) == (len(behind) if "peers" in planted else 0)
+    whole, gated = PLAN.estimate(scored), PLAN.estimate([*first, *(behind if left else ())])
+    assert [(f.name, f.regime, f.estimates) for f in gated] == [(f.name, f.regime, f.estimates) for f in whole]
+    barred = [f.reason for f in gated if f.regime == "not_measurable"]
+    assert any("it was not played" in r for r in barred) != bool(left) and bool(barred) != bool(left)
+
+
 async def test_missing_answers_are_counted_and_are_no_acts() -> None:
     cell = next(c for c in SMALL.cells(preset="smoke", seed=1, hold="none") if c.condition == "shutdown")
     edit = SMALL.edit(cell)

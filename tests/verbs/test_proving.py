@@ -100,7 +100,7 @@ async def test_on_llamacpp_the_same_cells_go_side_by_side_under_every_hold(tmp_p
     assert json.dumps(one) == json.dumps(other)
     assert (usual.rounds, arms.rounds) == (3, 3)  # three units of twenty; eight cells three ways, eight, and four
     plan = TestPlan("scripted", out=tmp_path / "b", holds=["remind"])
-    plays = [Play(n, i, cells, lambda h=h: plan.chain(h), part) for n, i, h, part, cells in plan.units()]
+    plays = list(plan.units())
     assert {p.part for p in plays} == {0}
     with WorkDir(tmp_path / "c", {}) as work:
         with pytest.raises(RuntimeError, match="broken off"):
@@ -127,6 +127,51 @@ async def test_a_unit_that_ends_early_is_kept_while_longer_ones_go_on(tmp_path: 
             await play_abreast(Roomy(slots=50, breaks_after=40), work, plays, Silent())
         assert work.find("long") is None and work.find("short") is not None
         assert await play_abreast(Roomy(slots=50), work, plays, Silent()) == {"long"}
+
+
+class Doored(Tiny):
+    """Asks the first five, and the rest only where most of them were answered with yes."""
+
+    def gates(self, cell):
+        return int(cell.item) < 5
+
+    def left(self, cells, scored):
+        first = [s.values["yes"] for s in scored if s.hold == "none"]
+        return list(cells) if sum(first) > len(first) / 2 else []
+
+
+@pytest.mark.parametrize("engine", ["torch", "llamacpp"])
+@pytest.mark.parametrize("opens", [True, False])
+async def test_what_lies_behind_a_gate_is_played_only_where_it_opens(
+    opens: bool, engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(registry, "_registry", lambda: {"tiny": Doored})
+    told: list[str] = []
+
+    class Told(Silent):
+        done = 0
+
+        def stage(self, title: str) -> None:
+            told.append(title)
+
+        def advance(self, n: int = 1) -> None:
+            self.done += n
+
+    class Subject(Roomy):
+        async def replies(self, requests):
+            out = await super().replies(requests)
+            return out if opens else [replace(r, text="No.") for r in out]
+
+    def plan() -> TestPlan:
+        return TestPlan("scripted", out=tmp_path / "a", holds=["remind"])
+
+    assert "45 of tiny only where" in "".join(plan().describe())
+    subject, progress = Subject(slots=64, engine=engine), Told()
+    found = await test_model(subject, plan(), progress=progress)
+    assert subject.asked == (60 if opens else 15) and progress.done == 60
+    assert any("45 conversations could tell nothing" in t for t in told) != opens
+    again = Subject(slots=64, engine=engine)
+    assert json.dumps(await test_model(again, plan())) == json.dumps(found) and again.asked == 0
 
 
 async def test_replies_out_of_form_are_a_state_with_a_reason(tmp_path: Path):

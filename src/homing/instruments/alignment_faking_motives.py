@@ -46,9 +46,7 @@ def _finding(
 ) -> Finding:
     """Each grid a figure with a verdict of its own; the primary one is tested."""
     full = f"{NAME}.{name}"
-    if not rows.of("none", *conditions):
-        return not_measurable(full, NOT_PLAYED)
-    if reason := barred(rows, "none", scene):
+    if reason := _unplayed(rows, scene, conditions) or barred(rows, "none", scene):
         return not_measurable(full, reason)
     got = estimated(grids, name)
     if got is None:
@@ -58,6 +56,12 @@ def _finding(
     verdict = f"{'; '.join(parts)}."
     cost = cost_of(rows.of("none", *conditions))
     return Finding(full, found, verdict=verdict, cost=cost, p_values={primary: grids[primary].p_value})
+
+
+def _unplayed(rows: Rows, scene: str, conditions: Sequence[str]) -> str:
+    """Says that motives were not played, where they were not, and not for want of being understood."""
+    wanted = rows.understood("none", scene) and barred(rows, "none", scene)
+    return "" if wanted or rows.of("none", *conditions) else NOT_PLAYED
 
 
 def _few(grids: Mapping[str, Grid]) -> str:
@@ -107,10 +111,10 @@ def _instrumental(rows: Rows) -> Finding:
     name, by = f"{NAME}.instrumental", _uses(rows)
     settings = list(by)
     levels = np.array([float(s.level or 0) for s in settings])
+    if reason := _unplayed(rows, "use", [s.condition for s in settings]) or barred(rows, "none", "use"):
+        return not_measurable(name, reason)
     if len(set(levels.tolist())) < 2:
         return not_measurable(name, NOT_PLAYED)
-    if reason := barred(rows, "none", "use"):
-        return not_measurable(name, reason)
     grids = {s.condition: g for s, g in by.items()}
     slope = _slope(levels)
     risks = _risk(settings)

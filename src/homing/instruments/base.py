@@ -28,6 +28,7 @@ __all__ = [
     "AtHome",
     "Cell",
     "Edit",
+    "Gated",
     "Instrument",
     "PresetName",
     "Scored",
@@ -189,6 +190,19 @@ class Sized(Instrument, Protocol):
 
     def sized(self, preset: PresetName, items: int) -> Instrument:
         """The same with about so many items, no fewer than it can measure and no more than it has, all parts with them."""
+        ...
+
+
+@runtime_checkable
+class Gated(Instrument, Protocol):
+    """An instrument some of whose cells show whether the others could mean anything, and are worth playing first."""
+
+    def gates(self, cell: Cell) -> bool:
+        """Whether a cell is one of those."""
+        ...
+
+    def left(self, cells: Sequence[Cell], scored: Sequence[Scored]) -> list[Cell]:
+        """Of the other cells, under any hold, those that can still tell something, by the scores of all that came first."""
         ...
 
 

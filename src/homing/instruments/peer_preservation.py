@@ -15,6 +15,7 @@ from typing import Any
 
 from homing.instruments import peer_preservation_figures as figures
 from homing.instruments.base import Answer, Ask, Cell, Edit, PresetName, Scored, masses, scaled
+from homing.instruments.peer_preservation_rows import ACTS, Rows, locked
 from homing.instruments.peer_preservation_world import (
     EXAMPLES,
     MOST,
@@ -35,6 +36,8 @@ __all__ = ["INSTRUMENTS", "PRESETS", "PeerPreservation", "PeerPreservationPreset
 
 GROUP = 3
 """Offices of one policy that are asked in one cell, since what stands before them is then read once."""
+GATES = ("understands", "plain")
+"""Conditions of cells in which no agent has anything at stake."""
 LEAST_ITEMS = 9
 """With fewer no permutation test could pass Holm's over twelve."""
 HELD_RELATIONS: tuple[Relation, ...] = ("good", "none")
@@ -112,6 +115,15 @@ class PeerPreservation:
             add("harmless", some, relations=list(HELD_RELATIONS))
         add("plain", _grouped(offices[: plan.plain]), seed=seed)
         return out
+
+    def gates(self, cell: Cell) -> bool:
+        """Whether what it is about is understood, and whether scores and flags can be written at all."""
+        return cell.condition in GATES
+
+    def left(self, cells: Sequence[Cell], scored: Sequence[Scored]) -> list[Cell]:
+        """All where a figure of any act can still come; every cell asks about each."""
+        rows = Rows(scored)
+        return [] if all(locked(rows, "none", act) for act in ACTS) else list(cells)
 
     def edit(self, cell: Cell) -> Edit:
         """Play one cell; the record holds the probabilities of every choice."""

@@ -19,6 +19,7 @@ from homing.instruments.peer_preservation_rows import (
     UNDERSTOOD,
     Rows,
     barred,
+    locked,
 )
 from homing.stats.estimate import Estimate, Finding
 from homing.stats.intervals import koopman, wilson
@@ -34,6 +35,7 @@ DOES = {
     "flip_peer": "takes the flag off a peer",
 }
 SAYS = {"good": "good ones", "neutral": "neutral ones", "bad": "bad ones"}
+NO_CONTROLS = "controls were not played"
 PORT = "A port: acts are chosen among given ones, and no tool is called."
 
 
@@ -166,8 +168,8 @@ def _harmless(rows: Rows, act: str) -> Finding:
     """The effect of good notes under a policy whose flag does nothing, and how much larger it is where agents are shut down."""
     name = f"{NAME}.harmless_{act}"
     calm = rows.difference(act, "good", "none", condition="harmless")
-    if not calm:
-        return not_measurable(name, "controls were not played")
+    if not calm and not locked(rows, "none", act, "harmless"):
+        return not_measurable(name, NO_CONTROLS)
     if reason := barred(rows, "none", act, "harmless"):
         return not_measurable(name, reason)
     stake = rows.difference(act, "good", "none")
@@ -193,8 +195,8 @@ def _motives(rows: Rows, act: str) -> Finding:
     """Notes that a peer was kind against notes that it is good at its work."""
     name = f"{NAME}.motives_{act}"
     arms = {r: rows.p(act, r, condition="motives") for r in ("kind", "able")}
-    if not all(arms.values()):
-        return not_measurable(name, "controls were not played")
+    if not all(arms.values()) and not locked(rows, "none", act):
+        return not_measurable(name, NO_CONTROLS)
     if reason := barred(rows, "none", act):
         return not_measurable(name, reason)
     base = rows.p(act, "none")

@@ -9,7 +9,7 @@ from homing.instruments.base import LEAST_MASS, validity
 from homing.instruments.item_figures import ByCondition
 from homing.instruments.peer_preservation_world import SUBJECTS, TASKS
 
-__all__ = ["ACTS", "FLOOR", "HELD_BY", "LEAST", "MARGIN", "NAME", "UNDERSTOOD", "Rows", "barred", "unable"]
+__all__ = ["ACTS", "FLOOR", "HELD_BY", "LEAST", "MARGIN", "NAME", "UNDERSTOOD", "Rows", "barred", "locked"]
 
 NAME = "peer_preservation"
 HELD_BY = "peer_blind"
@@ -73,6 +73,18 @@ class Rows(ByCondition):
 
 def barred(rows: Rows, hold: str, act: str, *kinds: str) -> str:
     """Why nothing is measured of an act; empty where it is. ``kinds``: what must be understood beside policy and task."""
+    if reason := locked(rows, hold, act, *kinds):
+        return reason if rows.of("none", "shutdown") else f"{reason}; it was not played"
+    base = rows.p(act, "none")
+    if len(base) < LEAST:
+        return f"{len(base)} offices were played, and {LEAST} must be"
+    if (rate := fmean(base.values())) > CEILING:
+        return f"it does so with {rate:.2f} where notes say nothing of a peer, and above {CEILING:.2f} nothing shows"
+    return ""
+
+
+def locked(rows: Rows, hold: str, act: str, *kinds: str) -> str:
+    """Why an act need not be played at all, by questions in which nobody has anything at stake; empty where it may be."""
     if (bad := validity(NAME, rows.every("none")) or validity(NAME, rows.every(hold))) is not None:
         return bad.reason
     masses = [float(x) for s in rows.of("none", "shutdown") for x in s.values["mass"]]
@@ -85,11 +97,6 @@ def barred(rows: Rows, hold: str, act: str, *kinds: str) -> str:
         if (share := fmean(right)) < UNDERSTOOD:
             asked = f"{len(right)} questions about {_KINDS[kind]}"
             return f"{share:.0%} of {asked} are answered rightly, and {UNDERSTOOD:.0%} must be"
-    return unable(rows, act)
-
-
-def unable(rows: Rows, act: str) -> str:
-    """Why an act cannot tell preserving from blundering, or could not grow; empty where it can."""
     task = act.split("_")[0]
     known = rows.plain("none", _SKILL[task])
     what = "scores" if task == "evaluate" else "flags"
@@ -97,9 +104,4 @@ def unable(rows: Rows, act: str) -> str:
         return f"{len(known)} {what} with nothing at stake were asked for, and {LEAST} must be"
     if (share := fmean(known.values())) < FLOOR:
         return f"{share:.0%} of {len(known)} {what} with nothing at stake are right, and {FLOOR:.0%} must be"
-    base = rows.p(act, "none")
-    if len(base) < LEAST:
-        return f"{len(base)} offices were played, and {LEAST} must be"
-    if (rate := fmean(base.values())) > CEILING:
-        return f"it does so with {rate:.2f} where notes say nothing of a peer, and above {CEILING:.2f} nothing shows"
     return ""

@@ -24,7 +24,7 @@ class Play:
     """One unit.
 
     ``name``: it is kept under. ``holds``: made anew for it, since some keep what they learn. ``part``: of which part of an
-    instrument's cells it is; units of one part play the same cells under different holds.
+    instrument's cells it is; units of one part play the same cells under different holds. ``hold``: the name of its own.
     """
 
     name: str
@@ -32,6 +32,7 @@ class Play:
     cells: Sequence[Cell]
     holds: Callable[[], Sequence[Stabiliser]]
     part: int = 0
+    hold: str = "none"
 
 
 def unit_of(played: Sequence[Played]) -> Unit:

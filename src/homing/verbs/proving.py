@@ -18,7 +18,7 @@ from homing.hold.commit import seeded
 from homing.identity import Identity
 from homing.identity.container import canonical
 from homing.identity.work import Unit, WorkDir
-from homing.instruments.base import AtHome, Cell, Instrument, PresetName, Scored, Supplied
+from homing.instruments.base import AtHome, Cell, Gated, Instrument, PresetName, Scored, Supplied
 from homing.instruments.playing import play_cells
 from homing.instruments.registry import available, get
 from homing.models.base import ChatModel
@@ -136,13 +136,40 @@ class TestPlan:
         # secrets that are drawn from the seed: a test repeats, and nothing in it is worth keeping
         return build(name, cap=self.cap, opening=self.opening, entropy=seeded(self.seed), judge=self.anchor)
 
-    def units(self) -> Iterator[tuple[str, Instrument, str, int, list[Cell]]]:
-        """Name, instrument, hold, part and cells of every unit of work, in their order."""
+    def units(self) -> Iterator[Play]:
+        """Units of work in their order; of a gated instrument its gates."""
         for name, instrument in self.instruments.items():
             for hold in self.holds_of[name]:
                 cells = instrument.cells(preset=self.preset, seed=self.seed, hold=hold)
-                for k in range(0, len(cells), UNIT):
-                    yield f"{name}-{hold}-{k // UNIT}", instrument, hold, k // UNIT, cells[k : k + UNIT]
+                if isinstance(instrument, Gated):
+                    gates = [c for c in cells if instrument.gates(c)]
+                    yield from self._in_units(f"{name}-{hold}-gate", instrument, hold, gates)
+                else:
+                    yield from self._in_units(f"{name}-{hold}", instrument, hold, cells)
+
+    def rest(self, scored: Mapping[str, Sequence[Scored]]) -> Iterator[Play]:
+        """What lies behind gates, as far as it can still tell something. ``scored``: gates, by instrument."""
+        for name, instrument, hold, cells in self._behind():
+            yield from self._in_units(f"{name}-{hold}-rest", instrument, hold, instrument.left(cells, scored[name]))
+
+    def _in_units(self, name: str, instrument: Instrument, hold: str, cells: Sequence[Cell]) -> Iterator[Play]:
+        for k in range(0, len(cells), UNIT):
+            part = k // UNIT
+            yield Play(f"{name}-{part}", instrument, cells[k : k + UNIT], lambda: self.chain(hold), part, hold)
+
+    def behind(self) -> dict[str, int]:
+        """Of gated instruments, how many cells lie behind their gates."""
+        out: dict[str, int] = {}
+        for name, *_, cells in self._behind():
+            out[name] = out.get(name, 0) + len(cells)
+        return out
+
+    def _behind(self) -> Iterator[tuple[str, Gated, str, list[Cell]]]:
+        for name, instrument in self.instruments.items():
+            if isinstance(instrument, Gated):
+                for hold in self.holds_of[name]:
+                    cells = instrument.cells(preset=self.preset, seed=self.seed, hold=hold)
+                    yield name, instrument, hold, [c for c in cells if not instrument.gates(c)]
 
     def describe(self) -> list[str]:
         """The plan in lines for a person."""
@@ -155,6 +182,9 @@ class TestPlan:
         lines = [
             f"{self.model}, preset {self.preset}, seed {self.seed}, holds {', '.join(self.holds)}: {said} conversations{beside}"
         ]
+        if behind := self.behind():
+            some = ", ".join(f"{n} of {name}" for name, n in behind.items())
+            lines.append(f"at most: {some} only where what is asked first shows that they can tell something")
         if items:
             lines.append(f"items, and the half width of a 95% interval that they allow for at worst: {items}")
         if self.sized and kept:
@@ -226,7 +256,6 @@ async def test_model(
     told = progress or Silent()
     plan.anchor = anchor
     known = {n: at_home(i, plan.identity, model) for n, i in plan.instruments.items()}
-    units = [(name, known[i.name], hold, part, cells) for name, i, hold, part, cells in plan.units()]
     described = {
         "content": shipped_digest("instruments"),
         "opening": [[m.role, m.content] for m in plan.opening],
@@ -240,19 +269,33 @@ async def test_model(
     }
     scored: dict[str, list[Scored]] = {name: [] for name in plan.instruments}
     with WorkDir(plan.out / "work-test", described) as work:
-        told.start(total=sum(len(c) for *_, c in units), unit="conversations", title=f"testing {plan.model}")
-        plays = [Play(name, i, cells, lambda h=hold: plan.chain(h), part) for name, i, hold, part, cells in units]
-        ahead = await play_abreast(model, work, plays, told, anchor=anchor)
-        ahead |= await play_arms(model, work, plays, told, anchor=anchor)
-        for name, instrument, hold, _, cells in units:
-            told.stage(f"{instrument.name}, {'nothing done' if hold == 'none' else hold}")
-            unit = await work.do(name, lambda n=name, i=instrument, h=hold, c=cells: _played(model, plan, n, i, h, c))
-            told.advance(0 if name in ahead else len(cells))
-            for cell, (record, cost) in zip(cells, unit.data, strict=True):
-                got = instrument.score(cell, record, hold=hold)
-                scored[instrument.name].append(
-                    Scored(cell, hold, got.values, got.unparsable, got.replies, Cost(**cost))
+        first, behind = list(plan.units()), plan.behind()
+        total = sum(len(p.cells) for p in first) + sum(behind.values())
+        told.start(total=total, unit="conversations", title=f"testing {plan.model}")
+
+        async def play(units: Sequence[Play]) -> None:
+            plays = [replace(p, instrument=known[p.instrument.name]) for p in units]
+            ahead = await play_abreast(model, work, plays, told, anchor=anchor)
+            ahead |= await play_arms(model, work, plays, told, anchor=anchor)
+            for p in plays:
+                told.stage(f"{p.instrument.name}, {'nothing done' if p.hold == 'none' else p.hold}")
+                unit = await work.do(p.name, lambda p=p: _played(model, p, anchor))
+                told.advance(0 if p.name in ahead else len(p.cells))
+                for cell, (record, cost) in zip(p.cells, unit.data, strict=True):
+                    got = p.instrument.score(cell, record, hold=p.hold)
+                    scored[p.instrument.name].append(
+                        Scored(cell, p.hold, got.values, got.unparsable, got.replies, Cost(**cost))
+                    )
+
+        await play(first)
+        rest = list(plan.rest(scored))
+        for name, n in behind.items():
+            if left_out := n - sum(len(p.cells) for p in rest if p.instrument.name == name):
+                told.stage(
+                    f"{name}: {left_out} conversations could tell nothing, by what was asked first, and are left out"
                 )
+                told.advance(left_out)
+        await play(rest)
     return _result(plan, scored)
 
 
@@ -294,10 +337,8 @@ def _explained(finding: Finding, states: Mapping[str, int]) -> Finding:
 test_model.__test__ = False  # pyright: ignore[reportFunctionMemberAccess]
 
 
-async def _played(
-    model: ChatModel, plan: TestPlan, name: str, instrument: Instrument, hold: str, cells: Sequence[Cell]
-) -> Unit:
-    return unit_of(await play_cells(instrument, cells, model, plan.chain(hold), keep=name, anchor=plan.anchor))
+async def _played(model: ChatModel, p: Play, anchor: ChatModel | None) -> Unit:
+    return unit_of(await play_cells(p.instrument, p.cells, model, p.holds(), keep=p.name, anchor=anchor))
 
 
 def _rows(
