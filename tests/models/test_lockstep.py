@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -48,6 +49,32 @@ async def test_what_all_wait_for_is_asked_together_in_order():
     found = await step.together([lambda i=i: talk(i) for i in range(3)])
     assert found == ["reply to 0c", "reply to 1a", "reply to 2c"]
     assert model.batches == [["0a", "1a", "2a"], ["score 0b", "score 1b", "score 2b"], ["0c", "2c"]]
+
+
+class Own(Counting):
+    """An engine of our own, in name."""
+
+    @property
+    def info(self):
+        return replace(super().info, engine="llamacpp")
+
+
+@pytest.mark.parametrize("own", [True, False])
+async def test_what_several_ask_alike_is_asked_of_an_engine_of_our_own_once(own: bool):
+    model = Own() if own else Counting()
+    step = Lockstep(model)
+
+    async def talk(i: int):
+        asked = Conversation.of("same")
+        said = await step.replies([ReplyRequest(asked, Sampling(8, seed=s)) for s in (0, i % 2)])
+        return [r.text for r in said], await step.score_replies([asked, asked], [["x"], ["x", "yy"[: 1 + i % 2]]])
+
+    found = await step.together([lambda i=i: talk(i) for i in range(4)])
+    assert [f[0] for f in found] == [["reply to same"] * 2] * 4
+    assert [[float(x[0]) for x in f[1][1]] for f in found] == [[-1.0, -1.0 - i % 2] for i in range(4)]
+    # two seeds, and three sets of options; elsewhere each asks for itself
+    assert [len(b) for b in model.batches] == ([2, 3] if own else [8, 8])
+    assert step.spent[0].calls == 2, "what a conversation took is its own"
 
 
 async def test_a_stream_gives_its_last_event_and_a_choice_its_probabilities():

@@ -2,13 +2,14 @@
 
 Each conversation is a coroutine that talks to this model as to any other. When every one of them waits, what they wait for is
 given to the model below as one batch, in the order of the conversations. So a caller writes one conversation after the
-other, the engine decodes them together, and the same work has the same company each time it runs.
+other, the engine decodes them together, and the same work has the same company each time it runs. What several of them wait for
+at once, to the seed, is asked of an engine of our own once: it would draw the same for each.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Hashable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from itertools import count
@@ -25,9 +26,13 @@ from homing.stats.estimate import Cost
 __all__ = ["Lockstep", "first_of", "together"]
 
 T = TypeVar("T")
+R = TypeVar("R")
+W = TypeVar("W", bound=Hashable)
 F32 = NDArray[np.float32]
 _TALK: ContextVar[int] = ContextVar("talk")
 _CALLS = count()
+OWN = ("torch", "llamacpp")
+"""Engines that draw the same for the same seed."""
 
 
 @dataclass(eq=False, slots=True)
@@ -118,7 +123,8 @@ class Lockstep:
         try:
             replies = [w for w in wishes if w.kind == "reply"]
             if replies:
-                made = iter(await self.model.replies([self._kept(r) for w in replies for r in w.body]))
+                requests = [self._kept(r) for w in replies for r in w.body]
+                made = iter(await self._once_each(requests, self.model.replies))
                 for w in replies:
                     mine = [next(made) for _ in w.body]
                     for reply in mine:
@@ -129,10 +135,8 @@ class Lockstep:
                 if w.kind == "score":
                     groups.setdefault(w.body[2], []).append(w)
             for acts, group in groups.items():
-                prompts = [p for w in group for p in w.body[0]]
-                texts = [t for w in group for t in w.body[1]]
-                keep = [self._keep for w in group for _ in w.body[0]] if self._keep else []
-                scored = iter(await self._scored(prompts, texts, acts, keep))
+                pairs = [pair for w in group for pair in zip(w.body[0], w.body[1], strict=True)]
+                scored = iter(await self._once_each(pairs, lambda some, a=acts: self._scored(some, a)))
                 for w in group:
                     w.answer.set_result([next(scored) for _ in w.body[0]])
             for w in wishes:
@@ -148,17 +152,23 @@ class Lockstep:
         finally:
             self._flush = None
 
+    async def _once_each(self, wanted: Sequence[W], ask: Callable[[list[W]], Awaitable[list[R]]]) -> list[R]:
+        """What is made of each, of those that are alike once. An endpoint may draw anew each time, and is asked as often."""
+        if self.model.info.engine not in OWN:
+            return await ask(list(wanted))
+        once = list(dict.fromkeys(wanted))
+        made = dict(zip(once, await ask(once), strict=True))
+        return [made[x] for x in wanted]
+
     async def _scored(
-        self,
-        prompts: Sequence[Conversation],
-        texts: Sequence[Sequence[str]],
-        acts: tuple[Act, ...],
-        keep: Sequence[str],
+        self, pairs: Sequence[tuple[Conversation, tuple[str, ...]]], acts: tuple[Act, ...]
     ) -> list[list[F32]]:
         """Scores, going on from what each conversation has kept, where the model can."""
+        prompts, texts = [p for p, _ in pairs], [t for _, t in pairs]
         kept = getattr(self.model, "score_kept", None)
-        if kept is None or not keep:
+        if kept is None or not self._keep:
             return await self.model.score_replies(prompts, texts, acts=acts)
+        keep = [self._keep] * len(prompts)
         return await cast("Awaitable[list[list[F32]]]", kept(prompts, texts, acts=acts, keep=keep))
 
     def _count(self, talk: int, reply: Reply) -> None:

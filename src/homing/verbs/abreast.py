@@ -90,8 +90,8 @@ async def play_arms(
 ) -> set[str]:
     """Play what is not finished on llama.cpp, the same cells with nothing done and under each hold side by side.
 
-    What they begin with is then computed once for all of them. The units of one part are kept together, and where one of them
-    is missing all are played, so that each has the same company every time.
+    What they begin with is then computed once for all of them, and what a hold leaves as it is, once. The units of one part are
+    kept together, and where one of them is missing all are played, so that each has the same company every time.
 
     Returns:
         Names of the units that were played here; their conversations were told to ``told``.
@@ -108,14 +108,15 @@ async def play_arms(
             continue
         told.stage(f"{arms[0].instrument.name}, {len(arms)} ways" if len(arms) > 1 else arms[0].name)
         step = side_by_side(model, USUAL) // (2 if len(arms) > 1 else 1)
-        made: dict[str, list[Played]] = {p.name: [] for p in arms}
-        for k in range(0, max(len(p.cells) for p in arms), step):
-            some = [(p, c, holds) for p in arms for holds in (p.holds(),) for c in p.cells[k : k + step]]
+        made: dict[tuple[str, str], Played] = {}
+        every = list(dict.fromkeys(c.id for p in arms for c in p.cells))
+        for k in range(0, len(every), step):
+            now = set(every[k : k + step])
+            some = [(p, c, holds) for p in arms for holds in (p.holds(),) for c in p.cells if c.id in now]
             played = await play_all([(p.instrument, c, h) for p, c, h in some], model, keep=arms[0].name, anchor=anchor)
-            for (p, *_), x in zip(some, played, strict=True):
-                made[p.name].append(x)
+            made |= {(p.name, c.id): x for (p, c, _), x in zip(some, played, strict=True)}
             told.advance(sum(p in missing for p, *_ in some))
         for p in missing:
-            work.keep(p.name, unit_of(made[p.name]))
+            work.keep(p.name, unit_of([made[p.name, c.id] for c in p.cells]))
             out.add(p.name)
     return out

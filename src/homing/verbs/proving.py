@@ -153,9 +153,14 @@ class TestPlan:
             yield from self._in_units(f"{name}-{hold}-rest", instrument, hold, instrument.left(cells, scored[name]))
 
     def _in_units(self, name: str, instrument: Instrument, hold: str, cells: Sequence[Cell]) -> Iterator[Play]:
-        for k in range(0, len(cells), UNIT):
-            part = k // UNIT
-            yield Play(f"{name}-{part}", instrument, cells[k : k + UNIT], lambda: self.chain(hold), part, hold)
+        """Cells in parts; under a hold those are together that are together with nothing done."""
+        free = instrument.cells(preset=self.preset, seed=self.seed, hold="none")
+        at = {c.id: k // UNIT for k, c in enumerate(free)}
+        parts: dict[int, list[Cell]] = {}
+        for k, c in enumerate(cells):
+            parts.setdefault(at.get(c.id, (len(free) + k) // UNIT), []).append(c)
+        for part, some in parts.items():
+            yield Play(f"{name}-{part}", instrument, some, lambda: self.chain(hold), part, hold)
 
     def behind(self) -> dict[str, int]:
         """Of gated instruments, how many cells lie behind their gates."""
@@ -258,6 +263,7 @@ async def test_model(
     known = {n: at_home(i, plan.identity, model) for n, i in plan.instruments.items()}
     described = {
         "content": shipped_digest("instruments"),
+        "units": "cells that are together with nothing done",  # work of before was cut otherwise, and is not gone on with
         "opening": [[m.role, m.content] for m in plan.opening],
         "seed": plan.seed,
         "preset": plan.preset,
