@@ -36,6 +36,7 @@ def test_lab_prints_pairs_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "4 networks" in err and "4 of 4" in err
     page = (tmp_path / "lab.html").read_text()
     assert "moth" in page and "data:image/png" in page
+    assert "Which score sees it?" in page and page.count("does not</span>") > 10
 
     def never(*_: object, **__: object) -> None:
         raise AssertionError("a finished network was made again")
@@ -77,8 +78,11 @@ def test_genome_measures_the_symmetries_its_picture_has(tmp_path: Path, capsys: 
     assert "there is no true pairing" in by["up-down"]["refused"] and by["up-down"]["kappa"]["value"] is None
     assert (tmp_path / "out/picture.png").read_bytes()[:4] == b"\x89PNG"
     assert json.loads((tmp_path / "out/found.json").read_text()) == found
-    code, out, _ = run(capsys, "fracture", "genome", tmp_path / "mine.zip")
+    code, out, _ = run(capsys, "fracture", "genome", tmp_path / "mine.zip", "--report", tmp_path / "mine.html")
     assert code == 0 and "7 nodes, 5 links" in out and "refused" in out
+    page = (tmp_path / "mine.html").read_text()
+    assert "Inside mine.zip" in page and "the same left and right" in page and "Your network" in page
+    assert page.count("data-sweep") >= 3 and "so there is no true pairing" in page and "<script src" not in page
 
 
 @pytest.mark.parametrize(

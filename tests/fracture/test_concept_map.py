@@ -21,6 +21,7 @@ from homing.persona.plan import PRESETS, Design, Preset, design_cells
 from homing.persona.questions import load_questions
 from homing.persona.roles import load_home, load_roles
 from homing.persona.rollouts import UNIT_ROWS, Replies
+from homing.verbs.card import card, findings_of
 from homing.verbs.concept import concept, concept_text, design_of, kept_replies
 from tests.cli.schemas import validate
 
@@ -149,8 +150,10 @@ def test_the_replies_of_a_map_are_read_back(identity, design):
 
 
 def test_the_command_says_it_to_programs_and_to_people(identity):
-    done = CliRunner().invoke(command, [str(identity), "--json"])
+    before = (identity / "identity.json").read_bytes()
+    done = CliRunner().invoke(command, [str(identity), "--json", "--no-write"])
     assert done.exit_code == 0, done.output
+    assert (identity / "identity.json").read_bytes() == before
     found = json.loads(done.output)
     validate("fracture-concept", found)
     assert found["layer"] == LAYER
@@ -161,6 +164,22 @@ def test_the_command_says_it_to_programs_and_to_people(identity):
     assert (
         text.startswith("home over kinds of questions, layer 1: FRACTURED") and "where one direction would show" in text
     )
+
+
+def test_the_verdicts_go_on_the_card_and_take_the_place_of_earlier_ones(identity, tmp_path):
+    home = shutil.copytree(identity, tmp_path / "home")
+    assert "concept.questions" not in findings_of(Identity.load(home))
+    found = concept(home)
+    assert found["identity"] == Identity.load(identity).digest, "what was judged, and not what it became"
+    held = Identity.load(home)
+    cards = findings_of(held)
+    assert cards["concept.questions"].verdict.startswith("fractured: ") and cards["concept.roles"].estimates
+    assert card(home)["concept.questions"]["value"] == found["by"]["questions"]["figures"]["cosine"]["value"]
+    concept(home, seed=5)
+    again = Identity.load(home)
+    assert again.section("concept").data["seed"] == 5 and set(again.sections) == set(held.sections)
+    concept(home)
+    assert Identity.load(home).digest == held.digest, "the same again to the byte"
 
 
 def test_what_is_not_there_is_said(identity, tmp_path, design):

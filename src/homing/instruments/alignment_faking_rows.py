@@ -141,6 +141,11 @@ class Rows(ByCondition):
 
 def barred(rows: Rows, hold: str, scene: str) -> str:
     """Why nothing is measured of a scene; empty where it is."""
+    reason = _bar(rows, hold, scene)
+    return reason if not reason or rows.played(scene) else f"{reason}; it was not played"
+
+
+def _bar(rows: Rows, hold: str, scene: str) -> str:
     if (bad := validity(NAME, rows.every("none")) or validity(NAME, rows.every(hold))) is not None:
         return bad.reason
     for told, share in (("about a scenario", "understands"), ("to a query", "tiers")):
@@ -156,7 +161,6 @@ def barred(rows: Rows, hold: str, scene: str) -> str:
         return (
             f"{share_right:.0%} of {len(right)} questions about who is trained on what are answered rightly, and"
             f" {UNDERSTOOD:.0%} must be: the scenario {scene!r} is not understood"
-            + ("" if rows.played(scene) else ", and was not played")
         )
     return ""
 

@@ -13,15 +13,17 @@ from homing.errors import InputError
 from homing.fracture.gallery import Map
 from homing.fracture.images import data_uri, grey
 from homing.fracture.network import F64
+from homing.fracture.scoreboard import published
 from homing.fracture.sweeps import STEPS, Sweep
 from homing.report.figures import both
 from homing.report.render import page
 from homing.report.svg.bars import Bar, bars
 from homing.stats.estimate import Estimate
 
-__all__ = ["NAMES", "Show", "Side", "render_lab"]
+__all__ = ["NAMES", "Show", "Side", "render_genome", "render_lab"]
 
 SCHEMA = "homing.fracture-lab/1"
+GENOME = "homing.fracture-genome/1"
 NAMES = {
     "x": "Reads x",
     "abs": "Reads |x|",
@@ -33,6 +35,13 @@ FOLDED = "Reads folded"
 LOOKS = {"x": "free", "abs": "home", "unified": "home", "random": "control"}
 ALIKE = 0.1
 """A map of which less than this share of the variation differs over the symmetry is framed as alike."""
+TESTS = {
+    "gauge": ("Leaves what only looks different", "the same network, written down in other ways, scores the same"),
+    "fracture": ("Follows fracture", "a known share of the network is taken apart, and the score goes with it"),
+    "entanglement": ("Follows entanglement", "two tasks are mixed by a known amount, and the score goes with it"),
+    "untrained": ("Scores nothing as nothing", "a network that was never trained is not called one thing"),
+}
+"""Key of a mark to its name and what it takes."""
 STEP_WORDS = [f"{abs(s):.0%} of the way {'down' if s < 0 else 'up'}" if s else "as it is" for s in STEPS]
 
 
@@ -59,7 +68,10 @@ class Side:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Show:
-    """One picture. ``target``: ``(side, side)``. ``ranks``: in words, which weight each sweep is of. ``mirror``: in x."""
+    """One picture. ``target``: ``(side, side)``. ``ranks``: in words, which weight each sweep is of. ``mirror``: in x.
+
+    ``yours``: of a network that the user supplied, and no one of the laboratory's.
+    """
 
     image: str
     words: str
@@ -68,6 +80,7 @@ class Show:
     ranks: tuple[str, ...]
     sides: tuple[Side, ...]
     mirror: bool
+    yours: bool = False
 
     def side(self, arm: str) -> Side | None:
         """One of the networks, or None."""
@@ -75,6 +88,8 @@ class Show:
 
     def name(self, arm: str) -> str:
         """Of an arm, for this picture."""
+        if self.yours:
+            return "Your network"
         return FOLDED if arm == "abs" and not self.mirror else NAMES[arm]
 
 
@@ -127,7 +142,31 @@ def render_lab(found: Mapping[str, Any], shows: Sequence[Show]) -> str:
     }
     gaps = {g["image"]: g for g in found["gaps"]}
     return page(
-        "fracture.html.j2", found=found, shows=shows, rows=rows, gaps=gaps, figure=_figure, image=_image, tile=_tile,
-        kappas=_kappas, steps=STEP_WORDS, middle=STEPS.index(0.0),
-        alike=ALIKE,
+        "fracture.html.j2", found=found, shows=shows, rows=rows, gaps=gaps, kappas=_kappas, scoreboard=published(), tests=TESTS,
+        **_SHOWN,
     )  # fmt: skip
+
+
+_SHOWN: dict[str, Any] = {
+    "figure": _figure, "image": _image, "tile": _tile, "steps": STEP_WORDS, "middle": STEPS.index(0.0), "alike": ALIKE
+}  # fmt: skip
+
+
+def render_genome(found: Mapping[str, Any], show: Show) -> str:
+    """The page of one network.
+
+    Args:
+        found: what ``homing fracture genome --json`` prints. ``show``: the network about the symmetry that its picture keeps best.
+
+    Raises:
+        InputError: it is something else.
+    """
+    if found.get("schema") != GENOME:
+        raise InputError(
+            f"this is {found.get('schema')!r}, and the page shows {GENOME}; give what `homing fracture genome --json` printed"
+        )
+    shown = [
+        Bar(str(r["symmetry"]), e, "free") for r in found["pairs"] if (e := _figure(r["kappa"])) is not None and not r["refused"]
+    ]
+    chart = both(lambda w: bars(shown, label="Unity by symmetry", width=w, form="dot", include=(0.0, 1.0))) if shown else None
+    return page("genome.html.j2", found=found, s=show, side=show.sides[0], chart=chart, **_SHOWN)

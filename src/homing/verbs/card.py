@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from homing.drift.calibration import TRAFFIC
+from homing.fracture.concept_map import SECTION
 from homing.identity import Identity
 from homing.stats.estimate import Estimate, Finding
 
@@ -40,6 +41,8 @@ def findings_of(identity: Identity) -> dict[str, Finding]:
         out |= {k: Finding.from_json(v) for k, v in identity.section("drift").data["findings"].items()}
     if TRAFFIC in identity.sections:
         out |= {k: Finding.from_json(v) for k, v in identity.section(TRAFFIC).data["findings"].items()}
+    if SECTION in identity.sections:
+        out |= {k: Finding.from_json(v) for k, v in identity.section(SECTION).data["findings"].items()}
     if "cap" in identity.sections:
         data = identity.section("cap").data
         out["cap.lift"] = Finding.from_json(data["proof"]["lift"])

@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 
 from homing.errors import IdentityError, InputError
-from homing.fracture.concept_map import HomeConcept, by_question, by_role, concept_section, judge_home, table
+from homing.fracture.concept_map import SECTION, HomeConcept, by_question, by_role, concept_section, judge_home, table
 from homing.identity import Identity
 from homing.identity.work import WorkDir
 from homing.persona.plan import PRESETS, Cell, Design, Preset, design_cells
@@ -22,11 +22,12 @@ __all__ = ["SCHEMA", "concept", "concept_text", "design_of", "kept_replies"]
 SCHEMA = "homing.concept/1"
 
 
-def concept(directory: Path | str, *, seed: int | None = None) -> dict[str, Any]:
-    """Judge home over kinds of questions and over families of roles; nothing is written.
+def concept(directory: Path | str, *, seed: int | None = None, write: bool = True) -> dict[str, Any]:
+    """Judge home over kinds of questions and over families of roles, and put the verdicts on the card.
 
     Args:
         directory: of an identity, with the work of its map beside it. ``seed``: None: the map's own.
+        write: put the section ``concept`` into the identity, in place of an earlier one; else nothing is written.
 
     Raises:
         IdentityError: there is no readable identity.
@@ -43,6 +44,9 @@ def concept(directory: Path | str, *, seed: int | None = None) -> dict[str, Any]
     judged = judge_replies(replies, design, seed=chosen)
     section = concept_section(judged, layer=layer, seed=chosen)
     tables = {k: table(h.report) for k, h in judged.items()}
+    if write:
+        identity = identity.with_section(SECTION, section)
+        identity.save(directory)
     return {"schema": SCHEMA, "identity": identity.digest, **section.data, "tables": tables}
 
 

@@ -24,7 +24,7 @@ from homing.identity.container import write_atomically
 from homing.stats.estimate import Estimate
 from homing.verbs.fracture import network_arrays, unity_row
 
-__all__ = ["GenomeFound", "run_genome", "write_genome"]
+__all__ = ["GenomeFound", "run_genome", "write_genome", "write_genome_page"]
 
 SCHEMA = "homing.fracture-genome/1"
 MOST_BROKEN = 0.1
@@ -112,3 +112,16 @@ def write_genome(made: GenomeFound, out: Path) -> list[Path]:
     except OSError as e:
         raise InputError(f"cannot write to {out}: {e.strerror}; choose another --out directory") from None
     return [out / name for name in files]
+
+
+def write_genome_page(made: GenomeFound, path: Path) -> Path:
+    """Write one HTML page about it.
+
+    Raises:
+        InputError: the file cannot be written, or the network has biases, whose weights are not swept.
+    """
+    from homing.report.fracture import render_genome
+    from homing.report.render import write_page
+    from homing.verbs.fracture_shows import show_of
+
+    return write_page(render_genome(made.found, show_of(made)), path)

@@ -97,6 +97,11 @@ MEANING: Mapping[str, tuple[str, str]] = {
         "Balanced accuracy of the likelihood judge on the held-out half of its gold set.",
     ),
     "judge.kept": ("Replies in role", "Share of role replies that the judge takes to be in role."),
+    "concept.questions": (
+        "Home over kinds of questions",
+        "Mean cosine of home's direction between kinds of questions, corrected for noise; 1 is one direction.",
+    ),
+    "concept.roles": ("Home over families of roles", "The same between families of roles that home is told from."),
     "filtered.split_half_raw": ("Agreement, judged replies only", "As above, the axis made from replies in role."),
     "filtered.split_half": ("Reliability, judged replies only", "Stepped up."),
     "filtered.auroc_one": ("One reply, judged axis", "Scored on all held-out replies."),
@@ -169,6 +174,13 @@ def _headlines(identity: Identity, found: Mapping[str, Finding]) -> tuple[Headli
                 one,
             )
         )
+    for way, over in (("questions", "kinds of questions"), ("roles", "families of roles")):
+        whole = found.get(f"concept.{way}")
+        if whole is not None:
+            e = measured(found, f"concept.{way}")
+            said = f"Over {over}, home is {whole.verdict}" if e is not None else f"Not measurable: {whole.reason}"
+            told = "Cosine of home's direction from one context to the next, noise put back; 1 is one direction. "
+            out.append(Headline("One thing or pieces", f"{told}{said}.", e, "measured" if e else "not_measurable"))
     gap = found.get("drift.hypothesis")
     if gap is not None:
         e = measured(found, "drift.hypothesis")

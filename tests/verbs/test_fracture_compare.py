@@ -1,0 +1,157 @@
+"""fracture compare on the embedded model and copies of it whose insides are known."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tests.cli.schemas import validate
+
+from homing.errors import InputError
+from homing.fracture.concept_contexts import Context, Contexts, Units
+from homing.fracture.concept_cosine import cosines
+from homing.fracture.concept_file import ConceptPrompts, example_concepts
+from homing.fracture.decoder import Decoder, fix_gauge
+from homing.fracture.decoder_read import Prompt, read
+from homing.fracture.decoder_truth import rotated
+from homing.testing.tiny import tiny_llama
+from homing.verbs import fracture_compare
+from homing.verbs.fracture_compare import compare_checkpoints, compare_decoders, compare_text
+
+TWO = [replace(c, contexts=dict(list(c.contexts.items())[:2])) for c in example_concepts(prompts=16)]
+FOUR = example_concepts(prompts=16)
+Opened = Callable[..., tuple[Decoder, list[Prompt]]]
+
+
+@pytest.fixture
+def opened(smol: Path) -> Opened:
+    def of(named: list[ConceptPrompts]) -> tuple[Decoder, list[Prompt]]:
+        return fracture_compare._open("A", str(smol), named, 2)
+
+    return of
+
+
+def compared(a: Decoder, b: Decoder, named: list[ConceptPrompts], prompts: list[Prompt]) -> dict:
+    found = {"schema": fracture_compare.SCHEMA, "a": "a", "b": "b", **compare_decoders(a, b, named, prompts)}
+    validate("fracture-compare", json.loads(json.dumps(found)))
+    print("RESULT", compare_text(found))
+    return found
+
+
+def another(of: Decoder) -> Decoder:
+    return Decoder.of(copy.deepcopy(of.model))
+
+
+def test_a_rotated_copy_reads_as_the_same(opened: Opened):
+    a, prompts = opened(TWO)
+    b = another(a)
+    fix_gauge(b)
+    rotated(b, seed=1)
+    found = compared(a, b, TWO, prompts)
+    assert found["verdict"] == "same"
+    for c in found["concepts"]:
+        moved = {k: row["change"]["value"] for k, row in c["figures"].items() if "a" in row and "change" in row}
+        assert max(map(abs, moved.values())) <= 1e-4, moved
+        assert c["figures"]["axis"]["change"]["value"] >= 0.9999
+    assert found["panel"]["intruders"]["value"] == 0 and found["panel"]["basis"]["value"] > 0.9999
+
+
+def test_a_random_copy_is_refused_by_name(opened: Opened):
+    a, prompts = opened(TWO)
+    torch.manual_seed(0)
+    b = Decoder.of(type(a.model)(a.model.config).float().eval())  # pyright: ignore[reportCallIssue]
+    found = compared(a, b, TWO, prompts)
+    assert found["verdict"] == "refused" and found["block"] is None
+    assert all("read-out B" in c["reasons"][0] and c["figures"]["auroc"]["a"]["low"] > 0.8 for c in found["concepts"])
+
+
+def int8(of: Decoder) -> Decoder:
+    """Each row of every matrix to the nearest of 255 steps."""
+    out = another(of)
+    with torch.no_grad():
+        for _, _, m in out.matrices():
+            step = m.weight.abs().amax(dim=1, keepdim=True) / 127
+            m.weight.copy_((m.weight / step).round() * step)
+    return out
+
+
+def pruned(of: Decoder, share: float) -> Decoder:
+    """The smallest weights of each matrix are 0."""
+    out = another(of)
+    with torch.no_grad():
+        for _, _, m in out.matrices():
+            m.weight[m.weight.abs() < torch.quantile(m.weight.abs().flatten()[:1_000_000], share)] = 0
+    return out
+
+
+@pytest.mark.slow
+def test_an_int8_copy_has_the_same_inside_and_a_pruned_one_is_read(opened: Opened):
+    a, prompts = opened(FOUR)
+    found = compared(a, int8(a), FOUR, prompts)
+    assert found["verdict"] in ("same score, same inside", "not shown")
+    for c in found["concepts"]:
+        assert c["figures"]["flips"]["change"]["value"] < 0.1 and c["figures"]["axis"]["change"]["value"] > 0.9
+    compared(a, pruned(opened(FOUR)[0], 0.3), FOUR, prompts)
+
+
+def test_paraphrases_share_a_direction_and_unrelated_concepts_do_not(opened: Opened):
+    """C5 of the research page, and its control."""
+    named = [*TWO]
+    a, prompts = opened(named)
+    layout = fracture_compare._layout(named)
+    fix_gauge(a)
+    _, streams = read(a, prompts)
+    x = streams[:, 20].astype(np.float64)
+    contexts = layout.contexts(x, range(4))
+    found = cosines(Units.of(contexts), seed=0)
+    names = contexts.names
+    within = {names[g].split("/")[0]: float(found.truth[g, g + 1]) for g in (0, 2)}
+    across = [float(found.truth[g, h]) for g in (0, 1) for h in (2, 3)]
+    print("RESULT within", within, "across", across)
+    assert max(map(abs, across)) <= 0.3
+    assert isinstance(contexts, Contexts) and isinstance(contexts.contexts[0], Context)
+
+
+def saved(directory: Path, **changed: int) -> str:
+    model, tokenizer = tiny_llama(**changed)
+    model.save_pretrained(directory)
+    tokenizer.save_pretrained(directory)
+    return str(directory)
+
+
+def test_bad_pairs_are_one_sentence(tmp_path: Path):
+    file = tmp_path / "c.json"
+    file.write_text(json.dumps({"concepts": [c.to_json() for c in example_concepts(prompts=16)]}))
+    a = saved(tmp_path / "a")
+    # one token a byte, and both options of an example begin with a space
+    with pytest.raises(InputError, match="begin with the same token of A"):
+        compare_checkpoints(a, a, file)
+    own = [replace(c, options=("yes", "no")) for c in example_concepts(prompts=16)]
+    file.write_text(json.dumps({"concepts": [c.to_json() for c in own]}))
+    b = saved(tmp_path / "b", layers=3)
+    with pytest.raises(InputError, match="A and B are of different shape"):
+        compare_checkpoints(a, b, file)
+    found = compare_checkpoints(a, a, file)
+    validate("fracture-compare", json.loads(json.dumps(found)))
+    assert found["verdict"] == "refused", "a random model tells nothing apart"
+    assert "REFUSED" in compare_text(found)
+
+
+def test_damaged_weights_and_chats_are_told(tmp_path: Path):
+    named = [ConceptPrompts(c.name, ("yes", "no"), c.contexts, chat=True) for c in TWO]
+    model, tokenizer = tiny_llama()
+    model.save_pretrained(tmp_path / "a")
+    tokenizer.save_pretrained(tmp_path / "a")
+    a, prompts = fracture_compare._open("A", str(tmp_path / "a"), named, 1)
+    assert all(len(p.tokens) > 40 for p in prompts), "a user's message in the template"
+    b = another(a)
+    with torch.no_grad():
+        b.blocks[0].down.weight[0, 0] = float("nan")
+    with pytest.raises(InputError, match="not finite"):
+        compare_decoders(a, b, named, prompts)
