@@ -11,12 +11,17 @@ from homing.fracture.checkpoints import (
     Compared,
     Insides,
     Layout,
+    _backwards,
+    _cosines,
     _moved,
+    _within,
     best_block,
     compare_concept,
     overall,
     unanswered,
 )
+from homing.fracture.concept_contexts import Units
+from homing.fracture.concept_cosine import cosines
 
 CONCEPTS, CONTEXTS, N, DIM = 2, 4, 32, 64
 
@@ -113,6 +118,45 @@ def test_what_arrives_elsewhere_is_covered():
         assert len(draws) == 500 and 0 < value < 2
     print(f"RESULT covered {hits} of 100")
     assert hits >= 88
+
+
+def test_a_context_where_an_edit_does_little_does_not_rule_the_share():
+    at = layout(1)
+    home = np.arange(CONTEXTS)[:, None] == at.context[None]
+    changes = np.where(home, 1.0, 0.5)
+    changes[0] = np.where(home[0], 0.001, 0.5)  # a mean of ratios would be 125
+    value, draws = _moved(at, np.where(at.held, changes, np.nan), range(CONTEXTS), 0)
+    assert value == pytest.approx(0.5 / 0.75025) and np.isfinite(draws).all()
+    value, _ = _moved(at, np.where(at.held, -changes, np.nan), range(CONTEXTS), 0)
+    assert np.isnan(value), "an edit that goes backwards at home has nothing to carry"
+
+
+def test_a_prompt_that_several_pushes_move_counts_once():
+    at = layout(1)
+    pushes = np.where(at.held, 1.0, np.nan)[None].repeat(CONTEXTS, axis=0)
+    pushes[:3, (at.context == 3) & at.held] = -1.0
+    found = _backwards(at, pushes, range(CONTEXTS))
+    assert found.n == int(at.held.sum()) == 128 and found.value == 0.25
+
+
+@pytest.mark.parametrize("share", [1.0, 0.6])
+def test_the_interval_of_a_change_covers_and_is_no_wider_than_need_be(share: float):
+    """B is A with a little noise: the truth of the change is 0. 60 draws of prompts, 16 a class as few as may be."""
+    rng, hits, own, wide = np.random.default_rng(0), 0, 0, []
+    context, positive = np.repeat(np.arange(CONTEXTS), 32), np.tile(np.repeat([True, False], 16), CONTEXTS)
+    at = Layout(tuple(f"c/{g}" for g in range(CONTEXTS)), ("c",) * CONTEXTS, context, positive, np.arange(128) % 2 == 1)
+    for seed in range(60):
+        d = directions(rng, 1, share)
+        a = at.signs[:, None] * d[context] + 1.5 * rng.standard_normal((128, DIM)) / np.sqrt(8)
+        b = a + 0.45 * rng.standard_normal((128, DIM)) / np.sqrt(8)
+        found = {k: cosines(Units.of(at.contexts(x, range(4))), seed=seed, draws=200) for k, x in (("a", a), ("b", b))}
+        made = _cosines(found, lambda c: _within(c, range(4)))
+        hits += made["change"].low <= 0 <= made["change"].high
+        own += made["a"].low <= share <= made["a"].high
+        wide.append(made["change"].high - made["change"].low)
+    print(f"RESULT change covered {hits} of 60, own {own} of 60, width {np.median(wide):.3f}")
+    assert hits >= 54 and own >= 52
+    assert np.median(wide) < 0.25
 
 
 def test_figures_that_disagree_name_nobody():

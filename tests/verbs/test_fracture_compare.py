@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -141,6 +142,18 @@ def test_bad_pairs_are_one_sentence(tmp_path: Path):
     validate("fracture-compare", json.loads(json.dumps(found)))
     assert found["verdict"] == "refused", "a random model tells nothing apart"
     assert "REFUSED" in compare_text(found)
+
+
+def test_an_option_is_read_where_it_stands(opened: Opened):
+    """The first token of an option is the one behind the prompt; one that would change the prompt's own tokens is refused."""
+    good = TWO[0]
+    _, prompts = opened([good])
+    assert {(p.first, p.second) for p in prompts} == {(1123, 3309)}  # " good" and " bad"
+    ends = {k: tuple(tuple(f"{t} most" for t in side) for side in sides) for k, sides in good.contexts.items()}
+    with pytest.raises(InputError, match="option 'ly' runs together with the end of a prompt"):
+        opened([ConceptPrompts("most", ("ly", " bad"), cast("Any", ends))])
+    with pytest.raises(InputError, match="begin with the same token"):
+        opened([replace(good, options=(" good", " good enough"))])
 
 
 def test_damaged_weights_and_chats_are_told(tmp_path: Path):

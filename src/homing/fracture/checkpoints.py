@@ -15,7 +15,7 @@ The rule, fixed before any figure was seen:
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -23,16 +23,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from homing.errors import InputError
+from homing.fracture.checkpoint_axis import axis_agreement
 from homing.fracture.concept import LEAST_HALF, judge_concept
 from homing.fracture.concept_contexts import Context, Contexts, Units
-from homing.fracture.concept_cosine import Cosines, cosines, ends
+from homing.fracture.concept_cosine import Cosines, cleared, cosines, ends
 from homing.fracture.concept_transfer import transfer
 from homing.fracture.metrics import MOST_NULL
 from homing.stats.bootstrap import bootstrap_mean
 from homing.stats.estimate import Estimate
 from homing.stats.intervals import newcombe_paired, wilson
 from homing.stats.ranking import auroc
-from homing.stats.regression import correlation
 from homing.stats.seeds import stable_seed
 from homing.stats.tests import tost_proportion
 
@@ -165,10 +165,12 @@ def compare_concept(name: str, layout: Layout, a: Insides, b: Insides, *, seed: 
     if weak:
         why = f"no direction that one half of the prompts finds again in the other (under {LEAST_HALF}): {'; '.join(weak)}; add prompts"
         return Compared(name, "refused", (why,), figures)
-    figures["cosine"] = _paired(found, lambda f: _within(f.truth, some), lambda f: _within(f.draws, some))
+    streams = [Units.of(layout.contexts(s.stream, some)) for s in sides.values()]
+    figures["axis"] = {"change": axis_agreement(streams[0], streams[1], seed=seed)}
+    figures["cosine"] = _cosines(found, lambda c: _within(c, some))
     if len(some) < len(layout.names):
         others = [g for g in range(len(layout.names)) if g not in some]
-        figures["cosine_unrelated"] = _paired(found, lambda f: _across(f.truth, some, others), lambda f: _across(f.draws, some, others))
+        figures["cosine_unrelated"] = _cosines(found, lambda c: _across(c, some, others))
     notes = _gradients(name, layout, sides, some, figures, seed)
     # an edit mends answers, and so moves read-outs as they should go; a push is towards the concept, whatever the prompt is
     for key, made in (
@@ -212,30 +214,13 @@ def _same_answers(layout: Layout, a: Insides, b: Insides, rows: Bool, seed: int)
     flips = {"flips": wilson(only_a + only_b, n), "broken": wilson(only_a, n), "mended": wilson(only_b, n)}
     p, q = (1 / (1 + np.exp(-np.clip(v, -500, 500))) for v in (x, y))
     kl = bootstrap_mean(_kl(p, q), seed=stable_seed("fracture kl", seed), unit="nats")
-    out = {k: {"change": e} for k, e in flips.items()} | {"kl": {"change": kl}, "accuracy_change": {"change": gap}}
-    read = {k: _readings(layout, s, rows) for k, s in (("a", a), ("b", b))}
-    out["axis"] = {"change": correlation(read["a"], read["b"], seed=stable_seed("fracture axis", seed))}
-    return out
+    return {k: {"change": e} for k, e in flips.items()} | {"kl": {"change": kl}, "accuracy_change": {"change": gap}}
 
 
 def _kl(p: F64, q: F64) -> F64:
     tiny = 1e-12
     p, q = np.clip(p, tiny, 1 - tiny), np.clip(q, tiny, 1 - tiny)
     return p * np.log(p / q) + (1 - p) * np.log((1 - p) / (1 - q))
-
-
-def _readings(layout: Layout, s: Insides, rows: Bool) -> F64:
-    """Each prompt on the direction of its context that the other half made, less the mean of its class there, ``(prompts,)``."""
-    out = np.zeros(len(layout.context))
-    for g in set(layout.context[rows].tolist()):
-        for half in (True, False):
-            other = (layout.context == g) & (layout.held != half)
-            d = s.stream[other & layout.positive].mean(axis=0) - s.stream[other & ~layout.positive].mean(axis=0)
-            for side in (True, False):
-                mine = (layout.context == g) & (layout.held == half) & (layout.positive == side)
-                x = s.stream[mine] @ (d / np.linalg.norm(d))
-                out[mine] = x - x.mean()
-    return out[rows]
 
 
 # Insides
@@ -262,6 +247,23 @@ def _paired(
     return {**made, "change": ends(v["b"] - v["a"], d["b"] - d["a"], size, 0.95, "paired bootstrap")}
 
 
+def _cosines(found: Mapping[str, Cosines], of: Callable[[F64], Any]) -> dict[str, Estimate]:
+    """The same of a figure of corrected cosines, whose resamples count the product of noises too often (:func:`cleared`).
+
+    Args:
+        of: the figure, from ``(..., contexts, contexts)``.
+    """
+    value = {k: float(of(f.truth)) for k, f in found.items()}
+    drawn, alone = ({k: np.asarray(of(x), np.float64) for k, x in y.items()} for y in (
+        {k: f.draws for k, f in found.items()}, {k: f.noise for k, f in found.items()}
+    ))
+    n = found["a"].least
+    made = {k: ends(value[k], cleared(drawn[k], alone[k]), n, 0.95, "paired bootstrap") for k in ("a", "b")}
+    # both had the same resamples and the same noise's multipliers, so that their differences are paired too
+    change = cleared(drawn["b"] - drawn["a"], alone["b"] - alone["a"])
+    return {**made, "change": ends(value["b"] - value["a"], change, n, 0.95, "paired bootstrap")}
+
+
 def _gradients(
     name: str, layout: Layout, sides: Mapping[str, Insides], some: Sequence[int], figures: dict[str, dict[str, Estimate]], seed: int
 ) -> list[str]:
@@ -277,29 +279,29 @@ def _gradients(
     weak = [f"{k.upper()}, {layout.names[g]}" for k, f in found.items() for g in some if not f.half[g] >= LEAST_HALF]
     if weak:
         return [f"gradients: one half of the prompts does not find those of the other again: {'; '.join(weak)}"]
-    figures["coupling"] = _paired(found, lambda f: _within(f.truth, some), lambda f: _within(f.draws, some))
+    figures["coupling"] = _cosines(found, lambda c: _within(c, some))
     others = [g for g in range(len(layout.names)) if g not in some]
     if not others:
         return ["gradients: no kappa, since the file names no second concept to be the unrelated one"]
-    null = _paired(found, lambda f: _across(f.truth, some, others), lambda f: _across(f.draws, some, others))
+    null = _cosines(found, lambda c: _across(c, some, others))
     figures["coupling_null"] = null
     high = [k.upper() for k in ("a", "b") if null[k].value > MOST_NULL]
     if high:
         return [f"gradients: no kappa of {' and '.join(high)}, since unrelated concepts overlap by more than {MOST_NULL}"]
 
-    def kappa(c: Any, n: Any) -> Any:
-        return (c - n) / (1 - n)
+    def kappa(c: F64) -> Any:
+        of_null = _across(c, some, others)
+        return (_within(c, some) - of_null) / (1 - of_null)
 
-    figures["kappa"] = _paired(
-        found,
-        lambda f: kappa(_within(f.truth, some), _across(f.truth, some, others)),
-        lambda f: kappa(_within(f.draws, some), _across(f.draws, some, others)),
-    )
+    figures["kappa"] = _cosines(found, kappa)
     return []
 
 
 def _moved(layout: Layout, changes: F64, some: Sequence[int], seed: int) -> tuple[float, F64]:
-    """How much of a change made in one context arrives in the others: mean ratio over ordered pairs, and its resamples."""
+    """How much of a change made in one context arrives in the others, and its resamples.
+
+    The mean over ordered pairs over the mean at home: a mean of ratios would be ruled by contexts where little happens.
+    """
     rng = np.random.default_rng(stable_seed("fracture moved", seed))
     k, strata = len(some), list[I64]()
     for g in some:
@@ -314,19 +316,21 @@ def _moved(layout: Layout, changes: F64, some: Sequence[int], seed: int) -> tupl
         start += len(s)
     into = (at[:, None] == np.arange(k)).astype(np.float64)
     mean = np.einsum("dn,gn,nh->dgh", weights, changes[np.ix_(list(some), rows)], into) / (weights @ into)[:, None, :]
-    own = mean[:, np.arange(k), np.arange(k)]
+    own, off = mean[:, np.arange(k), np.arange(k)].mean(axis=1), ~np.eye(k, dtype=bool)
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.where(own[:, :, None] > 0, mean / own[:, :, None], np.nan)
-    off = ~np.eye(k, dtype=bool)
-    found = ratio[:, off].mean(axis=1)
+        found = np.where(own > 0, mean[:, off].mean(axis=1) / own, np.nan)
     return float(found[0]), found[1:]
 
 
 def _backwards(layout: Layout, pushes: F64, some: Sequence[int]) -> Estimate:
-    """Share of prompts that a push along another context's direction moves the wrong way."""
+    """Share of prompts that a push along the other contexts' directions moves the wrong way, in the mean of those.
+
+    A prompt counts once: what several directions do to it is not independent.
+    """
     rows = np.flatnonzero(np.isin(layout.context, some) & layout.held)
-    wrong = [bool(pushes[g, i] <= 0) for g in some for i in rows if layout.context[i] != g]
-    return wilson(sum(wrong), len(wrong))
+    away = np.asarray(some)[:, None] != layout.context[rows][None]
+    mean = np.where(away, pushes[np.ix_(list(some), rows)], 0.0).sum(axis=0) / away.sum(axis=0)
+    return wilson(int((mean <= 0).sum()), len(rows))
 
 
 # What is said

@@ -47,7 +47,7 @@ def _batches(prompts: Sequence[Prompt]) -> Iterator[tuple[list[int], torch.Tenso
 def _readout(logits: torch.Tensor, prompts: Sequence[Prompt]) -> torch.Tensor:
     """Logit of the first token less that of the second behind each prompt, ``(rows,)``."""
     rows = torch.arange(len(prompts))
-    last = logits[:, -1]
+    last = logits[:, -1]  # the only ones asked for: a vocabulary at every token would cost as much as many blocks
     return last[rows, torch.tensor([p.first for p in prompts])] - last[rows, torch.tensor([p.second for p in prompts])]
 
 
@@ -66,9 +66,9 @@ def read(decoder: Decoder, prompts: Sequence[Prompt], *, told: Told = lambda n: 
     with torch.no_grad():
         for some, ids, mask in _batches(prompts):
             out = cast(Any, decoder.model)(
-                input_ids=ids.to(device), attention_mask=mask.to(device), use_cache=False, output_hidden_states=True
+                input_ids=ids.to(device), attention_mask=mask.to(device), use_cache=False, output_hidden_states=True, logits_to_keep=1
             )
-            said[some] = _readout(out.logits.double().cpu(), [prompts[i] for i in some]).numpy()
+            said[some] = _readout(out.logits.double(), [prompts[i] for i in some]).cpu().numpy()
             # transformers gives the last state behind the final norm; the direction is the same up to the length
             stream[some] = torch.stack([h[:, -1] for h in out.hidden_states[1:]], dim=1).float().cpu().numpy()
             told(len(some))
@@ -118,7 +118,9 @@ def gradient_gram(
         for some, ids, mask in _batches(prompts):
             seen.clear()
             with torch.enable_grad():
-                out = cast(Any, model)(input_ids=ids.to(device), attention_mask=mask.to(device), use_cache=False)
+                out = cast(Any, model)(
+                    input_ids=ids.to(device), attention_mask=mask.to(device), use_cache=False, logits_to_keep=1
+                )
                 total = _readout(out.logits, [prompts[i] for i in some]).sum()
                 keys = list(seen)
                 grads = torch.autograd.grad(total, [seen[k] for k in keys])
@@ -169,8 +171,11 @@ def mean_gradient(decoder: Decoder, prompts: Sequence[Prompt], signs: Sequence[f
             w.requires_grad_(True)
         for some, ids, mask in _batches(prompts):
             with torch.enable_grad():
-                out = cast(Any, decoder.model)(input_ids=ids.to(device), attention_mask=mask.to(device), use_cache=False)
-                f = _readout(out.logits, [prompts[i] for i in some]) @ torch.tensor([signs[i] for i in some], dtype=out.logits.dtype)
+                out = cast(Any, decoder.model)(
+                    input_ids=ids.to(device), attention_mask=mask.to(device), use_cache=False, logits_to_keep=1
+                )
+                toward = torch.tensor([signs[i] for i in some], dtype=out.logits.dtype, device=device)
+                f = _readout(out.logits, [prompts[i] for i in some]) @ toward
                 grads = torch.autograd.grad(f, weights)
             for t, g in zip(total, grads, strict=True):
                 t += g / len(prompts)

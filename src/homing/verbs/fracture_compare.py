@@ -81,19 +81,35 @@ def _open(letter: str, name: str, named: Sequence[ConceptPrompts], threads: int 
     model.eval()
     template = ChatTemplate.from_tokenizer(tokenizer) if any(c.chat for c in named) else None
 
+    def encoded(text: str, chat: bool) -> tuple[str, list[int]]:
+        """A prompt as the model sees it, and its tokens."""
+        if chat and template is not None:
+            found = template.encode(Conversation.of(text), tokenizer)
+            return found.text, list(found.tokens)
+        return text, [int(i) for i in tokenizer(text).input_ids]
+
+    def follows(seen: str, tokens: list[int], option: str, c: ConceptPrompts) -> int:
+        """The first token of an option where it stands: behind the prompt, and not by itself."""
+        longer = [int(i) for i in tokenizer(seen + option, add_special_tokens=not c.chat).input_ids]
+        if longer[: len(tokens)] != tokens or len(longer) == len(tokens):
+            raise InputError(
+                f"{c.name!r}: option {option!r} runs together with the end of a prompt in tokens of {letter} ({seen[-30:]!r}); begin"
+                " the option with a space and end the prompt without one"
+            )
+        return longer[len(tokens)]
+
     def prompts() -> list[Prompt]:
         out: list[Prompt] = []
         for c in named:
-            first, second = (tokenizer(o, add_special_tokens=False).input_ids[0] for o in c.options)
-            if first == second:
-                raise InputError(f"{c.name!r}: both options begin with the same token of {letter}; give words that begin differently")
             for texts in (t for sides in c.contexts.values() for t in sides):
                 for text in texts:
-                    if c.chat and template is not None:
-                        ids = template.encode(Conversation.of(text), tokenizer).tokens
-                    else:
-                        ids = tokenizer(text).input_ids
-                    out.append(Prompt(tuple(int(i) for i in ids), int(first), int(second)))
+                    seen, ids = encoded(text, c.chat)
+                    first, second = (follows(seen, ids, o, c) for o in c.options)
+                    if first == second:
+                        raise InputError(
+                            f"{c.name!r}: both options begin with the same token of {letter}; give words that begin differently"
+                        )
+                    out.append(Prompt(tuple(ids), first, second))
         return out
 
     return Decoder.of(model, name=f"{letter} ({name})"), prompts()
