@@ -66,7 +66,8 @@ def test_noise_does_not_make_an_axis_another_one() -> None:
     value = rng.standard_normal((CONTEXTS, 2, 16))
     side = np.array([1.0, -1.0])[None, :, None]
     a, b = (
-        (side + value)[..., None] * np.eye(HIDDEN)[0] + 0.8 * rng.standard_normal((CONTEXTS, 2, 16, HIDDEN)) for _ in range(2)
+        (side + value)[..., None] * np.eye(HIDDEN)[0] + 0.8 * rng.standard_normal((CONTEXTS, 2, 16, HIDDEN))
+        for _ in range(2)
     )
     found = axis_agreement(units(a), units(turned(b, 4)), seed=0)
     assert found.low <= 1.05 and found.value > 0.5

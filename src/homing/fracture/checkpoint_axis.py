@@ -45,7 +45,10 @@ def axis_agreement(a: Units, b: Units, *, seed: int, draws: int = 300, level: fl
         of = part[a.cluster]
         held = each * (of == 2)
         reads = [
-            [_centred((_means(each * (of == p), a.block, blocks) * side) @ u.gram, held, a.block, blocks) for p in (0, 1)]
+            [
+                _centred((_means(each * (of == p), a.block, blocks) * side) @ u.gram, held, a.block, blocks)
+                for p in (0, 1)
+            ]
             for u in (a, b)
         ]
         (a1, a2), (b1, b2) = reads

@@ -14,7 +14,6 @@ The rule, fixed before any figure was seen:
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -254,9 +253,10 @@ def _cosines(found: Mapping[str, Cosines], of: Callable[[F64], Any]) -> dict[str
         of: the figure, from ``(..., contexts, contexts)``.
     """
     value = {k: float(of(f.truth)) for k, f in found.items()}
-    drawn, alone = ({k: np.asarray(of(x), np.float64) for k, x in y.items()} for y in (
-        {k: f.draws for k, f in found.items()}, {k: f.noise for k, f in found.items()}
-    ))
+    drawn, alone = (
+        {k: np.asarray(of(x), np.float64) for k, x in y.items()}
+        for y in ({k: f.draws for k, f in found.items()}, {k: f.noise for k, f in found.items()})
+    )
     n = found["a"].least
     made = {k: ends(value[k], cleared(drawn[k], alone[k]), n, 0.95, "paired bootstrap") for k in ("a", "b")}
     # both had the same resamples and the same noise's multipliers, so that their differences are paired too

@@ -101,7 +101,7 @@ class Cosines:
 
 
 def cleared(drawn: F64, alone: F64) -> F64:
-    """Resamples of a figure with the noise that resampling counts twice too often taken off their spread; see :meth:`Cosines.ends`.
+    """Resamples of a figure, the noise that resampling counts twice too often taken off their spread; see :meth:`Cosines.ends`.
 
     Args:
         drawn: of the figure, ``(draws,)``. ``alone``: the same moved by the product of noises alone.

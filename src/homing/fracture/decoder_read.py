@@ -66,7 +66,11 @@ def read(decoder: Decoder, prompts: Sequence[Prompt], *, told: Told = lambda n: 
     with torch.no_grad():
         for some, ids, mask in _batches(prompts):
             out = cast(Any, decoder.model)(
-                input_ids=ids.to(device), attention_mask=mask.to(device), use_cache=False, output_hidden_states=True, logits_to_keep=1
+                input_ids=ids.to(device),
+                attention_mask=mask.to(device),
+                use_cache=False,
+                output_hidden_states=True,
+                logits_to_keep=1,
             )
             said[some] = _readout(out.logits.double(), [prompts[i] for i in some]).cpu().numpy()
             # transformers gives the last state behind the final norm; the direction is the same up to the length
