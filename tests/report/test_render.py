@@ -46,6 +46,17 @@ def test_missing_field_is_named() -> None:
         ReportData.from_json(raw)
 
 
+def test_data_saved_before_home_was_judged_still_open() -> None:
+    raw = full(8).to_json()
+    del raw["concept"]
+    old = ReportData.from_json(raw)
+    assert isinstance(old.concept, Absent)
+    assert "run `homing fracture concept` on the identity" in render(old)
+    page = render(full(8))
+    assert "Over kinds of questions: fractured" in page and "Against families of roles: refused" in page
+    assert "The 10 least alike of 12 pairs." in page and "9 independent prompts" in page
+
+
 def test_absence_needs_a_reason() -> None:
     with pytest.raises(InputError, match="why"):
         Absent(" ")

@@ -39,6 +39,7 @@ from homing.report.model import (
 )
 from homing.stats.estimate import Estimate, Finding
 from homing.verbs.card import findings_of, measured
+from homing.verbs.report_concept import concept_view
 from homing.verbs.report_talks import conversation_views, drift_view, standing
 from homing.verbs.verdicts import RATE, primary_tests
 
@@ -103,6 +104,14 @@ MEANING: Mapping[str, tuple[str, str]] = {
     "filtered.auroc_three": ("Three replies, judged axis", "Scored on all held-out replies."),
     "filtered.cos_pc1": ("First component, judged replies only", "Cosine with the axis."),
     "filtered.cosine": ("Axis with and without the judge", "Cosine of the two."),
+    "concept.questions": (
+        "One home over kinds of questions?",
+        "Cosine of home's directions in two kinds, noise taken out, in the mean; 1 is one direction.",
+    ),
+    "concept.roles": (
+        "One home over families of roles?",
+        "The same against two families of roles.",
+    ),
 }
 PERCENT = frozenset({"axis.home_percentile", "axis.pc1_share", "judge.kept"})
 COUNTS = frozenset({"axis.pcs_70", "axis.pcs_beyond_noise"})
@@ -146,6 +155,7 @@ def report_data(identity: Identity) -> ReportData:
         alarms=_alarms(identity, found),
         tests=_tests(found),
         provenance=_provenance(identity, found),
+        concept=concept_view(identity),
     )
 
 
@@ -255,6 +265,8 @@ def _card(found: Mapping[str, Finding]) -> Card:
         if f is None:
             continue
         e = measured(found, name)
+        if name.startswith("concept.") and f.verdict:
+            meaning += f" Found: {f.verdict.partition(':')[0]}."
         spec = ".0%" if name in PERCENT else ".0f" if name in COUNTS else ".2f"
         if e is None:
             figures.append(Figure(name, label, meaning, None, "not_measurable", f.reason, spec))
