@@ -76,11 +76,11 @@ def test_page_is_small_alone_and_repeatable() -> None:
 
 
 def test_every_section_is_there_or_says_why() -> None:
-    names = ("map", "layers", "card", "drift", "talks", "cap", "alarms", "tests", "provenance")
+    names = ("map", "layers", "card", "concept", "drift", "talks", "cap", "alarms", "tests", "provenance")
     for data in (full(), bare()):
         page = render(data)
         assert all(f'<section id="{n}"' in page for n in names)
-    assert render(bare()).count("this run stopped after the map") == 9
+    assert render(bare()).count("this run stopped after the map") == 10
 
 
 def test_figures_without_value_or_interval_are_said_so() -> None:

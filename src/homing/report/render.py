@@ -17,7 +17,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import BaseLoader, Environment, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from homing.errors import InputError
@@ -83,7 +83,7 @@ def _is_absent(value: object) -> bool:
 @cache
 def _environment() -> Environment:
     env = Environment(
-        loader=BaseLoader(), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FunctionLoader(_asset), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     env.filters.update(number=number, interval=interval_text, verdict=VERDICTS.__getitem__)
     env.tests.update(absent=_is_absent)
@@ -117,7 +117,7 @@ def page(template: str, **shown: Any) -> str:
     )
     return (
         _environment()
-        .from_string(_asset(template))
+        .get_template(template)
         .render(
             policy=policy,
             style=Markup(style),  # noqa: S704  our own file, no data in it

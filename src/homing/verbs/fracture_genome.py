@@ -24,7 +24,7 @@ from homing.identity.container import write_atomically
 from homing.stats.estimate import Estimate
 from homing.verbs.fracture import network_arrays, unity_row
 
-__all__ = ["GenomeFound", "run_genome", "write_genome"]
+__all__ = ["GenomeFound", "report_genome", "run_genome", "write_genome"]
 
 SCHEMA = "homing.fracture-genome/1"
 MOST_BROKEN = 0.1
@@ -112,3 +112,17 @@ def write_genome(made: GenomeFound, out: Path) -> list[Path]:
     except OSError as e:
         raise InputError(f"cannot write to {out}: {e.strerror}; choose another --out directory") from None
     return [out / name for name in files]
+
+
+def report_genome(made: GenomeFound, path: Path) -> Path:
+    """Write one HTML page about the network.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    from homing.report.fracture import render_genome
+    from homing.report.render import write_page
+    from homing.verbs.fracture_shows import genome_show
+
+    show = genome_show(made.picture, made.layered, made.values)
+    return write_page(render_genome(made.found, show, most=MOST_BROKEN), path)

@@ -1,18 +1,25 @@
-"""What the page of ``homing fracture lab`` shows: drawings, feature maps and sweeps of the networks of the first start."""
+"""What the pages of ``homing fracture`` show: drawings, feature maps and sweeps, of a lab those of the first start."""
 
 from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
 
 from homing.errors import InputError
 from homing.fracture.gallery import feature_maps, strongest
 from homing.fracture.grammar import Picture, picture
+from homing.fracture.graph import Layered
 from homing.fracture.grids import coordinates
-from homing.fracture.pairs import reads, target
-from homing.fracture.sweeps import broken_share, ranked, sweep
+from homing.fracture.network import F64, Network
+from homing.fracture.pairs import Arm, reads, target
+from homing.fracture.sweeps import Sweep, broken_share, ranked, sweep
 from homing.report.fracture import Show, Side
+from homing.stats.estimate import Estimate
 from homing.verbs.fracture import Lab, Net
 from homing.verbs.progress import Progress
 
-__all__ = ["RANKS", "shows_of"]
+__all__ = ["RANKS", "genome_show", "shows_of"]
 
 RANKS = {0.0: "the weight that matters most", 0.1: "a weight that one in ten outdoes", 0.5: "a weight in the middle"}
 """Rank, as a share of all weights that do anything, and what it is called."""
@@ -38,13 +45,34 @@ def shows_of(lab: Lab, progress: Progress) -> list[Show]:
     return out
 
 
+def genome_show(picture: Picture, layered: Layered, values: F64) -> Show:
+    """One network of the user, about the symmetry that its picture keeps best.
+
+    Args:
+        values: ``(side, side)``, what it draws.
+    """
+    name, network = picture.name, layered.network
+    sweeps, broken = _swept(network, picture, "unified", len(values))
+    shown = tuple(None if s is None else replace(s, frames=np.abs(s.frames)) for s in sweeps)
+    maps = strongest(feature_maps(network, picture, "unified"), MAPS)
+    side = Side("genome", np.abs(values), maps, shown, broken)  # brightness has no sign
+    words = picture.concept.words
+    return Show(name, f"what {name} draws", words, np.abs(values), tuple(RANKS.values()), (side,), False)
+
+
 def _side(net: Net, p: Picture, size: int) -> Side:
     """At the pixels that the loss is about: between them networks of one loss differ more."""
     drawn = net.network(reads(p, net.arm, coordinates(size))).reshape(size, size)
-    order = ranked(net.network, reads(p, net.arm, coordinates(size)))
-    sweeps = tuple(sweep(net.network, p, net.arm, order[int(r * (len(order) - 1))].tolist(), side=size) for r in RANKS)
-    try:
-        broken = broken_share(net.network, p, net.arm, weights=WEIGHTS)[0]
-    except InputError:
-        broken = None  # the page says that no weight could be matched
+    sweeps, broken = _swept(net.network, p, net.arm, size)
     return Side(net.arm, drawn, strongest(feature_maps(net.network, p, net.arm), MAPS), sweeps, broken)
+
+
+def _swept(network: Network, p: Picture, arm: Arm, size: int) -> tuple[tuple[Sweep | None, ...], Estimate | None]:
+    """A sweep at each rank, and the share of matched changes that breaks the symmetry where any weight could be matched."""
+    order = ranked(network, reads(p, arm, coordinates(size)))
+    at = [order[int(r * (len(order) - 1))].tolist() for r in RANKS]
+    sweeps = tuple(sweep(network, p, arm, where, side=size) for where in at)
+    try:
+        return sweeps, broken_share(network, p, arm, weights=WEIGHTS)[0]
+    except InputError:
+        return sweeps, None  # the page says that no weight could be matched
