@@ -67,8 +67,11 @@ def test_a_stop_keeps_what_is_finished(tmp_path: Path, capsys: pytest.CaptureFix
 
 def test_genome_measures_the_symmetries_its_picture_has(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "mine.zip").write_bytes(zipped(("rep.xml", xml().encode())))
-    code, out, err = run(capsys, "fracture", "genome", tmp_path / "mine.zip", "--out", tmp_path / "out", "--json")
+    page = tmp_path / "mine.html"
+    asked = ("--out", tmp_path / "out", "--report", page, "--json")
+    code, out, err = run(capsys, "fracture", "genome", tmp_path / "mine.zip", *asked)
     assert code == 0, err
+    assert "mine.zip: one thing inside, or pieces?" in page.read_text() and "scoreboard" in page.read_text()
     (found,) = objects(out)
     validate("fracture-genome", found)
     by = {r["symmetry"]: r for r in found["pairs"]}

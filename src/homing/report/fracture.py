@@ -139,7 +139,7 @@ def _common() -> dict[str, Any]:
     """What every page of the room shows in one way."""
     board = load_board()
     return {
-        "figure": _figure, "image": _image, "tile": _tile, "steps": STEP_WORDS, "middle": STEPS.index(0.0), "alike": ALIKE,
+        "figure": _figure, "image": _image, "tile": _tile, "steps": STEP_WORDS, "alike": ALIKE,
         "board": board, "glyphs": GLYPHS, "stands": STANDS, "perfect": _perfect(board),
     }  # fmt: skip
 
@@ -193,6 +193,7 @@ def render_genome(found: Mapping[str, Any], show: Show, *, most: float) -> str:
         show=show,
         side=show.sides[0],
         most=most,
+        nearest=min(found["pairs"], key=lambda r: r["broken"])["symmetry"],
         paired=[r["concept"].removeprefix("the same ") for r in rows],
         chart=_dots([(r["symmetry"], "home", r) for r in rows], str(found["file"])),
         **_common(),

@@ -19,7 +19,7 @@ def concept_view(identity: Identity) -> Concept | Absent:
     if "concept" not in identity.sections:
         return UNJUDGED
     data = identity.section("concept").data
-    ways = tuple(_way(TITLES.get(name, name), said) for name, said in data["by"].items())
+    ways = tuple(_way(TITLES.get(str(name), str(name)), said) for name, said in data["by"].items())
     return Concept(ways, int(data["layer"]))
 
 
