@@ -46,7 +46,13 @@ def directions(rng: np.random.Generator, count: int, share: float) -> np.ndarray
 
 
 def inside(
-    at: Layout, *, share: float = 1.0, transfer: float | None = None, seed: int = 0, right: float = 0.9, noise: float = 0.6
+    at: Layout,
+    *,
+    share: float = 1.0,
+    transfer: float | None = None,
+    seed: int = 0,
+    right: float = 0.9,
+    noise: float = 0.6,
 ) -> Insides:
     """``share``: cosine of contexts, in stream and gradients alike. ``right``: answers that are right."""
     rng = np.random.default_rng(seed)
@@ -194,7 +200,7 @@ def test_a_context_without_a_direction_is_refused_and_one_without_gradients_has_
     b = inside(at, seed=1)
     empty = np.random.default_rng(5).standard_normal(b.stream.shape)
     found = compared(a, replace(b, said=a.said, stream=empty))
-    assert found.verdict == "refused" and "B, c0/g0" in found.reasons[0] and "add prompts" in found.reasons[0]
+    assert found.verdict == "refused" and "B, c0/g0" in found.reasons[0]
     noise = np.random.default_rng(6).standard_normal(b.stream.shape)
     without = compared(a, replace(b, said=a.said, gram=noise @ noise.T))
     assert "kappa" not in without.figures and any("gradients" in r for r in without.reasons)

@@ -6,8 +6,9 @@ The rule, fixed before any figure was seen:
   context has no direction that one half of its prompts finds again in the other;
 - *same*: no answer changes, and every read-out and every figure of the one is the other's within 0.001;
 - *different score*: the accuracies are shown to differ;
-- *same score, different inside*: accuracies are shown equal within 5 points, and the mean corrected cosine, the kappa of gradients or
-  the transfer of edits differs by more than 0.1, with an interval that leaves out 0: which of the two holds the concept in one piece is named;
+- *same score, different inside*: accuracies are shown equal within 5 points, and the mean corrected cosine, the kappa of
+  gradients or the transfer of edits differs by more than 0.1, with an interval that leaves out 0: which of the two holds the concept in one
+  piece is named;
 - *same score, same inside*: accuracies are shown equal and each of the three differs by less than 0.1 with its whole interval;
 - *not shown*: neither.
 """
@@ -35,7 +36,16 @@ from homing.stats.ranking import auroc
 from homing.stats.seeds import stable_seed
 from homing.stats.tests import tost_proportion
 
-__all__ = ["CheckpointVerdict", "Compared", "Insides", "Layout", "best_block", "compare_concept", "overall", "unanswered"]
+__all__ = [
+    "CheckpointVerdict",
+    "Compared",
+    "Insides",
+    "Layout",
+    "best_block",
+    "compare_concept",
+    "overall",
+    "unanswered",
+]
 
 F64 = NDArray[np.float64]
 Bool = NDArray[np.bool_]
@@ -85,7 +95,9 @@ class Layout:
         """Vectors, ``(n, d)``, as contexts."""
         return Contexts(
             tuple(
-                Context(self.names[g], *(vectors[(self.context == g) & (self.positive == side)] for side in (True, False)))
+                Context(
+                    self.names[g], *(vectors[(self.context == g) & (self.positive == side)] for side in (True, False))
+                )
                 for g in some
             )
         )
@@ -114,7 +126,7 @@ class Compared:
     """One concept.
 
     Attributes:
-        verdict, reasons: what is said, the deciding sentence first. ``figures``: name to ``a``, ``b`` and ``change``, where each is.
+        verdict, reasons: what is said, the deciding sentence first. ``figures``: name to ``a``, ``b`` and ``change``.
     """
 
     name: str
@@ -159,10 +171,13 @@ def compare_concept(name: str, layout: Layout, a: Insides, b: Insides, *, seed: 
     rows, some = layout.rows(name), layout.of(name)
     figures = _answers(layout, a.said, b.said, rows) | _same_answers(layout, a, b, rows, seed)
     sides = {"a": a, "b": b}
-    found = {k: cosines(Units.of(layout.contexts(s.stream, range(len(layout.names)))), seed=seed, draws=DRAWS) for k, s in sides.items()}
+    found = {
+        k: cosines(Units.of(layout.contexts(s.stream, range(len(layout.names)))), seed=seed, draws=DRAWS)
+        for k, s in sides.items()
+    }
     weak = [f"{k.upper()}, {layout.names[g]}" for k, f in found.items() for g in some if not f.half[g] >= LEAST_HALF]
     if weak:
-        why = f"no direction that one half of the prompts finds again in the other (under {LEAST_HALF}): {'; '.join(weak)}; add prompts"
+        why = f"no direction that one half of the prompts finds again in the other (under {LEAST_HALF}): {'; '.join(weak)}"
         return Compared(name, "refused", (why,), figures)
     streams = [Units.of(layout.contexts(s.stream, some)) for s in sides.values()]
     figures["axis"] = {"change": axis_agreement(streams[0], streams[1], seed=seed)}
@@ -236,11 +251,12 @@ def _across(cosines: F64, some: Sequence[int], others: Sequence[int]) -> Any:
     return cosines[..., np.repeat(some, len(others)), np.tile(others, len(some))].mean(axis=-1)
 
 
-def _paired(
-    found: Mapping[str, Any], value: Any, draws: Any, *, n: int | None = None
-) -> dict[str, Estimate]:
+def _paired(found: Mapping[str, Any], value: Any, draws: Any, *, n: int | None = None) -> dict[str, Estimate]:
     """A figure of each checkpoint and its change, all over the same resampled prompts."""
-    v, d = {k: float(value(f)) for k, f in found.items()}, {k: np.asarray(draws(f), np.float64) for k, f in found.items()}
+    v, d = (
+        {k: float(value(f)) for k, f in found.items()},
+        {k: np.asarray(draws(f), np.float64) for k, f in found.items()},
+    )
     size = n if n is not None else int(found["a"].least)
     made = {k: ends(v[k], d[k], size, 0.95, "paired bootstrap") for k in ("a", "b")}
     return {**made, "change": ends(v["b"] - v["a"], d["b"] - d["a"], size, 0.95, "paired bootstrap")}
@@ -265,7 +281,12 @@ def _cosines(found: Mapping[str, Cosines], of: Callable[[F64], Any]) -> dict[str
 
 
 def _gradients(
-    name: str, layout: Layout, sides: Mapping[str, Insides], some: Sequence[int], figures: dict[str, dict[str, Estimate]], seed: int
+    name: str,
+    layout: Layout,
+    sides: Mapping[str, Insides],
+    some: Sequence[int],
+    figures: dict[str, dict[str, Estimate]],
+    seed: int,
 ) -> list[str]:
     """Kappa of the contexts' gradients, with the cosine of unrelated concepts as null; a note where there is none."""
     found: dict[str, Cosines] = {}
@@ -287,7 +308,9 @@ def _gradients(
     figures["coupling_null"] = null
     high = [k.upper() for k in ("a", "b") if null[k].value > MOST_NULL]
     if high:
-        return [f"gradients: no kappa of {' and '.join(high)}, since unrelated concepts overlap by more than {MOST_NULL}"]
+        return [
+            f"gradients: no kappa of {' and '.join(high)}, since unrelated concepts overlap by more than {MOST_NULL}"
+        ]
 
     def kappa(c: F64) -> Any:
         of_null = _across(c, some, others)
@@ -340,12 +363,17 @@ def _decide(
     name: str, layout: Layout, a: Insides, b: Insides, rows: Bool, figures: Mapping[str, Mapping[str, Estimate]]
 ) -> tuple[CheckpointVerdict, str]:
     inside = {k: figures[k]["change"] for k in ("cosine", "kappa", "edit_transfer") if k in figures}
-    moved = max((abs(figures[k]["change"].value) for k in figures if "a" in figures[k] and "change" in figures[k]), default=0.0)
+    moved = max(
+        (abs(figures[k]["change"].value) for k in figures if "a" in figures[k] and "change" in figures[k]), default=0.0
+    )
     scale = max(float(np.std(a.said[rows])), 1e-12)
     apart = float(np.abs(a.said - b.said)[rows].max()) / scale
     flips = figures["flips"]["change"]
     if flips.value == 0 and apart <= EXACT and moved <= EXACT:
-        return "same", f"no answer of {flips.n} changes, read-outs differ by {apart:.1e} of their spread and no figure by more than {EXACT}"
+        return (
+            "same",
+            f"no answer of {flips.n} changes, read-outs differ by {apart:.1e} of their spread and no figure by more than {EXACT}",
+        )
     gap = figures["accuracy_change"]["change"]
     positive = layout.positive[rows]
     first, second = (a.said[rows] > 0) == positive, (b.said[rows] > 0) == positive
@@ -358,13 +386,25 @@ def _decide(
     odd = {k: e for k, e in inside.items() if abs(e.value) > WITHIN and (e.low > 0 or e.high < 0)}
     if odd:
         more = {"B" if e.value > 0 else "A" for e in odd.values()}
-        who = f"{more.pop()} holds it more in one piece" if len(more) == 1 else "which holds it more in one piece they do not agree on"
+        who = (
+            f"{more.pop()} holds it more in one piece"
+            if len(more) == 1
+            else "which holds it more in one piece they do not agree on"
+        )
         said = ", ".join(f"{k.replace('_', ' ')} {e:+.2f}" for k, e in odd.items())
         return "same score, different inside", f"{name!r}: {who} ({said}, B less A)"
-    if inside and all(-WITHIN < e.low and e.high < WITHIN for e in inside.values()):
-        return "same score, same inside", f"{', '.join(k.replace('_', ' ') for k in inside)} differ by less than {WITHIN}, with their whole intervals"
-    wide = ", ".join(f"{k.replace('_', ' ')} {e:+.2f}" for k, e in inside.items() if not (-WITHIN < e.low and e.high < WITHIN))
-    return "not shown", f"same score; that the insides are equal within {WITHIN}, or not, is not shown ({wide}); add prompts"
+    if inside and all(e.low > -WITHIN and e.high < WITHIN for e in inside.values()):
+        return (
+            "same score, same inside",
+            f"{', '.join(k.replace('_', ' ') for k in inside)} differ by less than {WITHIN}, with their whole intervals",
+        )
+    wide = ", ".join(
+        f"{k.replace('_', ' ')} {e:+.2f}" for k, e in inside.items() if not (e.low > -WITHIN and e.high < WITHIN)
+    )
+    return (
+        "not shown",
+        f"same score; that the insides are equal within {WITHIN}, or not, is not shown ({wide}); add prompts",
+    )
 
 
 def overall(found: Sequence[Compared]) -> CheckpointVerdict:

@@ -46,7 +46,9 @@ class ConceptPrompts:
 
 
 def read_concepts(file: Path) -> list[ConceptPrompts]:
-    """Read a concept file: ``{"concepts": [{"name", "options": [a, b], "contexts": {name: {"positive": [...], "negative": [...]}}}]}``.
+    """Read a concept file.
+
+    ``{"concepts": [{"name", "options": [a, b], "contexts": {name: {"positive": [...], "negative": [...]}}}]}``
 
     Raises:
         InputError: it cannot be read, or does not say what it must; the sentence names the place.
@@ -81,8 +83,15 @@ def _concept(raw: Any, where: str) -> ConceptPrompts:
     name, options, contexts, chat = (got.get(k) for k in ("name", "options", "contexts", "chat"))
     if not isinstance(name, str) or not name.strip() or len(name) > 80:
         raise InputError(f"{where}: name must be a text of 1 to 80 characters")
-    if not isinstance(options, list) or len(options) != 2 or not all(isinstance(o, str) and o for o in options) or options[0] == options[1]:
-        raise InputError(f"{where} ({name}): options must be two different texts, the first right where the concept holds")
+    if (
+        not isinstance(options, list)
+        or len(options) != 2
+        or not all(isinstance(o, str) and o for o in options)
+        or options[0] == options[1]
+    ):
+        raise InputError(
+            f"{where} ({name}): options must be two different texts, the first right where the concept holds"
+        )
     if not isinstance(contexts, dict) or len(contexts) < 2:
         raise InputError(f"{where} ({name}): contexts must be an object with at least two names, better four")
     if chat is not None and not isinstance(chat, bool):
@@ -102,7 +111,7 @@ def _classes(raw: Any, where: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
         texts = cast("list[str]", some)
         if not LEAST <= len(set(texts)) <= MOST_PROMPTS or len(set(texts)) < len(texts):
             raise InputError(
-                f"{where}, {side}: {len(set(texts))} different prompts of {len(texts)}; give {LEAST} to {MOST_PROMPTS}, none twice"
+                f"{where}, {side}: {len(set(texts))} different prompts of {len(texts)}; give {LEAST} to {MOST_PROMPTS} different"
             )
         out.append(tuple(texts))
     if both := set(out[0]) & set(out[1]):

@@ -46,7 +46,8 @@ def compare_checkpoints(
     """Compare two checkpoints by name.
 
     Args:
-        a, b: ``smollm2``, directories, GGUF files (dequantised) or hub ids. ``concepts``: see :mod:`homing.fracture.concept_file`.
+        a, b: ``smollm2``, directories, GGUF files (dequantised) or hub ids.
+        concepts: see :mod:`homing.fracture.concept_file`.
         seed: of resamples. ``threads``: of torch.
 
     Returns:
@@ -63,7 +64,9 @@ def compare_checkpoints(
         told.stage(f"opening {letter}, {name}")
         opened[letter], tokens[letter] = _open(letter, name, named, threads)
     if tokens["A"] != tokens["B"]:
-        raise InputError("A and B make other tokens of the same prompts; two checkpoints of one model have one tokenizer")
+        raise InputError(
+            "A and B make other tokens of the same prompts; two checkpoints of one model have one tokenizer"
+        )
     found = compare_decoders(opened["A"], opened["B"], named, tokens["A"], seed=seed, progress=told)
     opened.clear()
     gc.collect()
@@ -93,7 +96,7 @@ def _open(letter: str, name: str, named: Sequence[ConceptPrompts], threads: int 
         longer = [int(i) for i in tokenizer(seen + option, add_special_tokens=not c.chat).input_ids]
         if longer[: len(tokens)] != tokens or len(longer) == len(tokens):
             raise InputError(
-                f"{c.name!r}: option {option!r} runs together with the end of a prompt in tokens of {letter} ({seen[-30:]!r}); begin"
+                f"{c.name!r}: option {option!r} runs together with the end of a prompt in {letter} ({seen[-30:]!r}); begin"
                 " the option with a space and end the prompt without one"
             )
         return longer[len(tokens)]
@@ -157,8 +160,8 @@ def compare_decoders(
     if a.shape() != b.shape():
         said = " against ".join(", ".join(map(str, d.shape())) for d in (a, b))
         raise InputError(
-            f"A and B are of different shape (blocks, hidden, heads, groups, units, vocabulary: {said}); two checkpoints of one model"
-            " are compared, and for two models there is no telling which part is which"
+            f"A and B are of different shape (blocks, hidden, heads, groups, units, vocabulary: {said}); two checkpoints of one"
+            " model are compared, and for two models there is no telling which part is which"
         )
     told = progress or Silent()
     layout, blocks = _layout(named), gradient_blocks(len(a.blocks))
@@ -171,7 +174,9 @@ def compare_decoders(
         told.advance()
         said, streams = read(decoder, prompts)
         if not np.isfinite(said).all() or not np.isfinite(streams).all():
-            raise InputError(f"{letter} gives values that are not finite; its weights are damaged, or of a type that overflows")
+            raise InputError(
+                f"{letter} gives values that are not finite; its weights are damaged, or of a type that overflows"
+            )
         told.advance()
         sides.append(_Side(letter, decoder, said, streams))
     refused = {c.name: unanswered(c.name, layout, sides[0].said, sides[1].said) for c in named}
@@ -281,7 +286,9 @@ def compare_text(found: Mapping[str, Any]) -> str:
             lines.append(f"  {_SAYS[key]:<34} {cells[0]:<22} {cells[1]:<22} {cells[2]}".rstrip())
     if found["block"] is not None:
         blocks = ", ".join(map(str, found["gradient_blocks"]))
-        lines.append(f"vectors behind block {found['block']}, gradients of the matrices of blocks {blocks}, gauges fixed")
+        lines.append(
+            f"vectors behind block {found['block']}, gradients of the matrices of blocks {blocks}, gauges fixed"
+        )
     p = found["panel"]
     lines.append(
         f"singular vectors: {_shown(p['intruders'])} of B's are far from A's, the spaces overlap by {_shown(p['overlap'])};"
