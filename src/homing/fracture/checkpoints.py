@@ -7,8 +7,8 @@ The rule, fixed before any figure was seen:
 - *same*: no answer changes, and every read-out and every figure of the one is the other's within 0.001;
 - *different score*: the accuracies are shown to differ;
 - *same score, different inside*: accuracies are shown equal within 5 points, and the mean corrected cosine, the kappa of
-  gradients or the transfer of edits differs by more than 0.1, with an interval that leaves out 0: which of the two holds the concept in one
-  piece is named;
+  gradients or the transfer of edits differs by more than 0.1, with an interval that leaves out 0: which of the two holds the
+  concept in one piece is named;
 - *same score, same inside*: accuracies are shown equal and each of the three differs by less than 0.1 with its whole interval;
 - *not shown*: neither.
 """
