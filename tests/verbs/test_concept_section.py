@@ -11,7 +11,7 @@ from homing.fracture.concept import ConceptReport
 from homing.fracture.concept_map import HomeConcept, concept_section
 from homing.identity import Identity
 from homing.report.model import Concept
-from homing.verbs.card import card
+from homing.verbs.card import card, findings_of
 from homing.verbs.compare import compare
 from homing.verbs.export import export_gguf
 from homing.verbs.report import report_data, write_report
@@ -34,10 +34,4 @@ def test_the_section_is_taken_everywhere(mapped: Mapped, tmp_path: Path) -> None
     assert [f.reason for f in data.card.figures if f.name.startswith("concept.")] == ["too few prompts"] * 2
     assert "Against families of roles: refused" in write_report(home, tmp_path / "page.html").read_text("utf-8")
     assert identity.on(str(identity.model["fingerprint"])).sections.keys() == identity.sections.keys()
-    assert primary_tests(card_findings(identity)) == primary_tests(card_findings(mapped.identity))
-
-
-def card_findings(identity: Identity):
-    from homing.verbs.card import findings_of
-
-    return findings_of(identity)
+    assert primary_tests(findings_of(identity)) == primary_tests(findings_of(mapped.identity))
