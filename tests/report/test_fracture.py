@@ -98,7 +98,7 @@ def test_a_network_of_a_user_has_a_page(tmp_path: Path) -> None:
     assert text.count(f"{kappa['value']:.2f}") >= 3  # in the chart, over the gallery, in the table
     assert "unrelated points" in text and "one mechanism" in text
     assert words.count("so there is no true pairing") == 4
-    assert text.count('type="range"') == 3 and text.count('class="tile') == len(show.sides[0].maps) == 3
+    assert text.count('type="range"') == 3 and text.count('class="tile ') == len(show.sides[0].maps) == 3
     for said in ("not more robust", "no score of the network", "does not tell a trained network from"):
         assert said in words
     assert text.count("<img") == text.count('src="data:image/png;base64,')
