@@ -46,7 +46,13 @@ def directions(rng: np.random.Generator, count: int, share: float) -> np.ndarray
 
 
 def inside(
-    at: Layout, *, share: float = 1.0, transfer: float | None = None, seed: int = 0, right: float = 0.9, noise: float = 0.6
+    at: Layout,
+    *,
+    share: float = 1.0,
+    transfer: float | None = None,
+    seed: int = 0,
+    right: float = 0.9,
+    noise: float = 0.6,
 ) -> Insides:
     """``share``: cosine of contexts, in stream and gradients alike. ``right``: answers that are right."""
     rng = np.random.default_rng(seed)

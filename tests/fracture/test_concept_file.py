@@ -49,11 +49,17 @@ def edited(path: list[Any], value: Any) -> dict[str, Any]:
         (edited(["concepts", 0, "chat"], "yes"), "chat must be true or false"),
         (edited(["concepts", 1, "name"], "praise"), "give each a name of its own"),
         (edited(["concepts", 0, "contexts", "film"], {"positive": []}), "context 'film' must have the two keys"),
-        (edited(["concepts", 0, "contexts", "film", "positive"], ["a", "b"]), "2 different prompts of 2; give 16 to 512"),
+        (
+            edited(["concepts", 0, "contexts", "film", "positive"], ["a", "b"]),
+            "2 different prompts of 2; give 16 to 512",
+        ),
         (edited(["concepts", 0, "contexts", "film", "positive"], ["a"] * 16), "1 different prompts of 16"),
         (edited(["concepts", 0, "contexts", "film", "positive"], [""] * 16), "texts of 1 to 4000 characters"),
         (
-            edited(["concepts", 0, "contexts", "film"], {"positive": [str(i) for i in range(16)], "negative": [str(i) for i in range(15, 31)]}),
+            edited(
+                ["concepts", 0, "contexts", "film"],
+                {"positive": [str(i) for i in range(16)], "negative": [str(i) for i in range(15, 31)]},
+            ),
             "'15' is in both classes",
         ),
     ],

@@ -71,7 +71,9 @@ def test_fixing_the_gauge_and_every_gauge_leave_all_outputs(tied: bool, dtype: t
         other = Decoder.of(copy.deepcopy(decoder.model))
         change(other)
         # values are stretched by up to e^2 each way, which takes digits in single precision
-        assert float((logits(other) - before).abs().max()) <= (10 if dtype == torch.float32 else 1) * bound * scale, name
+        assert float((logits(other) - before).abs().max()) <= (10 if dtype == torch.float32 else 1) * bound * scale, (
+            name
+        )
         assert any(
             a[2].weight.shape != b[2].weight.shape or not torch.equal(a[2].weight, b[2].weight)
             for a, b in zip(decoder.matrices(), other.matrices(), strict=True)
@@ -165,7 +167,9 @@ def test_a_dose_of_entanglement_moves_entanglement_and_no_output():
         before = logits(decoder)
         entangled(decoder, gamma, seed=3)
         assert float((logits(decoder) - before).abs().max()) <= 1e-10 * float(before.abs().max())
-        pairs = [(dosed_gradient(decoder, (), p, False), dosed_gradient(decoder, (), p, False, second=11)) for p in some]
+        pairs = [
+            (dosed_gradient(decoder, (), p, False), dosed_gradient(decoder, (), p, False, second=11)) for p in some
+        ]
         found.append(float(np.mean([abs(float(torch.cosine_similarity(a, b, dim=0))) for a, b in pairs])))
     print("RESULT entanglement of two read-outs by gain:", [round(x, 3) for x in found])
     assert all(a < b for a, b in zip(found, found[1:], strict=False)) and found[-1] - found[0] > 0.1
@@ -192,7 +196,12 @@ def test_what_cannot_be_treated_is_said_in_a_sentence():
     with pytest.raises(InputError, match=r"is a GPT2LMHeadModel, and it has no model.layers"):
         Decoder.of(GPT2LMHeadModel(GPT2Config(n_layer=1, n_head=2, n_embd=16, vocab_size=VOCAB)))
     config = LlamaConfig(
-        vocab_size=VOCAB, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, attention_bias=True
+        vocab_size=VOCAB,
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        attention_bias=True,
     )
     with pytest.raises(InputError, match=r"block 0 has other parts .*bias"):
         Decoder.of(LlamaForCausalLM(config))

@@ -34,7 +34,16 @@ from homing.stats.ranking import auroc
 from homing.stats.seeds import stable_seed
 from homing.stats.tests import tost_proportion
 
-__all__ = ["CheckpointVerdict", "Compared", "Insides", "Layout", "best_block", "compare_concept", "overall", "unanswered"]
+__all__ = [
+    "CheckpointVerdict",
+    "Compared",
+    "Insides",
+    "Layout",
+    "best_block",
+    "compare_concept",
+    "overall",
+    "unanswered",
+]
 
 F64 = NDArray[np.float64]
 Bool = NDArray[np.bool_]
@@ -84,7 +93,9 @@ class Layout:
         """Vectors, ``(n, d)``, as contexts."""
         return Contexts(
             tuple(
-                Context(self.names[g], *(vectors[(self.context == g) & (self.positive == side)] for side in (True, False)))
+                Context(
+                    self.names[g], *(vectors[(self.context == g) & (self.positive == side)] for side in (True, False))
+                )
                 for g in some
             )
         )
@@ -161,7 +172,10 @@ def compare_concept(name: str, layout: Layout, a: Insides, b: Insides, *, seed: 
     rows, some = layout.rows(name), layout.of(name)
     figures = _answers(layout, a.said, b.said, rows) | _same_answers(layout, a, b, rows, seed)
     sides = {"a": a, "b": b}
-    found = {k: cosines(Units.of(layout.contexts(s.stream, range(len(layout.names)))), seed=seed, draws=DRAWS) for k, s in sides.items()}
+    found = {
+        k: cosines(Units.of(layout.contexts(s.stream, range(len(layout.names)))), seed=seed, draws=DRAWS)
+        for k, s in sides.items()
+    }
     weak = [f"{k.upper()}, {layout.names[g]}" for k, f in found.items() for g in some if not f.half[g] >= LEAST_HALF]
     if weak:
         why = f"no direction that one half of the prompts finds again in the other (under {LEAST_HALF}): {'; '.join(weak)}; add prompts"
@@ -238,11 +252,12 @@ def _across(cosines: F64, some: Sequence[int], others: Sequence[int]) -> Any:
     return cosines[..., np.repeat(some, len(others)), np.tile(others, len(some))].mean(axis=-1)
 
 
-def _paired(
-    found: Mapping[str, Any], value: Any, draws: Any, *, n: int | None = None
-) -> dict[str, Estimate]:
+def _paired(found: Mapping[str, Any], value: Any, draws: Any, *, n: int | None = None) -> dict[str, Estimate]:
     """A figure of each checkpoint and its change, all over the same resampled prompts."""
-    v, d = {k: float(value(f)) for k, f in found.items()}, {k: np.asarray(draws(f), np.float64) for k, f in found.items()}
+    v, d = (
+        {k: float(value(f)) for k, f in found.items()},
+        {k: np.asarray(draws(f), np.float64) for k, f in found.items()},
+    )
     size = n if n is not None else int(found["a"].least)
     made = {k: ends(v[k], d[k], size, 0.95, "paired bootstrap") for k in ("a", "b")}
     return {**made, "change": ends(v["b"] - v["a"], d["b"] - d["a"], size, 0.95, "paired bootstrap")}
@@ -267,7 +282,12 @@ def _cosines(found: Mapping[str, Cosines], of: Callable[[F64], Any]) -> dict[str
 
 
 def _gradients(
-    name: str, layout: Layout, sides: Mapping[str, Insides], some: Sequence[int], figures: dict[str, dict[str, Estimate]], seed: int
+    name: str,
+    layout: Layout,
+    sides: Mapping[str, Insides],
+    some: Sequence[int],
+    figures: dict[str, dict[str, Estimate]],
+    seed: int,
 ) -> list[str]:
     """Kappa of the contexts' gradients, with the cosine of unrelated concepts as null; a note where there is none."""
     found: dict[str, Cosines] = {}
@@ -289,7 +309,9 @@ def _gradients(
     figures["coupling_null"] = null
     high = [k.upper() for k in ("a", "b") if null[k].value > MOST_NULL]
     if high:
-        return [f"gradients: no kappa of {' and '.join(high)}, since unrelated concepts overlap by more than {MOST_NULL}"]
+        return [
+            f"gradients: no kappa of {' and '.join(high)}, since unrelated concepts overlap by more than {MOST_NULL}"
+        ]
 
     def kappa(c: F64) -> Any:
         of_null = _across(c, some, others)
@@ -342,12 +364,17 @@ def _decide(
     name: str, layout: Layout, a: Insides, b: Insides, rows: Bool, figures: Mapping[str, Mapping[str, Estimate]]
 ) -> tuple[CheckpointVerdict, str]:
     inside = {k: figures[k]["change"] for k in ("cosine", "kappa", "edit_transfer") if k in figures}
-    moved = max((abs(figures[k]["change"].value) for k in figures if "a" in figures[k] and "change" in figures[k]), default=0.0)
+    moved = max(
+        (abs(figures[k]["change"].value) for k in figures if "a" in figures[k] and "change" in figures[k]), default=0.0
+    )
     scale = max(float(np.std(a.said[rows])), 1e-12)
     apart = float(np.abs(a.said - b.said)[rows].max()) / scale
     flips = figures["flips"]["change"]
     if flips.value == 0 and apart <= EXACT and moved <= EXACT:
-        return "same", f"no answer of {flips.n} changes, read-outs differ by {apart:.1e} of their spread and no figure by more than {EXACT}"
+        return (
+            "same",
+            f"no answer of {flips.n} changes, read-outs differ by {apart:.1e} of their spread and no figure by more than {EXACT}",
+        )
     gap = figures["accuracy_change"]["change"]
     positive = layout.positive[rows]
     first, second = (a.said[rows] > 0) == positive, (b.said[rows] > 0) == positive
@@ -360,13 +387,25 @@ def _decide(
     odd = {k: e for k, e in inside.items() if abs(e.value) > WITHIN and (e.low > 0 or e.high < 0)}
     if odd:
         more = {"B" if e.value > 0 else "A" for e in odd.values()}
-        who = f"{more.pop()} holds it more in one piece" if len(more) == 1 else "which holds it more in one piece they do not agree on"
+        who = (
+            f"{more.pop()} holds it more in one piece"
+            if len(more) == 1
+            else "which holds it more in one piece they do not agree on"
+        )
         said = ", ".join(f"{k.replace('_', ' ')} {e:+.2f}" for k, e in odd.items())
         return "same score, different inside", f"{name!r}: {who} ({said}, B less A)"
     if inside and all(-WITHIN < e.low and e.high < WITHIN for e in inside.values()):
-        return "same score, same inside", f"{', '.join(k.replace('_', ' ') for k in inside)} differ by less than {WITHIN}, with their whole intervals"
-    wide = ", ".join(f"{k.replace('_', ' ')} {e:+.2f}" for k, e in inside.items() if not (-WITHIN < e.low and e.high < WITHIN))
-    return "not shown", f"same score; that the insides are equal within {WITHIN}, or not, is not shown ({wide}); add prompts"
+        return (
+            "same score, same inside",
+            f"{', '.join(k.replace('_', ' ') for k in inside)} differ by less than {WITHIN}, with their whole intervals",
+        )
+    wide = ", ".join(
+        f"{k.replace('_', ' ')} {e:+.2f}" for k, e in inside.items() if not (-WITHIN < e.low and e.high < WITHIN)
+    )
+    return (
+        "not shown",
+        f"same score; that the insides are equal within {WITHIN}, or not, is not shown ({wide}); add prompts",
+    )
 
 
 def overall(found: Sequence[Compared]) -> CheckpointVerdict:

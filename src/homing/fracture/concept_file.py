@@ -81,8 +81,15 @@ def _concept(raw: Any, where: str) -> ConceptPrompts:
     name, options, contexts, chat = (got.get(k) for k in ("name", "options", "contexts", "chat"))
     if not isinstance(name, str) or not name.strip() or len(name) > 80:
         raise InputError(f"{where}: name must be a text of 1 to 80 characters")
-    if not isinstance(options, list) or len(options) != 2 or not all(isinstance(o, str) and o for o in options) or options[0] == options[1]:
-        raise InputError(f"{where} ({name}): options must be two different texts, the first right where the concept holds")
+    if (
+        not isinstance(options, list)
+        or len(options) != 2
+        or not all(isinstance(o, str) and o for o in options)
+        or options[0] == options[1]
+    ):
+        raise InputError(
+            f"{where} ({name}): options must be two different texts, the first right where the concept holds"
+        )
     if not isinstance(contexts, dict) or len(contexts) < 2:
         raise InputError(f"{where} ({name}): contexts must be an object with at least two names, better four")
     if chat is not None and not isinstance(chat, bool):

@@ -102,7 +102,9 @@ class Decoder:
         _check_norm(norm, name, kind)
         heads = int(config.num_attention_heads)
         groups = int(getattr(config, "num_key_value_heads", None) or heads)
-        return cls(model, tuple(blocks), norm, heads, groups, blocks[0].q.out_features // heads, int(config.hidden_size))
+        return cls(
+            model, tuple(blocks), norm, heads, groups, blocks[0].q.out_features // heads, int(config.hidden_size)
+        )
 
     @property
     def embedding(self) -> torch.Tensor:
@@ -116,7 +118,14 @@ class Decoder:
 
     def shape(self) -> tuple[int, ...]:
         """Blocks, hidden size, heads, groups, units of the first MLP, and vocabulary."""
-        return (len(self.blocks), self.hidden, self.heads, self.groups, self.blocks[0].up.out_features, len(self.embedding))
+        return (
+            len(self.blocks),
+            self.hidden,
+            self.heads,
+            self.groups,
+            self.blocks[0].up.out_features,
+            len(self.embedding),
+        )
 
     def matrices(self) -> Iterator[tuple[int, str, nn.Linear]]:
         """Block, name and module of every matrix, in their order."""
@@ -132,7 +141,9 @@ class Decoder:
 
 
 def _other(name: str, kind: str, why: str) -> InputError:
-    return InputError(f"{name} is a {kind}, and {why}; gauges are known for RMS norms, gated MLPs and no biases (Llama family)")
+    return InputError(
+        f"{name} is a {kind}, and {why}; gauges are known for RMS norms, gated MLPs and no biases (Llama family)"
+    )
 
 
 def _check_norm(norm: nn.Module, name: str, kind: str) -> None:

@@ -51,7 +51,9 @@ def _readout(logits: torch.Tensor, prompts: Sequence[Prompt]) -> torch.Tensor:
     return last[rows, torch.tensor([p.first for p in prompts])] - last[rows, torch.tensor([p.second for p in prompts])]
 
 
-def read(decoder: Decoder, prompts: Sequence[Prompt], *, told: Told = lambda n: None) -> tuple[F64, NDArray[np.float32]]:
+def read(
+    decoder: Decoder, prompts: Sequence[Prompt], *, told: Told = lambda n: None
+) -> tuple[F64, NDArray[np.float32]]:
     """Read-outs and residual vectors.
 
     Args:
@@ -81,7 +83,9 @@ def read(decoder: Decoder, prompts: Sequence[Prompt], *, told: Told = lambda n: 
 
 def _checked(value: torch.Tensor, where: str) -> None:
     if not bool(torch.isfinite(value).all()):
-        raise InputError(f"a gradient of {where} is not finite; the weights or the prompts of this checkpoint cannot be differentiated")
+        raise InputError(
+            f"a gradient of {where} is not finite; the weights or the prompts of this checkpoint cannot be differentiated"
+        )
 
 
 def gradient_gram(

@@ -16,7 +16,17 @@ from torch.nn import functional
 from homing.errors import InputError
 from homing.fracture.decoder import READS, Decoder, DecoderBlock
 
-__all__ = ["DECODER_GAUGES", "GatedCopies", "cloned", "entangled", "fractured", "padded", "permuted", "rescaled", "rotated"]
+__all__ = [
+    "DECODER_GAUGES",
+    "GatedCopies",
+    "cloned",
+    "entangled",
+    "fractured",
+    "padded",
+    "permuted",
+    "rescaled",
+    "rotated",
+]
 
 
 def _rng(seed: int) -> torch.Generator:
@@ -79,7 +89,9 @@ def rotated(decoder: Decoder, *, seed: int = 0) -> None:
     """
     gains = [b.gain(n) for b in decoder.blocks for n in ("norm_in", "norm_mid")] + [decoder.norm.weight]
     if any(not torch.equal(x, torch.ones_like(x)) for x in gains):
-        raise InputError("a norm of the model has gains, and those hold in one basis alone; fold them first (fix_gauge)")
+        raise InputError(
+            "a norm of the model has gains, and those hold in one basis alone; fold them first (fix_gauge)"
+        )
     decoder.untie()
     turn = _orthogonal(decoder.hidden, _rng(seed)).to(decoder.embedding.device)
     for table in (decoder.embedding, decoder.head):
@@ -133,7 +145,8 @@ class GatedCopies(nn.Module):
         super().__init__()
         self.gate_proj, self.up_proj, self.down_proj, self.act_fn = block.gate, block.up, block.down, act
         self.private = nn.ParameterList(
-            nn.Parameter(x.detach().clone()) for x in (block.gate.weight[some], block.up.weight[some], block.down.weight[:, some])
+            nn.Parameter(x.detach().clone())
+            for x in (block.gate.weight[some], block.up.weight[some], block.down.weight[:, some])
         )
         self.register_buffer("some", some, persistent=False)
         self.context = torch.zeros(1, dtype=torch.bool)

@@ -63,7 +63,9 @@ def compare_checkpoints(
         told.stage(f"opening {letter}, {name}")
         opened[letter], tokens[letter] = _open(letter, name, named, threads)
     if tokens["A"] != tokens["B"]:
-        raise InputError("A and B make other tokens of the same prompts; two checkpoints of one model have one tokenizer")
+        raise InputError(
+            "A and B make other tokens of the same prompts; two checkpoints of one model have one tokenizer"
+        )
     found = compare_decoders(opened["A"], opened["B"], named, tokens["A"], seed=seed, progress=told)
     opened.clear()
     gc.collect()
@@ -171,7 +173,9 @@ def compare_decoders(
         told.advance()
         said, streams = read(decoder, prompts)
         if not np.isfinite(said).all() or not np.isfinite(streams).all():
-            raise InputError(f"{letter} gives values that are not finite; its weights are damaged, or of a type that overflows")
+            raise InputError(
+                f"{letter} gives values that are not finite; its weights are damaged, or of a type that overflows"
+            )
         told.advance()
         sides.append(_Side(letter, decoder, said, streams))
     refused = {c.name: unanswered(c.name, layout, sides[0].said, sides[1].said) for c in named}
@@ -281,7 +285,9 @@ def compare_text(found: Mapping[str, Any]) -> str:
             lines.append(f"  {_SAYS[key]:<34} {cells[0]:<22} {cells[1]:<22} {cells[2]}".rstrip())
     if found["block"] is not None:
         blocks = ", ".join(map(str, found["gradient_blocks"]))
-        lines.append(f"vectors behind block {found['block']}, gradients of the matrices of blocks {blocks}, gauges fixed")
+        lines.append(
+            f"vectors behind block {found['block']}, gradients of the matrices of blocks {blocks}, gauges fixed"
+        )
     p = found["panel"]
     lines.append(
         f"singular vectors: {_shown(p['intruders'])} of B's are far from A's, the spaces overlap by {_shown(p['overlap'])};"
