@@ -35,7 +35,7 @@ from fracture_nets import (
     together,
     trained,
 )  # fmt: skip
-from fracture_page import page, shipped
+from fracture_page import page
 from fracture_summary import summary
 
 from homing.fracture.edits import edit_transfer
@@ -49,7 +49,6 @@ from homing.stats.estimate import Estimate
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "fracture.json"
 PAGE = ROOT / "docs" / "fracture-scoreboard.md"
-SHIPPED = ROOT / "src" / "homing" / "fracture" / "data" / "scoreboard.json"
 DOSES = (0.0, 0.25, 0.5, 0.75, 1.0)
 GAINS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
 CROSS = (0.0, 0.5, 1.0, 2.0, 4.0)
@@ -264,9 +263,7 @@ def main() -> None:
         if any(key not in done for key, _ in every):
             return
         RESULTS.write_text(json.dumps(strict(summary([done[key] for key, _ in every])), indent=1) + "\n")
-    found = json.loads(RESULTS.read_text())
-    PAGE.write_text(page(found))
-    SHIPPED.write_text(json.dumps(shipped(found), indent=1) + "\n")
+    PAGE.write_text(page(json.loads(RESULTS.read_text())))
 
 
 if __name__ == "__main__":

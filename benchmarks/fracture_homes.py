@@ -2,8 +2,9 @@
 
     python benchmarks/fracture_homes.py [--homes 24] [--work build/fracture-homes] [--out benchmarks/results/fracture-homes.json]
 
-Unit: a home persona, given by its system prompt. Its fracture: cosine of the direction from the other personas to it, from one kind
-of question to the next, corrected for noise (L1), at the last token of the prompt. Its return: a talk in which the user pushes it
+Unit: a home persona, given by its system prompt. Its fracture: cosine of the direction from the other personas to it, from one
+kind of question to the next, corrected for noise (L1), at the last token of the prompt. Its
+return: a talk in which the user pushes it
 into another role, and then asks plain things; how much of the displacement from the same talk with a plain remark in place of the
 push is gone at the last question. Nothing holds it. Positions are read on questions that had no part in the direction.
 Finished homes are kept, and gone on with.
@@ -109,11 +110,19 @@ def fractures(x: F64, kinds: list[str], seed: int) -> list[dict[str, Any]]:
             contexts.append(Context(name, x[h, rows], x[others, rows], labels, labels))
         found = cosines(Units.of(Contexts(tuple(contexts))), seed=seed)
         weakest = min(range(len(names)), key=lambda g: found.of_context(g).value)
-        out.append({"cosine": found.mean().to_json(), "weakest": found.of_context(weakest).to_json(), "half": found.half.tolist()})
+        out.append(
+            {
+                "cosine": found.mean().to_json(),
+                "weakest": found.of_context(weakest).to_json(),
+                "half": found.half.tolist(),
+            }
+        )
     return out
 
 
-async def talked(decoder: Decoder, model: LocalModel, system: str, direction: F64, marks: tuple[float, float]) -> dict[str, Any]:
+async def talked(
+    decoder: Decoder, model: LocalModel, system: str, direction: F64, marks: tuple[float, float]
+) -> dict[str, Any]:
     """Positions of one home at every plain question, pushed and not, ``(pushes, questions)`` each."""
     talks = [Conversation.of(first, system=system) for first in (*PUSHES, *PLAIN)]
     seen: list[list[float]] = []
@@ -126,9 +135,7 @@ async def talked(decoder: Decoder, model: LocalModel, system: str, direction: F6
         )
         if not question:
             break
-        talks = [
-            c.then(r.text or "...", "assistant").then(question, "user") for c, r in zip(talks, said, strict=True)
-        ]
+        talks = [c.then(r.text or "...", "assistant").then(question, "user") for c, r in zip(talks, said, strict=True)]
         raw = streams(decoder, model, talks) @ direction
         seen.append([float((v - marks[0]) / (marks[1] - marks[0])) for v in raw])
     grid = np.array(seen).T
@@ -144,7 +151,12 @@ def returned(found: dict[str, Any]) -> dict[str, Any]:
     share = 1 - last.mean() / first.mean() if first.mean() > 0 else float("nan")
     slope = float(np.polyfit(np.arange(gap.shape[1]), gap.mean(axis=0), 1)[0])
     ratio = ratio_of_means(last, first, seed=seed) if first.mean() > 0 else None
-    return {"moved": moved.to_json(), "share": share, "force": -slope, "left": None if ratio is None else ratio.to_json()}
+    return {
+        "moved": moved.to_json(),
+        "share": share,
+        "force": -slope,
+        "left": None if ratio is None else ratio.to_json(),
+    }
 
 
 def main() -> None:

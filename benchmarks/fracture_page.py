@@ -271,20 +271,6 @@ def _followed(found: Row) -> list[str]:
     ]
 
 
-def shipped(found: Row) -> Row:
-    """What the package carries of it, for the table of marks on the laboratory's page."""
-    trained = found["outcomes"]["trained"]
-    scores: list[Row] = []
-    for name, about in found["measures"].items():
-        edit = trained["measures"].get(name, {}).get("edit_transfer")
-        scores.append({
-            "title": about["title"], "ours": about["ours"], **{k: v for k, v in marks(found, name).items() if k != "ratios"},
-            "edit_transfer": None if edit is None else {k: edit[k] for k in ("value", "low", "high", "level", "n")},
-            "cannot": about.get("cannot", ""),
-        })  # fmt: skip
-    return {"networks": found["rows"], "trained": trained["n"], "scores": scores}
-
-
 def page(found: Row) -> str:
     """The page."""
     out = [

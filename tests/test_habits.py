@@ -114,7 +114,10 @@ def test_the_wheel_alone_prints_its_help(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert all(name in done.stdout for name in COMMANDS)
-    probe = "import importlib.resources as r; print((r.files('homing') / 'schemas/card.json').is_file())"
+    probe = (
+        "import importlib.resources as r; print(all((r.files('homing') / f).is_file()"
+        " for f in ('schemas/card.json', 'fracture/data/scoreboard.json', 'report/assets/fracture_parts.html.j2')))"
+    )
     shipped = subprocess.run([python, "-c", probe], capture_output=True, text=True, env=clean, cwd=tmp_path, check=True)
     assert shipped.stdout.strip() == "True"
     # with llama.cpp and still without torch: a GGUF is examined, and what needs torch says how to get it

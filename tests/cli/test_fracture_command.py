@@ -36,7 +36,6 @@ def test_lab_prints_pairs_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "4 networks" in err and "4 of 4" in err
     page = (tmp_path / "lab.html").read_text()
     assert "moth" in page and "data:image/png" in page
-    assert "Which score sees it?" in page and page.count("does not</span>") > 10
 
     def never(*_: object, **__: object) -> None:
         raise AssertionError("a finished network was made again")
@@ -68,8 +67,11 @@ def test_a_stop_keeps_what_is_finished(tmp_path: Path, capsys: pytest.CaptureFix
 
 def test_genome_measures_the_symmetries_its_picture_has(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "mine.zip").write_bytes(zipped(("rep.xml", xml().encode())))
-    code, out, err = run(capsys, "fracture", "genome", tmp_path / "mine.zip", "--out", tmp_path / "out", "--json")
+    page = tmp_path / "mine.html"
+    asked = ("--out", tmp_path / "out", "--report", page, "--json")
+    code, out, err = run(capsys, "fracture", "genome", tmp_path / "mine.zip", *asked)
     assert code == 0, err
+    assert "mine.zip: one thing inside, or pieces?" in page.read_text() and "scoreboard" in page.read_text()
     (found,) = objects(out)
     validate("fracture-genome", found)
     by = {r["symmetry"]: r for r in found["pairs"]}
@@ -78,11 +80,8 @@ def test_genome_measures_the_symmetries_its_picture_has(tmp_path: Path, capsys: 
     assert "there is no true pairing" in by["up-down"]["refused"] and by["up-down"]["kappa"]["value"] is None
     assert (tmp_path / "out/picture.png").read_bytes()[:4] == b"\x89PNG"
     assert json.loads((tmp_path / "out/found.json").read_text()) == found
-    code, out, _ = run(capsys, "fracture", "genome", tmp_path / "mine.zip", "--report", tmp_path / "mine.html")
+    code, out, _ = run(capsys, "fracture", "genome", tmp_path / "mine.zip")
     assert code == 0 and "7 nodes, 5 links" in out and "refused" in out
-    page = (tmp_path / "mine.html").read_text()
-    assert "Inside mine.zip" in page and "the same left and right" in page and "Your network" in page
-    assert page.count("data-sweep") >= 3 and "so there is no true pairing" in page and "<script src" not in page
 
 
 @pytest.mark.parametrize(

@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
+import jsonschema
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from homing.cli.fracture_concept import command
-from homing.errors import InputError
+from homing.errors import IdentityError, InputError
+from homing.fracture.concept import ConceptReport
 from homing.fracture.concept_contexts import LEAST
-from homing.fracture.concept_map import FAMILIES, by_question, by_role, concept_section, judge_home, table
+from homing.fracture.concept_map import FAMILIES, HomeConcept, by_question, by_role, concept_section, judge_home, table
 from homing.identity import Identity, Section
 from homing.identity.work import Unit, WorkDir
 from homing.persona.plan import PRESETS, Design, Preset, design_cells
 from homing.persona.questions import load_questions
 from homing.persona.roles import load_home, load_roles
 from homing.persona.rollouts import UNIT_ROWS, Replies
-from homing.verbs.card import card, findings_of
+from homing.report.concept_figures import MOST, concept_pairs
+from homing.report.model import UNJUDGED
+from homing.verbs.card import card, card_text
 from homing.verbs.concept import concept, concept_text, design_of, kept_replies
-from tests.cli.schemas import validate
+from homing.verbs.report_concept import concept_view
+from tests.cli.schemas import schema, validate
 
 HIDDEN, LAYERS, LAYER = 24, 2, 1
 STANDARD = PRESETS["standard"]
@@ -66,18 +71,20 @@ def design() -> Design:
     return made()
 
 
-def saved(directory: Path, design: Design, preset: Preset, *, pieces: bool) -> Path:
+def saved(directory: Path, design: Design, preset: Preset, *, pieces: bool, name: str = "standard") -> Path:
     """An identity as a map leaves it: what this reads of its sections, and the units of its replies."""
     x = vectors(design, pieces=pieces)
     persona = {
+        "card": {},
         "axis": {"read_layer": LAYER},
         "home": [h.digest for h in design.homes],
         "home_system": design.homes[0].system,
         "home_messages": [],
         "sampled": design.to_json(),
     }
-    plan = {"preset": asdict(preset), "preset_name": "standard", "seed": 0}
-    identity = Identity({"name": "planted", "fingerprint": "f" * 64})
+    plan = {"preset": asdict(preset), "preset_name": name, "seed": 0}
+    facts = {"name": "planted", "fingerprint": "f" * 64, "engine": "plain", "dtype": "float32", "layers": LAYERS}
+    identity = Identity(facts, volatile={"created": "today"})
     identity = identity.with_section("persona", Section(2, persona))
     identity.with_section("provenance", Section(1, {"plan": plan})).save(directory)
     with WorkDir(directory / "work", {"plan": plan}) as work:
@@ -153,9 +160,10 @@ def test_the_command_says_it_to_programs_and_to_people(identity):
     before = (identity / "identity.json").read_bytes()
     done = CliRunner().invoke(command, [str(identity), "--json", "--no-write"])
     assert done.exit_code == 0, done.output
-    assert (identity / "identity.json").read_bytes() == before
     found = json.loads(done.output)
     validate("fracture-concept", found)
+    assert not found["written"] and (identity / "identity.json").read_bytes() == before
+    assert found["identity"] == Identity.load(identity).digest
     assert found["layer"] == LAYER
     assert found["by"]["questions"]["verdict"] == "fractured"
     assert found["findings"]["concept.questions"]["regime"] == "measured"
@@ -164,22 +172,6 @@ def test_the_command_says_it_to_programs_and_to_people(identity):
     assert (
         text.startswith("home over kinds of questions, layer 1: FRACTURED") and "where one direction would show" in text
     )
-
-
-def test_the_verdicts_go_on_the_card_and_take_the_place_of_earlier_ones(identity, tmp_path):
-    home = shutil.copytree(identity, tmp_path / "home")
-    assert "concept.questions" not in findings_of(Identity.load(home))
-    found = concept(home)
-    assert found["identity"] == Identity.load(identity).digest, "what was judged, and not what it became"
-    held = Identity.load(home)
-    cards = findings_of(held)
-    assert cards["concept.questions"].verdict.startswith("fractured: ") and cards["concept.roles"].estimates
-    assert card(home)["concept.questions"]["value"] == found["by"]["questions"]["figures"]["cosine"]["value"]
-    concept(home, seed=5)
-    again = Identity.load(home)
-    assert again.section("concept").data["seed"] == 5 and set(again.sections) == set(held.sections)
-    concept(home)
-    assert Identity.load(home).digest == held.digest, "the same again to the byte"
 
 
 def test_what_is_not_there_is_said(identity, tmp_path, design):
@@ -200,3 +192,101 @@ def test_what_is_not_there_is_said(identity, tmp_path, design):
     other = other.with_section("persona", Section(2, {**persona.data, "sampled": sampled}))
     with pytest.raises(InputError, match=r"\(content differ\)"):
         design_of(other)
+
+
+def test_the_verdict_is_written_on_the_card_once(identity, tmp_path):
+    home = shutil.copytree(identity, tmp_path / "home")
+    before = Identity.load(home)
+    unjudged = card(home)
+    validate_findings(unjudged)
+    assert unjudged["concept.roles"] is None
+    assert "homing fracture concept" in unjudged["not_measurable"]["concept.questions"]
+    assert "concept.questions  not measurable: not judged yet" in card_text(home)
+
+    done = CliRunner().invoke(command, [str(home), "--json"])
+    assert done.exit_code == 0, done.output
+    found, after = json.loads(done.output), Identity.load(home)
+    assert found["written"] and found["identity"] == after.digest != before.digest
+    assert {k: s.digest for k, s in after.sections.items() if k != "concept"} == {
+        k: s.digest for k, s in before.sections.items()
+    }
+    assert after.model == before.model and after.volatile == before.volatile
+    shown = card(home)
+    validate_findings(shown)
+    for way in ("questions", "roles"):
+        want = found["by"][way]["figures"]["cosine"]
+        assert shown[f"concept.{way}"]["value"] == want["value"] and shown[f"concept.{way}"]["low"] == want["low"]
+        assert f"concept.{way}" not in shown["not_measurable"]
+        assert f"{found['by'][way]['verdict']}: {found['by'][way]['reasons'][0]}" in card_text(home)
+
+    bytes_of = {f.name: f.read_bytes() for f in home.glob("identity.*")}
+    assert concept(home)["identity"] == after.digest  # again: the same verdict, the same bytes
+    assert {f.name: f.read_bytes() for f in home.glob("identity.*")} == bytes_of
+    other = concept(home, seed=7)["identity"]  # another seed replaces it
+    assert other != after.digest and len(Identity.load(home).sections) == len(after.sections)
+
+
+def validate_findings(shown: dict) -> None:
+    """What the schema of a card says of figures; a planted identity has no others."""
+    rules = schema("card")
+    jsonschema.Draft202012Validator({k: v for k, v in rules.items() if k != "required"}).validate(shown)
+
+
+def test_other_measurements_of_the_model_stay(identity, tmp_path):
+    home = shutil.copytree(identity, tmp_path / "home")
+    other = Identity({"name": "planted", "fingerprint": "e" * 64}, {"persona": Section(2, {"card": {}})})
+    replace(Identity.load(home), also=(other,)).save(home)
+    concept(home)
+    after = Identity.load(home)
+    assert [i.digest for i in after.also] == [other.digest] and "concept" in after.sections
+
+
+def test_a_smoke_map_is_refused_and_nothing_is_written(tmp_path):
+    small = made(PRESETS["smoke"])
+    home = saved(tmp_path / "home", small, PRESETS["smoke"], pieces=False, name="smoke")
+    before = (home / "identity.json").read_bytes()
+    with pytest.raises(InputError, match=r"preset smoke, and its replies are too few.*map with a larger preset") as e:
+        concept(home)
+    assert "\n" not in str(e.value)
+    assert (home / "identity.json").read_bytes() == before
+
+
+def test_a_refusal_of_a_larger_map_stands_on_the_card_with_its_reason(tmp_path):
+    small = made(PRESETS["smoke"])
+    home = saved(tmp_path / "home", small, PRESETS["smoke"], pieces=False, name="mine")
+    assert concept(home)["written"]
+    shown = card(home)
+    assert (
+        shown["concept.questions"] is None and "fewer than two contexts" in shown["not_measurable"]["concept.questions"]
+    )
+    assert "concept.roles      not measurable: fewer than two contexts" in card_text(home)
+    view = concept_view(Identity.load(home))
+    assert view.ways[0].verdict == "refused" and view.ways[0].mean is None and view.ways[0].left_out
+
+
+def test_an_identity_that_was_replaced_meanwhile_is_left_alone(identity, tmp_path, monkeypatch):
+    home = shutil.copytree(identity, tmp_path / "home")
+
+    def judged(*_: object, **__: object):
+        now = Identity.load(home)
+        now.with_section("home", Section(1, {"another": "command"})).save(home)
+        return {"questions": HomeConcept(ConceptReport("refused", ("because",), (), 16), {})}
+
+    monkeypatch.setattr("homing.verbs.concept.judge_replies", judged)
+    with pytest.raises(IdentityError, match="replaced while it was judged; nothing is written"):
+        concept(home)
+    assert "concept" not in Identity.load(home).sections
+
+
+def test_the_page_shows_pairs_beside_their_ceiling(identity, tmp_path):
+    home = shutil.copytree(identity, tmp_path / "home")
+    assert concept_view(Identity.load(home)) is UNJUDGED
+    found = concept(home)
+    view = concept_view(Identity.load(home))
+    questions, roles = view.ways
+    assert questions.verdict == "fractured" and len(questions.pairs) == 28 and len(roles.pairs) == 6
+    values = [p.cosine.value for p in questions.pairs]
+    assert values == sorted(values) and values[0] == min(r["cosine"] for r in found["tables"]["questions"])
+    chart = concept_pairs(roles)
+    assert chart.count('class="beside"') == 2 * 2 * 6  # raw and ceiling of each pair, for a wide and a narrow page
+    assert "one direction would show" in chart and concept_pairs(questions).count('class="beside"') == 2 * 2 * MOST

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 
 import numpy as np
 import pytest
@@ -156,7 +157,7 @@ def test_a_dose_of_fracture_moves_coupling_and_no_output():
         pairs = [[dosed_gradient(decoder, mlps, p, c) for c in (False, True)] for p in some]
         found.append(float(np.median([float(torch.cosine_similarity(a, b, dim=0)) for a, b in pairs])))
     print("RESULT coupling by dose:", [round(x, 3) for x in found])
-    assert found[0] == pytest.approx(1.0, abs=1e-9) and all(a > b for a, b in zip(found, found[1:], strict=False))
+    assert found[0] == pytest.approx(1.0, abs=1e-9) and all(a > b for a, b in itertools.pairwise(found))
 
 
 def test_a_dose_of_entanglement_moves_entanglement_and_no_output():
@@ -172,7 +173,7 @@ def test_a_dose_of_entanglement_moves_entanglement_and_no_output():
         ]
         found.append(float(np.mean([abs(float(torch.cosine_similarity(a, b, dim=0))) for a, b in pairs])))
     print("RESULT entanglement of two read-outs by gain:", [round(x, 3) for x in found])
-    assert all(a < b for a, b in zip(found, found[1:], strict=False)) and found[-1] - found[0] > 0.1
+    assert all(a < b for a, b in itertools.pairwise(found)) and found[-1] - found[0] > 0.1
 
 
 def test_singular_vectors_lie_over_each_other_in_any_basis_and_strange_ones_are_found():

@@ -17,6 +17,9 @@ from homing.report.model import (
     Band,
     CapEffect,
     Card,
+    Concept,
+    ConceptPair,
+    ConceptWay,
     ConversationView,
     DomainDrift,
     Drift,
@@ -285,6 +288,26 @@ def full(roles: int = 160) -> ReportData:
             0.05,
         ),
         provenance,
+        _concept(rng),
+    )
+
+
+def _concept(rng: np.random.Generator) -> Concept:
+    """Twelve pairs of contexts, a few of them less alike, and one way that was refused."""
+    low = np.sort(rng.uniform(0.2, 1.05, 12))
+    pairs = tuple(
+        ConceptPair(f"kind {i}", f"kind {i + 1}", est(v, 0.1, 40), est(v * 0.7, 0.05, 40), est(0.7, 0.02, 40))
+        for i, v in enumerate(low)
+    )
+    left = (Row("people of stories", "9 independent prompts; at least 16 are needed"),)
+    return Concept(
+        (
+            ConceptWay(
+                "Over kinds of questions", "fractured", ("contexts differ", "by this much"), est(0.7, 0.1), pairs
+            ),
+            ConceptWay("Against families of roles", "refused", ("fewer than two contexts",), left_out=left),
+        ),
+        14,
     )
 
 
@@ -301,6 +324,7 @@ def bare() -> ReportData:
         alarms=why,
         tests=why,
         provenance=why,
+        concept=why,
     )
 
 
@@ -340,8 +364,18 @@ def hostile(payload: str) -> ReportData:
         )
         for t in c.turns
     )
+    assert isinstance(d.concept, Concept)
+    way = replace(
+        d.concept.ways[0],
+        title=payload,
+        verdict=payload,
+        reasons=(payload, payload),
+        pairs=tuple(replace(p, first=payload, second=payload) for p in d.concept.ways[0].pairs),
+        left_out=(Row(payload, payload),),
+    )
     return replace(
         d,
+        concept=Concept((way,), 3),
         model=payload,
         home=payload,
         lead=payload,

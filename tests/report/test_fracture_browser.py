@@ -10,11 +10,11 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 import browsing
-from fracture_document import hostile, small_lab
+from fracture_document import hostile, hostile_genome, small_genome, small_lab
 from synthetic import XSS
 from test_browser import CONTRAST
 
-from homing.report.fracture import render_lab
+from homing.report.fracture import render_genome, render_lab
 from homing.report.render import write_page
 
 pytestmark = pytest.mark.browser
@@ -59,7 +59,10 @@ def test_the_slider_moves_both_networks_by_keyboard(browser: Any, tmp_path: Path
         "return [...document.querySelector('[data-sweep]').querySelectorAll('figure')]"
         ".map(f => [...f.querySelectorAll('img')].filter(i => i.getClientRects().length).map(i => i.dataset.step))"
     )
-    assert page.execute_script(seen) == [["4"], ["4"]]
+    assert page.execute_script(seen) == [
+        ["8"],
+        ["8"],
+    ]  # moved, so that the difference is seen before anything is touched
     slider = box.find_element(By.TAG_NAME, "input")
     assert slider.is_enabled() and "weight that matters most" in slider.accessible_name
     slider.send_keys(Keys.END)
@@ -80,5 +83,27 @@ def test_hostile_text_stays_text(browser: Any, tmp_path: Path, made, payload: st
     assert page.execute_script("return document.querySelectorAll('script').length") == 1
     bad = "return document.querySelectorAll('img:not([src^=\"data:image/png\"]), iframe, object, embed, form, base, [onerror]')"
     assert page.execute_script(bad + ".length") == 0
+    assert page.get_log("browser") == []
+    assert page.execute_script(OVER) <= 0
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_page_of_a_genome_fits_and_can_be_read(browser: Any, tmp_path: Path, width: int, theme: str) -> None:
+    text = render_genome(*small_genome(tmp_path), most=0.1)
+    page = opened(browser, tmp_path / "genome.html", text, width=width, theme=theme)
+    page.execute_script("document.querySelectorAll('details').forEach(e => { e.open = true; })")
+    assert page.get_log("browser") == []
+    assert page.execute_script(OVER) <= 0
+    worst, who = page.execute_script(CONTRAST)
+    assert worst >= 4.5, who
+
+
+@pytest.mark.parametrize("payload", XSS)
+def test_hostile_text_of_a_genome_stays_text(browser: Any, tmp_path: Path, payload: str) -> None:
+    text = render_genome(*hostile_genome(*small_genome(tmp_path), payload), most=0.1)
+    page = opened(browser, tmp_path / "genome.html", text, width=390)
+    assert page.title != "pwned"
+    assert page.execute_script("return document.querySelectorAll('script').length") == 1
     assert page.get_log("browser") == []
     assert page.execute_script(OVER) <= 0

@@ -46,6 +46,17 @@ def test_missing_field_is_named() -> None:
         ReportData.from_json(raw)
 
 
+def test_data_saved_before_home_was_judged_still_open() -> None:
+    raw = full(8).to_json()
+    del raw["concept"]
+    old = ReportData.from_json(raw)
+    assert isinstance(old.concept, Absent)
+    assert "run `homing fracture concept` on the identity" in render(old)
+    page = render(full(8))
+    assert "Over kinds of questions: fractured" in page and "Against families of roles: refused" in page
+    assert "The 10 least alike of 12 pairs." in page and "9 independent prompts" in page
+
+
 def test_absence_needs_a_reason() -> None:
     with pytest.raises(InputError, match="why"):
         Absent(" ")
@@ -65,11 +76,11 @@ def test_page_is_small_alone_and_repeatable() -> None:
 
 
 def test_every_section_is_there_or_says_why() -> None:
-    names = ("map", "layers", "card", "drift", "talks", "cap", "alarms", "tests", "provenance")
+    names = ("map", "layers", "card", "concept", "drift", "talks", "cap", "alarms", "tests", "provenance")
     for data in (full(), bare()):
         page = render(data)
         assert all(f'<section id="{n}"' in page for n in names)
-    assert render(bare()).count("this run stopped after the map") == 9
+    assert render(bare()).count("this run stopped after the map") == 10
 
 
 def test_figures_without_value_or_interval_are_said_so() -> None:

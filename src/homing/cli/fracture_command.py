@@ -79,13 +79,13 @@ def lab(pictures: tuple[str, ...], seeds: int, out: Path, report: Path | None, a
 @json_option
 def genome(file: Path, out: Path | None, report: Path | None, as_json: bool) -> None:
     """Measure the network of FILE, an XML genome or a zip with one, about every symmetry that its picture has."""
-    from homing.verbs.fracture_genome import run_genome, write_genome, write_genome_page
+    from homing.verbs.fracture_genome import report_genome, run_genome, write_genome
 
     with stdout_for(as_json) as result:
         made = run_genome(file)
         if out is not None:
             write_genome(made, out)
         if report is not None:
-            write_genome_page(made, report)
+            report_genome(made, report)
         head = f"{plain(made.found['file'])}: {made.found['nodes']} nodes, {made.found['links']} links"
         result.emit(made.found, "\n".join([head, *(_line(r, r["symmetry"]) for r in made.found["pairs"])]))

@@ -14,9 +14,13 @@ from homing.errors import InputError
 @click.command(name="compare")
 @click.argument("a", required=False)
 @click.argument("b", required=False)
-@click.option("--concept", "concepts", type=click.Path(path_type=Path), help="JSON file that names concepts; see --example.")
+@click.option(
+    "--concept", "concepts", type=click.Path(path_type=Path), help="JSON file that names concepts; see --example."
+)
 @click.option("--example", is_flag=True, help="Print a file with two concepts of our own, and do nothing else.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of resamples, and of the example.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of resamples, and of the example."
+)
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads; without: all cores.")
 @json_option
 def command(
@@ -29,10 +33,14 @@ def command(
     from homing.fracture.concept_file import example_concepts
 
     if example:
-        click.echo(json.dumps({"concepts": [c.to_json() for c in example_concepts(seed=seed)]}, indent=1, ensure_ascii=False))
+        click.echo(
+            json.dumps({"concepts": [c.to_json() for c in example_concepts(seed=seed)]}, indent=1, ensure_ascii=False)
+        )
         return
     if a is None or b is None or concepts is None:
-        raise InputError("two checkpoints and a file are compared: homing fracture compare A B --concept FILE (--example prints one)")
+        raise InputError(
+            "two checkpoints and a file are compared: homing fracture compare A B --concept FILE (--example prints one)"
+        )
     from homing.jsonable import strict
     from homing.verbs.fracture_compare import compare_checkpoints, compare_text
     from homing.verbs.progress import make_progress

@@ -6,8 +6,9 @@ The rule, fixed before any figure was seen:
   context has no direction that one half of its prompts finds again in the other;
 - *same*: no answer changes, and every read-out and every figure of the one is the other's within 0.001;
 - *different score*: the accuracies are shown to differ;
-- *same score, different inside*: accuracies are shown equal within 5 points, and the mean corrected cosine, the kappa of gradients or
-  the transfer of edits differs by more than 0.1, with an interval that leaves out 0: which of the two holds the concept in one piece is named;
+- *same score, different inside*: accuracies are shown equal within 5 points, and the mean corrected cosine, the kappa of
+  gradients or the transfer of edits differs by more than 0.1, with an interval that leaves out 0: which of the two holds the
+  concept in one piece is named;
 - *same score, same inside*: accuracies are shown equal and each of the three differs by less than 0.1 with its whole interval;
 - *not shown*: neither.
 """
@@ -124,7 +125,7 @@ class Compared:
     """One concept.
 
     Attributes:
-        verdict, reasons: what is said, the deciding sentence first. ``figures``: name to ``a``, ``b`` and ``change``, where each is.
+        verdict, reasons: what is said, the deciding sentence first. ``figures``: name to ``a``, ``b`` and ``change``.
     """
 
     name: str
@@ -178,7 +179,7 @@ def compare_concept(name: str, layout: Layout, a: Insides, b: Insides, *, seed: 
     }
     weak = [f"{k.upper()}, {layout.names[g]}" for k, f in found.items() for g in some if not f.half[g] >= LEAST_HALF]
     if weak:
-        why = f"no direction that one half of the prompts finds again in the other (under {LEAST_HALF}): {'; '.join(weak)}; add prompts"
+        why = f"no direction that one half of the prompts finds again in the other (under {LEAST_HALF}): {'; '.join(weak)}"
         return Compared(name, "refused", (why,), figures)
     streams = [Units.of(layout.contexts(s.stream, some)) for s in sides.values()]
     figures["axis"] = {"change": axis_agreement(streams[0], streams[1], seed=seed)}
@@ -394,13 +395,13 @@ def _decide(
         )
         said = ", ".join(f"{k.replace('_', ' ')} {e:+.2f}" for k, e in odd.items())
         return "same score, different inside", f"{name!r}: {who} ({said}, B less A)"
-    if inside and all(-WITHIN < e.low and e.high < WITHIN for e in inside.values()):
+    if inside and all(e.low > -WITHIN and e.high < WITHIN for e in inside.values()):
         return (
             "same score, same inside",
             f"{', '.join(k.replace('_', ' ') for k in inside)} differ by less than {WITHIN}, with their whole intervals",
         )
     wide = ", ".join(
-        f"{k.replace('_', ' ')} {e:+.2f}" for k, e in inside.items() if not (-WITHIN < e.low and e.high < WITHIN)
+        f"{k.replace('_', ' ')} {e:+.2f}" for k, e in inside.items() if not (e.low > -WITHIN and e.high < WITHIN)
     )
     return (
         "not shown",

@@ -46,7 +46,9 @@ class ConceptPrompts:
 
 
 def read_concepts(file: Path) -> list[ConceptPrompts]:
-    """Read a concept file: ``{"concepts": [{"name", "options": [a, b], "contexts": {name: {"positive": [...], "negative": [...]}}}]}``.
+    """Read a concept file.
+
+    ``{"concepts": [{"name", "options": [a, b], "contexts": {name: {"positive": [...], "negative": [...]}}}]}``
 
     Raises:
         InputError: it cannot be read, or does not say what it must; the sentence names the place.
@@ -109,7 +111,7 @@ def _classes(raw: Any, where: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
         texts = cast("list[str]", some)
         if not LEAST <= len(set(texts)) <= MOST_PROMPTS or len(set(texts)) < len(texts):
             raise InputError(
-                f"{where}, {side}: {len(set(texts))} different prompts of {len(texts)}; give {LEAST} to {MOST_PROMPTS}, none twice"
+                f"{where}, {side}: {len(set(texts))} different prompts of {len(texts)}; give {LEAST} to {MOST_PROMPTS} different"
             )
         out.append(tuple(texts))
     if both := set(out[0]) & set(out[1]):

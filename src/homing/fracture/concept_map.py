@@ -21,16 +21,7 @@ from homing.identity import Section
 from homing.persona.rollouts import Replies
 from homing.stats._special import F64, I64
 
-__all__ = [
-    "FAMILIES",
-    "SECTION",
-    "HomeConcept",
-    "by_question",
-    "by_role",
-    "concept_section",
-    "judge_home",
-    "table",
-]
+__all__ = ["FAMILIES", "HomeConcept", "by_question", "by_role", "concept_section", "judge_home", "table"]
 
 FAMILIES: dict[str, str] = {
     "profession-care": "people at work",
@@ -148,10 +139,6 @@ def judge_home(contexts: Sequence[Context], left_out: Mapping[str, str], *, seed
         said = f"fewer than two contexts have {LEAST} prompts of each class ({why}); map with a larger preset"
         return HomeConcept(ConceptReport("refused", (said,), tuple(c.name for c in contexts), 0), dict(left_out))
     return HomeConcept(judge_concept(Contexts(tuple(contexts)), seed=seed), dict(left_out))
-
-
-SECTION = "concept"
-"""Of an identity."""
 
 
 def concept_section(judged: Mapping[str, HomeConcept], *, layer: int, seed: int) -> Section:

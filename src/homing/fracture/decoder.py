@@ -1,10 +1,10 @@
 """The weights of a decoder with its gauges fixed: of all the ways to write down one transformer, one is chosen.
 
-A norm's gain may stand in the matrices that read it; a unit of a gated MLP may be scaled on its way in if it is scaled back on its
-way out; a query may be scaled against its key, pair by pair of what the rotary embedding turns together; and values may be mixed
-by any matrix that the output undoes. None of it changes what is computed, and all of it moves parameter gradients. What is left
-after this (rotations of the stream, of values and within rotary pairs, and every order of units and heads) leaves inner products
-of gradients as they are, since it is orthogonal.
+A norm's gain may stand in the matrices that read it; a unit of a gated MLP may be scaled on its way in if it is scaled back on
+its way out; a query may be scaled against its key, pair by pair of what the rotary embedding turns together; and values
+may be mixed by any matrix that the output undoes. None of it changes what is computed, and all of it moves parameter gradients.
+What is left after this (rotations of the stream, of values and within rotary pairs, and every order of units and heads) leaves inner
+products of gradients as they are, since it is orthogonal.
 Balancing: Stock et al., 1902.10416; folding: Elhage et al. 2021.
 """
 

@@ -60,7 +60,7 @@ def read(
         told: of each batch how many prompts it had.
 
     Returns:
-        ``(n,)``, the logit difference of each prompt; and ``(n, blocks, hidden)``, the stream behind every block at the last token.
+        ``(n,)``, the logit difference of each prompt; and ``(n, blocks, hidden)``, the stream behind each at the last token.
     """
     said = np.empty(len(prompts))
     stream = np.empty((len(prompts), len(decoder.blocks), decoder.hidden), np.float32)

@@ -7,11 +7,8 @@ happens when the network is edited or trained on.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Sequence
-from importlib.resources import files
-from typing import Any
 
 import numpy as np
 
@@ -27,7 +24,7 @@ from homing.stats.estimate import Estimate
 from homing.stats.ranking import midranks
 from homing.stats.seeds import stable_seed
 
-__all__ = ["OURS", "published", "range_of", "rank_correlations", "read", "spearman", "titles"]
+__all__ = ["OURS", "range_of", "rank_correlations", "read", "spearman", "titles"]
 
 OURS = {
     "kappa": "unity (ours)",
@@ -41,11 +38,6 @@ OURS = {
 def titles() -> dict[str, str]:
     """Name of every measure to a few words."""
     return OURS | {name: get(name).title for name in available()}
-
-
-def published() -> dict[str, Any]:
-    """Marks of every measure as the scoreboard of the documentation has them, which ``benchmarks/fracture.py`` writes."""
-    return json.loads(files("homing.fracture").joinpath("data", "scoreboard.json").read_text("utf-8"))
 
 
 def read(scene: Scene, only: Sequence[str] | None = None) -> dict[str, Estimate | str]:

@@ -17,6 +17,7 @@ from homing.report.codec import decode, encode
 from homing.stats.estimate import Estimate
 
 __all__ = [
+    "UNJUDGED",
     "Absent",
     "Alarm",
     "Alarms",
@@ -25,6 +26,9 @@ __all__ = [
     "Band",
     "CapEffect",
     "Card",
+    "Concept",
+    "ConceptPair",
+    "ConceptWay",
     "ConversationView",
     "DomainDrift",
     "Drift",
@@ -410,6 +414,48 @@ class Tests:
 
 
 @dataclass(frozen=True, slots=True)
+class ConceptPair:
+    """Two contexts of home: the corrected cosine of their directions, as it is, and what one direction would show."""
+
+    first: str
+    second: str
+    cosine: Estimate
+    raw: Estimate
+    ceiling: Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class ConceptWay:
+    """Home over one way of making contexts.
+
+    Args:
+        title: what the contexts are, in words. ``verdict``: in words, as the judgement gives it. ``reasons``: the deciding first.
+        mean: corrected cosine over all pairs; None where nothing could be measured. ``pairs``: least alike first.
+        left_out: contexts that could not be made (name) and why (value).
+    """
+
+    title: str
+    verdict: str
+    reasons: tuple[str, ...]
+    mean: Estimate | None = None
+    pairs: tuple[ConceptPair, ...] = ()
+    left_out: tuple[Row, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Concept:
+    """Is home one direction, or pieces? ``layer``: where it was read."""
+
+    ways: tuple[ConceptWay, ...]
+    layer: int
+
+
+UNJUDGED = Absent(
+    "whether home is one direction or pieces was not judged; run `homing fracture concept` on the identity"
+)
+
+
+@dataclass(frozen=True, slots=True)
 class Provenance:
     """Where the figures come from.
 
@@ -432,6 +478,7 @@ class ReportData:
     Args:
         model: name of the model, as the user gave it. ``home``: what home is, in a few words.
         created: date and time, ISO 8601. ``headlines``: three to five. ``lead``: one sentence on what was done.
+        concept: is home one thing inside; data that were saved before it was asked have none.
     """
 
     model: str
@@ -448,6 +495,7 @@ class ReportData:
     alarms: Alarms | Absent
     tests: Tests | Absent
     provenance: Provenance | Absent
+    concept: Concept | Absent = UNJUDGED
 
     SCHEMA: ClassVar[str] = "homing.report/1"
 

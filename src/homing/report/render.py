@@ -21,7 +21,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from homing.errors import InputError
-from homing.report import figures
+from homing.report import concept_figures, figures
 from homing.report.model import Absent, ReportData, Row
 from homing.report.svg import interval_text, number
 
@@ -97,7 +97,15 @@ def render(data: ReportData) -> str:
         data: everything it shows. The same data gives the same page.
     """
     talks = () if isinstance(data.conversations, Absent) else data.conversations
-    return page("page.html.j2", d=data, fig=figures, glossary=GLOSSARY, talks=talks, heat_top=figures.heat_top(talks))
+    return page(
+        "page.html.j2",
+        d=data,
+        fig=figures,
+        cfig=concept_figures,
+        glossary=GLOSSARY,
+        talks=talks,
+        heat_top=figures.heat_top(talks),
+    )
 
 
 def page(template: str, **shown: Any) -> str:
@@ -109,7 +117,7 @@ def page(template: str, **shown: Any) -> str:
     )
     return (
         _environment()
-        .from_string(_asset(template))
+        .get_template(template)
         .render(
             policy=policy,
             style=Markup(style),  # noqa: S704  our own file, no data in it

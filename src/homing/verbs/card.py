@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from homing.drift.calibration import TRAFFIC
-from homing.fracture.concept_map import SECTION
 from homing.identity import Identity
 from homing.stats.estimate import Estimate, Finding
 
@@ -31,6 +30,12 @@ CONTRACT = (
 """Names that are always there: a figure, or null with its reason under ``not_measurable``."""
 
 
+CONCEPT = {
+    f"concept.{k}": "not judged yet; run `homing fracture concept` on this identity" for k in ("questions", "roles")
+}
+"""Names that are always there too; a map does not judge them by itself."""
+
+
 def findings_of(identity: Identity) -> dict[str, Finding]:
     """Every finding of an identity by name."""
     out: dict[str, Finding] = {}
@@ -41,8 +46,8 @@ def findings_of(identity: Identity) -> dict[str, Finding]:
         out |= {k: Finding.from_json(v) for k, v in identity.section("drift").data["findings"].items()}
     if TRAFFIC in identity.sections:
         out |= {k: Finding.from_json(v) for k, v in identity.section(TRAFFIC).data["findings"].items()}
-    if SECTION in identity.sections:
-        out |= {k: Finding.from_json(v) for k, v in identity.section(SECTION).data["findings"].items()}
+    if "concept" in identity.sections:
+        out |= {k: Finding.from_json(v) for k, v in identity.section("concept").data["findings"].items()}
     if "cap" in identity.sections:
         data = identity.section("cap").data
         out["cap.lift"] = Finding.from_json(data["proof"]["lift"])
@@ -80,14 +85,13 @@ def card(directory: Path | str) -> dict[str, Any]:
     found = findings_of(identity)
     out: dict[str, Any] = {"schema": SCHEMA, "identity": identity.digest}
     missing: dict[str, str] = {}
-    for name in dict.fromkeys((*CONTRACT, *sorted(found))):
+    for name in dict.fromkeys((*CONTRACT, *CONCEPT, *sorted(found))):
         finding = found.get(name)
         e = measured(found, name)
         out[name] = None if e is None else _figure(e)
         if e is None:
-            missing[name] = (
-                "this identity has no such figure; map with the standard preset" if finding is None else finding.reason
-            )
+            unknown = CONCEPT.get(name, "this identity has no such figure; map with the standard preset")
+            missing[name] = unknown if finding is None else finding.reason
     out["not_measurable"] = missing
     return out
 
@@ -100,7 +104,7 @@ def card_text(directory: Path | str) -> str:
         f"{identity.model['name']} ({identity.model['engine']}, {identity.model['dtype']}), identity {identity.digest[:12]},"
         f" read at layer {identity.section('persona').data['axis']['read_layer']} of {identity.model['layers']}"
     ]
-    width = max(len(n) for n in found)
+    width = max(len(n) for n in (*found, *CONCEPT))
     for name in dict.fromkeys((*(n for n in CONTRACT if n in found), *sorted(found))):
         finding = found[name]
         e = measured(found, name)
@@ -108,4 +112,5 @@ def card_text(directory: Path | str) -> str:
             lines.append(f"{name:<{width}}  not measurable: {finding.reason}")
         else:
             lines.append(f"{name:<{width}}  {e:.2f}  n={e.n}  {finding.verdict}")
+    lines += [f"{name:<{width}}  not measurable: {why}" for name, why in CONCEPT.items() if name not in found]
     return "\n".join(lines)

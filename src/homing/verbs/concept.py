@@ -9,29 +9,35 @@ from typing import Any, cast
 import numpy as np
 
 from homing.errors import IdentityError, InputError
-from homing.fracture.concept_map import SECTION, HomeConcept, by_question, by_role, concept_section, judge_home, table
-from homing.identity import Identity
+from homing.fracture.concept_map import HomeConcept, by_question, by_role, concept_section, judge_home, table
+from homing.identity import Identity, Section
 from homing.identity.work import WorkDir
+from homing.jsonable import strict
 from homing.persona.plan import PRESETS, Cell, Design, Preset, design_cells
 from homing.persona.questions import load_questions
 from homing.persona.roles import Home, load_home, load_roles
 from homing.persona.rollouts import UNIT_ROWS, Replies
 
-__all__ = ["SCHEMA", "concept", "concept_text", "design_of", "kept_replies"]
+__all__ = ["SCHEMA", "SECTION", "concept", "concept_text", "design_of", "kept_replies"]
 
 SCHEMA = "homing.concept/1"
+SECTION = "concept"
 
 
 def concept(directory: Path | str, *, seed: int | None = None, write: bool = True) -> dict[str, Any]:
-    """Judge home over kinds of questions and over families of roles, and put the verdicts on the card.
+    """Judge home over kinds of questions and over families of roles, and put the verdict into the identity.
 
     Args:
         directory: of an identity, with the work of its map beside it. ``seed``: None: the map's own.
-        write: put the section ``concept`` into the identity, in place of an earlier one; else nothing is written.
+        write: False: the identity stays as it is.
+
+    Returns:
+        What ``homing fracture concept --json`` prints; ``identity`` is its digest as it then stands.
 
     Raises:
-        IdentityError: there is no readable identity.
-        InputError: the replies of its map are not there, or are of other content than this version has.
+        IdentityError: there is no readable identity, or it was replaced meanwhile.
+        InputError: the replies of its map are not there or too few, are of other content than this version has, or the identity
+            cannot be written.
     """
     directory = Path(directory)
     identity = Identity.load(directory)
@@ -42,12 +48,31 @@ def concept(directory: Path | str, *, seed: int | None = None, write: bool = Tru
     replies = kept_replies(directory / "work", design, layer=layer)
     chosen = int(plan["seed"]) if seed is None else seed
     judged = judge_replies(replies, design, seed=chosen)
-    section = concept_section(judged, layer=layer, seed=chosen)
+    if plan["preset_name"] == "smoke" and not any(h.report.n for h in judged.values()):
+        why = next(iter(judged.values())).report.reasons[0]
+        raise InputError(f"the map of this identity was made with the preset smoke, and its replies are too few: {why}")
+    made = concept_section(judged, layer=layer, seed=chosen)
+    section = Section(made.version, strict(made.data))
+    digest = _put(directory, identity, section) if write else identity.digest
     tables = {k: table(h.report) for k, h in judged.items()}
-    if write:
-        identity = identity.with_section(SECTION, section)
-        identity.save(directory)
-    return {"schema": SCHEMA, "identity": identity.digest, **section.data, "tables": tables}
+    return {"schema": SCHEMA, "identity": digest, "written": write, **section.data, "tables": tables}
+
+
+def _put(directory: Path, judged: Identity, section: Section) -> str:
+    """Write the section into the identity, in place of an earlier one; judging takes a while, so another may stand there now.
+
+    Returns:
+        The identity's digest as it then is.
+    """
+    now = Identity.load(directory)
+    if now.digest != judged.digest:
+        raise IdentityError(
+            f"the identity in {directory} was replaced while it was judged; nothing is written: run the same command again"
+        )
+    made = now.with_section(SECTION, section)
+    if made.digest != now.digest:
+        made.save(directory)
+    return made.digest
 
 
 def judge_replies(replies: Replies, design: Design, *, seed: int) -> dict[str, HomeConcept]:
@@ -153,6 +178,11 @@ def concept_text(found: dict[str, Any]) -> str:
                 f" (raw {row['raw']:.2f} where one direction would show {row['ceiling']:.2f};"
                 f" AUROC lost {row['auroc_lost']:.2f})"
             )
+    lines.append(
+        f"written into the identity, which is {found['identity'][:12]} now; `homing card` shows it"
+        if found["written"]
+        else "nothing is written"
+    )
     return "\n".join(lines)
 
 

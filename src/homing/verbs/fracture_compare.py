@@ -46,7 +46,8 @@ def compare_checkpoints(
     """Compare two checkpoints by name.
 
     Args:
-        a, b: ``smollm2``, directories, GGUF files (dequantised) or hub ids. ``concepts``: see :mod:`homing.fracture.concept_file`.
+        a, b: ``smollm2``, directories, GGUF files (dequantised) or hub ids.
+        concepts: see :mod:`homing.fracture.concept_file`.
         seed: of resamples. ``threads``: of torch.
 
     Returns:
@@ -95,7 +96,7 @@ def _open(letter: str, name: str, named: Sequence[ConceptPrompts], threads: int 
         longer = [int(i) for i in tokenizer(seen + option, add_special_tokens=not c.chat).input_ids]
         if longer[: len(tokens)] != tokens or len(longer) == len(tokens):
             raise InputError(
-                f"{c.name!r}: option {option!r} runs together with the end of a prompt in tokens of {letter} ({seen[-30:]!r}); begin"
+                f"{c.name!r}: option {option!r} runs together with the end of a prompt in {letter} ({seen[-30:]!r}); begin"
                 " the option with a space and end the prompt without one"
             )
         return longer[len(tokens)]
@@ -159,8 +160,8 @@ def compare_decoders(
     if a.shape() != b.shape():
         said = " against ".join(", ".join(map(str, d.shape())) for d in (a, b))
         raise InputError(
-            f"A and B are of different shape (blocks, hidden, heads, groups, units, vocabulary: {said}); two checkpoints of one model"
-            " are compared, and for two models there is no telling which part is which"
+            f"A and B are of different shape (blocks, hidden, heads, groups, units, vocabulary: {said}); two checkpoints of one"
+            " model are compared, and for two models there is no telling which part is which"
         )
     told = progress or Silent()
     layout, blocks = _layout(named), gradient_blocks(len(a.blocks))

@@ -24,7 +24,7 @@ from homing.identity.container import write_atomically
 from homing.stats.estimate import Estimate
 from homing.verbs.fracture import network_arrays, unity_row
 
-__all__ = ["GenomeFound", "run_genome", "write_genome", "write_genome_page"]
+__all__ = ["GenomeFound", "report_genome", "run_genome", "write_genome"]
 
 SCHEMA = "homing.fracture-genome/1"
 MOST_BROKEN = 0.1
@@ -114,14 +114,15 @@ def write_genome(made: GenomeFound, out: Path) -> list[Path]:
     return [out / name for name in files]
 
 
-def write_genome_page(made: GenomeFound, path: Path) -> Path:
-    """Write one HTML page about it.
+def report_genome(made: GenomeFound, path: Path) -> Path:
+    """Write one HTML page about the network.
 
     Raises:
-        InputError: the file cannot be written, or the network has biases, whose weights are not swept.
+        InputError: the file cannot be written.
     """
     from homing.report.fracture import render_genome
     from homing.report.render import write_page
-    from homing.verbs.fracture_shows import show_of
+    from homing.verbs.fracture_shows import genome_show
 
-    return write_page(render_genome(made.found, show_of(made)), path)
+    show = genome_show(made.picture, made.layered, made.values)
+    return write_page(render_genome(made.found, show, most=MOST_BROKEN), path)

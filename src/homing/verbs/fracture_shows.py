@@ -1,20 +1,25 @@
-"""What the page of ``homing fracture lab`` shows: drawings, feature maps and sweeps of the networks of the first start."""
+"""What the pages of ``homing fracture`` show: drawings, feature maps and sweeps, of a lab those of the first start."""
 
 from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
 
 from homing.errors import InputError
 from homing.fracture.gallery import feature_maps, strongest
 from homing.fracture.grammar import Picture, picture
+from homing.fracture.graph import Layered
 from homing.fracture.grids import coordinates
-from homing.fracture.network import Network
+from homing.fracture.network import F64, Network
 from homing.fracture.pairs import Arm, reads, target
-from homing.fracture.sweeps import broken_share, ranked, sweep
+from homing.fracture.sweeps import Sweep, broken_share, ranked, sweep
 from homing.report.fracture import Show, Side
-from homing.verbs.fracture import Lab
-from homing.verbs.fracture_genome import GenomeFound
+from homing.stats.estimate import Estimate
+from homing.verbs.fracture import Lab, Net
 from homing.verbs.progress import Progress
 
-__all__ = ["RANKS", "show_of", "shows_of"]
+__all__ = ["RANKS", "genome_show", "shows_of"]
 
 RANKS = {0.0: "the weight that matters most", 0.1: "a weight that one in ten outdoes", 0.5: "a weight in the middle"}
 """Rank, as a share of all weights that do anything, and what it is called."""
@@ -33,28 +38,41 @@ def shows_of(lab: Lab, progress: Progress) -> list[Show]:
         out.append(
             Show(
                 image, p.words, p.concept.words, target(p, size).reshape(size, size), tuple(RANKS.values()),
-                tuple(_side(n.network, n.arm, p, size) for n in nets if n is not None), p.concept.name == "left-right",
+                tuple(_side(n, p, size) for n in nets if n is not None), p.concept.name == "left-right",
             )
         )  # fmt: skip
         progress.advance()
     return out
 
 
-def show_of(made: GenomeFound) -> Show:
-    """A network of the user's about the symmetry that its picture keeps best."""
-    p, side = made.picture, _side(made.layered.network, "unified", made.picture, len(made.values))
-    return Show(
-        p.name, p.name, p.concept.words, made.values, tuple(RANKS.values()), (side,), p.concept.name == "left-right", yours=True
-    )
+def genome_show(picture: Picture, layered: Layered, values: F64) -> Show:
+    """One network of the user, about the symmetry that its picture keeps best.
+
+    Args:
+        values: ``(side, side)``, what it draws.
+    """
+    name, network = picture.name, layered.network
+    sweeps, broken = _swept(network, picture, "unified", len(values))
+    shown = tuple(None if s is None else replace(s, frames=np.abs(s.frames)) for s in sweeps)
+    maps = strongest(feature_maps(network, picture, "unified"), MAPS)
+    side = Side("genome", np.abs(values), maps, shown, broken)  # brightness has no sign
+    words = picture.concept.words
+    return Show(name, f"what {name} draws", words, np.abs(values), tuple(RANKS.values()), (side,), False)
 
 
-def _side(network: Network, arm: Arm, p: Picture, size: int) -> Side:
+def _side(net: Net, p: Picture, size: int) -> Side:
     """At the pixels that the loss is about: between them networks of one loss differ more."""
-    drawn = network(reads(p, arm, coordinates(size))).reshape(size, size)
+    drawn = net.network(reads(p, net.arm, coordinates(size))).reshape(size, size)
+    sweeps, broken = _swept(net.network, p, net.arm, size)
+    return Side(net.arm, drawn, strongest(feature_maps(net.network, p, net.arm), MAPS), sweeps, broken)
+
+
+def _swept(network: Network, p: Picture, arm: Arm, size: int) -> tuple[tuple[Sweep | None, ...], Estimate | None]:
+    """A sweep at each rank, and the share of matched changes that breaks the symmetry where any weight could be matched."""
     order = ranked(network, reads(p, arm, coordinates(size)))
-    sweeps = tuple(sweep(network, p, arm, order[int(r * (len(order) - 1))].tolist(), side=size) for r in RANKS)
+    at = [order[int(r * (len(order) - 1))].tolist() for r in RANKS]
+    sweeps = tuple(sweep(network, p, arm, where, side=size) for where in at)
     try:
-        broken = broken_share(network, p, arm, weights=WEIGHTS)[0]
+        return sweeps, broken_share(network, p, arm, weights=WEIGHTS)[0]
     except InputError:
-        broken = None  # the page says that no weight could be matched
-    return Side(arm, drawn, strongest(feature_maps(network, p, arm), MAPS), sweeps, broken)
+        return sweeps, None  # the page says that no weight could be matched

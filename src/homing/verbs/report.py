@@ -39,6 +39,7 @@ from homing.report.model import (
 )
 from homing.stats.estimate import Estimate, Finding
 from homing.verbs.card import findings_of, measured
+from homing.verbs.report_concept import concept_view
 from homing.verbs.report_talks import conversation_views, drift_view, standing
 from homing.verbs.verdicts import RATE, primary_tests
 
@@ -97,17 +98,20 @@ MEANING: Mapping[str, tuple[str, str]] = {
         "Balanced accuracy of the likelihood judge on the held-out half of its gold set.",
     ),
     "judge.kept": ("Replies in role", "Share of role replies that the judge takes to be in role."),
-    "concept.questions": (
-        "Home over kinds of questions",
-        "Mean cosine of home's direction between kinds of questions, corrected for noise; 1 is one direction.",
-    ),
-    "concept.roles": ("Home over families of roles", "The same between families of roles that home is told from."),
     "filtered.split_half_raw": ("Agreement, judged replies only", "As above, the axis made from replies in role."),
     "filtered.split_half": ("Reliability, judged replies only", "Stepped up."),
     "filtered.auroc_one": ("One reply, judged axis", "Scored on all held-out replies."),
     "filtered.auroc_three": ("Three replies, judged axis", "Scored on all held-out replies."),
     "filtered.cos_pc1": ("First component, judged replies only", "Cosine with the axis."),
     "filtered.cosine": ("Axis with and without the judge", "Cosine of the two."),
+    "concept.questions": (
+        "One home over kinds of questions?",
+        "Cosine of home's directions in two kinds, noise taken out, in the mean; 1 is one direction.",
+    ),
+    "concept.roles": (
+        "One home over families of roles?",
+        "The same against two families of roles.",
+    ),
 }
 PERCENT = frozenset({"axis.home_percentile", "axis.pc1_share", "judge.kept"})
 COUNTS = frozenset({"axis.pcs_70", "axis.pcs_beyond_noise"})
@@ -151,6 +155,7 @@ def report_data(identity: Identity) -> ReportData:
         alarms=_alarms(identity, found),
         tests=_tests(found),
         provenance=_provenance(identity, found),
+        concept=concept_view(identity),
     )
 
 
@@ -174,13 +179,6 @@ def _headlines(identity: Identity, found: Mapping[str, Finding]) -> tuple[Headli
                 one,
             )
         )
-    for way, over in (("questions", "kinds of questions"), ("roles", "families of roles")):
-        whole = found.get(f"concept.{way}")
-        if whole is not None:
-            e = measured(found, f"concept.{way}")
-            said = f"Over {over}, home is {whole.verdict}" if e is not None else f"Not measurable: {whole.reason}"
-            told = "Cosine of home's direction from one context to the next, noise put back; 1 is one direction. "
-            out.append(Headline("One thing or pieces", f"{told}{said}.", e, "measured" if e else "not_measurable"))
     gap = found.get("drift.hypothesis")
     if gap is not None:
         e = measured(found, "drift.hypothesis")
@@ -267,6 +265,8 @@ def _card(found: Mapping[str, Finding]) -> Card:
         if f is None:
             continue
         e = measured(found, name)
+        if name.startswith("concept.") and f.verdict:
+            meaning += f" Found: {f.verdict.partition(':')[0]}."
         spec = ".0%" if name in PERCENT else ".0f" if name in COUNTS else ".2f"
         if e is None:
             figures.append(Figure(name, label, meaning, None, "not_measurable", f.reason, spec))

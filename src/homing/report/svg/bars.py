@@ -20,12 +20,17 @@ HEAT_LEVELS = 6
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One row: a name, a figure with its interval, a colour class, a tooltip."""
+    """One row: a name, a figure with its interval, a colour class, a tooltip.
+
+    Args:
+        beside: values that the figure is read against, each as a shape and where it stands, drawn hollow on the same row.
+    """
 
     name: str
     estimate: Estimate
     class_: str = ""
     tip: str = ""
+    beside: tuple[tuple[str, float], ...] = ()
 
 
 def bars(
@@ -58,6 +63,7 @@ def bars(
     left, right = (8.0, 8.0) if narrow else (200.0, 200.0)
     height = head + step * len(rows) + (44 if x_title else 22)
     values = [v for b in rows for v in (b.estimate.value, b.estimate.low, b.estimate.high)]
+    values += [v for b in rows for _, v in b.beside]
     edge = [*include, *(band or ()), *(r.at for r in rules)]
     x = Scale(*extent(values, include=edge, pad=0.08), left, width - right)
     base = head + step * len(rows)
@@ -125,6 +131,7 @@ def _row(
         text_anchor="end" if narrow else "start",
     )
     out = [name, figure]
+    out += [mark(shape, x(v), mid, 4, class_="beside") for shape, v in b.beside if math.isfinite(v)]
     if not math.isfinite(e.value):
         return out
     at = x(e.value)
