@@ -142,8 +142,8 @@ class Compared:
 def best_block(layout: Layout, streams: Sequence[NDArray[np.float32]], *, seed: int) -> int:
     """The block at which the least reliable context of both checkpoints has the surest direction, the first of those.
 
-    By the cosine of one half of its prompts with the other. How well a direction tells classes apart would not do: early blocks do
-    that without an error too, along directions that half of the prompts hardly find again.
+    By the cosine of one half of its prompts with the other. How well a direction tells classes apart would not do: early blocks
+    do that without an error too, along directions that half of the prompts hardly find again.
 
     Args:
         streams: ``(n, blocks, hidden)`` of each checkpoint. Agreement between contexts has no part in the choice.
