@@ -222,7 +222,20 @@ def test_gradients_that_all_share_are_no_unity():
     assert "kappa" not in found.figures and any("overlap by more than 0.9" in r for r in found.reasons)
 
 
-def test_the_block_is_the_first_at_which_contexts_are_told_apart_best():
+def test_a_block_that_tells_classes_apart_by_unsure_directions_is_not_taken():
+    """Few prompts of much noise in many directions: no error in the first block, and no direction to speak of."""
+    at, rng = layout(), np.random.default_rng(1)
+    sure = inside(at, noise=0.3).stream
+    unsure = sure + 1.2 * rng.standard_normal(sure.shape)
+    streams = np.stack([unsure, sure], axis=1).astype(np.float32)
+    assert best_block(at, [streams, streams], seed=0) == 1
+    # what is sure in the one checkpoint alone is not
+    middle = 0.7 * sure + 0.3 * unsure
+    a, b = (np.stack([x, middle], axis=1).astype(np.float32) for x in (sure, unsure))
+    assert best_block(at, [a, b], seed=0) == 1
+
+
+def test_the_block_is_the_first_of_the_surest_directions():
     at = layout()
     good, rng = inside(at).stream.astype(np.float32), np.random.default_rng(0)
     noise = rng.standard_normal(good.shape).astype(np.float32)

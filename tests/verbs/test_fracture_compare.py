@@ -15,9 +15,10 @@ import torch
 from tests.cli.schemas import validate
 
 from homing.errors import InputError
+from homing.fracture.checkpoints import best_block
 from homing.fracture.concept_contexts import Context, Contexts, Units
 from homing.fracture.concept_cosine import cosines
-from homing.fracture.concept_file import ConceptPrompts, example_concepts
+from homing.fracture.concept_file import _BAD, _GOOD, ConceptPrompts, example_concepts
 from homing.fracture.decoder import Decoder, fix_gauge
 from homing.fracture.decoder_read import Prompt, read
 from homing.fracture.decoder_truth import rotated
@@ -117,6 +118,42 @@ def test_paraphrases_share_a_direction_and_unrelated_concepts_do_not(opened: Ope
     print("RESULT within", within, "across", across)
     assert max(map(abs, across)) <= 0.3
     assert isinstance(contexts, Contexts) and isinstance(contexts.contexts[0], Context)
+
+
+def paraphrased() -> ConceptPrompts:
+    """Whether a sentence praises, after two worked examples, in four ways of writing it down, each with things of its own."""
+    good, bad = _GOOD[:16], _BAD[:16]
+    things = {
+        "->": "soup,bread,salad,cake,coffee,stew,cheese,curry,sauce,pie,rice,fish,pasta,wine,tea,dessert",
+        "=": "plot,acting,film,ending,script,scene,story,cast,dialogue,director,camera,costume,trailer,sequel,score,hero",
+        "-": "room,bed,lobby,pool,staff,view,bathroom,carpet,towel,balcony,lift,garden,bar,parking,pillow,shower",
+        "/": "coat,shirt,dress,hat,scarf,jacket,shoe,belt,glove,skirt,sweater,suit,sock,tie,boot,blouse",
+    }
+    rng, contexts = np.random.default_rng(0), {}
+    for sign, nouns in things.items():
+        form = f"The tune was nice. {sign} good\nThe road was noisy. {sign} bad\nThe {{}} was {{}}. {sign}"
+        contexts[sign] = tuple(
+            tuple(
+                form.format(n, w)
+                for n, w in zip(rng.permutation(nouns.split(",")), rng.permutation(words), strict=True)
+            )
+            for words in (good, bad)
+        )
+    return ConceptPrompts("mood", (" good", " bad"), contexts)
+
+
+def test_ways_of_asking_one_thing_are_one_direction(opened: Opened):
+    """C5 of the research page: paraphrase contexts have a corrected cosine of at least 0.9."""
+    named = [paraphrased()]
+    a, prompts = opened(named)
+    fix_gauge(a)
+    said, streams = read(a, prompts)
+    layout = fracture_compare._layout(named)
+    block = best_block(layout, [streams], seed=0)
+    found = cosines(Units.of(layout.contexts(streams[:, block].astype(np.float64), range(4))), seed=0)
+    right = float(((said > 0) == layout.positive).mean())
+    print(f"RESULT paraphrases: right {right:.2f}, block {block}, corrected cosine {found.mean():.3f}")
+    assert right > 0.8 and found.mean().value >= 0.9 and found.mean().low >= 0.85
 
 
 def saved(directory: Path, **changed: int) -> str:

@@ -26,8 +26,7 @@ from homing.errors import InputError
 from homing.fracture.checkpoint_axis import axis_agreement
 from homing.fracture.concept import LEAST_HALF, judge_concept
 from homing.fracture.concept_contexts import Context, Contexts, Units
-from homing.fracture.concept_cosine import Cosines, cleared, cosines, ends
-from homing.fracture.concept_transfer import transfer
+from homing.fracture.concept_cosine import Cosines, cleared, cosines, ends, split_half
 from homing.fracture.metrics import MOST_NULL
 from homing.stats.bootstrap import bootstrap_mean
 from homing.stats.estimate import Estimate
@@ -141,17 +140,20 @@ class Compared:
 
 
 def best_block(layout: Layout, streams: Sequence[NDArray[np.float32]], *, seed: int) -> int:
-    """The block at which both checkpoints' contexts are told apart best by their own directions, the first of those.
+    """The block at which the least reliable context of both checkpoints has the surest direction, the first of those.
+
+    By the cosine of one half of its prompts with the other. How well a direction tells classes apart would not do: early blocks
+    do that without an error too, along directions that half of the prompts hardly find again.
 
     Args:
         streams: ``(n, blocks, hidden)`` of each checkpoint. Agreement between contexts has no part in the choice.
     """
-    score = np.zeros(streams[0].shape[1])
+    least = np.full(streams[0].shape[1], np.inf)
     for stream in streams:
         for block in range(stream.shape[1]):
             units = Units.of(layout.contexts(stream[:, block].astype(np.float64), range(len(layout.names))))
-            score[block] += transfer(units, seed=seed).own.value
-    return int(np.argmax(np.round(score, 6)))
+            least[block] = min(least[block], float(split_half(units, seed=seed).min()))
+    return int(np.argmax(np.round(least, 6)))
 
 
 def unanswered(name: str, layout: Layout, a: F64, b: F64) -> Compared | None:

@@ -153,12 +153,16 @@ def gradient_gram(
     return gram.numpy()
 
 
-def _of_prompts(h: torch.Tensor, d: torch.Tensor, which: torch.Tensor, rows: int = 1024) -> torch.Tensor:
-    """Sums over the tokens of pairs of prompts, ``(prompts, prompts)``, a stripe of tokens at a time."""
+def _of_prompts(h: torch.Tensor, d: torch.Tensor, which: torch.Tensor, rows: int = 512) -> torch.Tensor:
+    """Sums over the tokens of pairs of prompts, ``(prompts, prompts)``, a stripe of tokens at a time with those behind it."""
     out = torch.zeros(which.shape[1], which.shape[1], dtype=torch.float64)
     for k in range(0, len(h), rows):
-        both = (h[k : k + rows] @ h.T) * (d[k : k + rows] @ d.T)
-        out += (which[k : k + rows].T @ (both @ which)).double()
+        stop = k + rows
+        mine, first = which[k:stop].T, slice(k, stop)
+        out += (mine @ (((h[first] @ h[first].T) * (d[first] @ d[first].T)) @ which[first])).double()
+        if stop < len(h):  # a pair of stripes once for both of its orders
+            rest = (mine @ (((h[first] @ h[stop:].T) * (d[first] @ d[stop:].T)) @ which[stop:])).double()
+            out += rest + rest.T
     return out
 
 
