@@ -62,7 +62,7 @@ def context(
         body.insert(int(rng.integers(len(body))), marks[i % 2])
         made.append(Prompt((frame, *body, frame), *answers))
         signs.append(1.0 if i % 2 == 0 else -1.0)
-    return SignedPrompts(name, tuple(made), tuple(signs), gate)
+    return SignedPrompts(name, tuple(made), tuple(signs))
 
 
 # one concept (marks 10 and 11) in two frames, and another one (12 and 13) with answers of its own
@@ -85,7 +85,7 @@ def learnt() -> Decoder:
             right = torch.tensor([p.first if s > 0 else p.second for p, s in some])
             loss = torch.nn.functional.cross_entropy(decoder.model(input_ids=ids).logits[:, -1], right)
             optimiser.zero_grad(), loss.backward(), optimiser.step()
-    assert float(loss) < 0.5
+    assert float(loss.detach()) < 0.1
     decoder.model.double()
     for p in decoder.model.parameters():
         p.grad = None
@@ -119,6 +119,11 @@ def test_a_concept_learnt_once_is_coupled_and_gauges_do_not_move_it():
     truth = gradient_coupling(fixed(learnt()), SAME, unrelated=OTHER)
     print("RESULT learnt:", truth.coupling, truth.null, truth.kappa, truth.half, truth.refused)
     assert truth.refused is None and truth.kappa.low > 0.3
+    loose = fixed(learnt())
+    DECODER_GAUGES["G2 rescaled"](loose)
+    drift = abs(gradient_coupling(loose, SAME, unrelated=OTHER).coupling.value - truth.coupling.value)
+    print("RESULT G2 with the gauge left loose", round(drift, 3))
+    assert drift > 0.01, "the test would see a gauge that is not fixed"
     for name, change in DECODER_GAUGES.items():
         other = fixed(learnt())
         change(other)
@@ -180,8 +185,9 @@ def dosed(q: float, seed: int) -> float:
 def test_coupling_falls_as_the_dose_of_fracture_rises():
     doses = (0.0, 0.25, 0.5, 0.75, 1.0)
     table = np.array([[dosed(q, seed) for q in doses] for seed in range(8)])
-    ranks = spearman(np.tile(doses, 8), -table.ravel())
+    ranks = spearman(np.tile(doses, 8), -table.ravel(), seed=0)
     worst = np.abs(table[:, :4] - (1 - np.array(doses[:4])) * table[:, :1]).max()
+    print("RESULT table", table.round(2).tolist())
     print("RESULT C by dose", table.mean(axis=0).round(3), "rank", ranks, "worst", round(float(worst), 3))
     print("RESULT off by dose, mean over redraws", (table - (1 - np.array(doses)) * table[:, :1]).mean(axis=0).round(3))
     assert getattr(ranks, "value", ranks) >= 0.95

@@ -58,13 +58,13 @@ def fractured_heads(decoder: Decoder, q: float, *, seed: int = 0) -> tuple[tuple
         For each block the four matrices (query, key, value, output) that now stand in it; set ``context`` of each before a pass.
 
     Raises:
-        InputError: ``q`` is not within 0 and 1, or the model has too few groups to come within an eighth of it.
+        InputError: ``q`` is not within 0 and 1, or not a whole number of the model's groups of heads.
     """
     if not 0 <= q <= 1:
         raise InputError(f"a dose of {q} is not within 0 and 1")
     groups, w = decoder.groups, decoder.width
     count = round(q * groups)
-    if abs(count / groups - q) > 0.125:
+    if abs(count - q * groups) > 1e-9:  # what is planted must be what is said
         raise InputError(f"a dose of {q} of {groups} groups of heads cannot be given; choose one of k / {groups}")
     each, rng = decoder.heads // groups, torch.Generator().manual_seed(seed)
     out: list[tuple[GatedHeads, ...]] = []
@@ -85,7 +85,7 @@ def fractured_heads(decoder: Decoder, q: float, *, seed: int = 0) -> tuple[tuple
 
 @torch.no_grad()
 def disguised(mlps: Sequence[GatedCopies], *, seed: int = 0, spread: float = 1.0) -> None:
-    """G1 and G2 inside the second copies alone: their units in another order, scaled on their way in and back on their way out."""
+    """G1 and G2 inside the second copies alone: their units in another order, scaled on their way in and back."""
     rng = torch.Generator().manual_seed(seed)
     for m in mlps:
         gate, up, down = m.private
