@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -18,7 +19,7 @@ from homing.fracture.decoder_copies import disguised, fractured_heads, settled
 from homing.fracture.decoder_coupling import SignedPrompts, gradient_coupling, part_gram
 from homing.fracture.decoder_coupling import _parts as parts_of
 from homing.fracture.decoder_read import Prompt
-from homing.fracture.decoder_truth import DECODER_GAUGES, fractured
+from homing.fracture.decoder_truth import DECODER_GAUGES, entangled, fractured
 from homing.fracture.scoreboard import spearman
 
 VOCAB = 40
@@ -57,7 +58,7 @@ def context(
     rng = np.random.default_rng(frame)
     made, signs = [], []
     for i in range(n):
-        filler = rng.integers(20, VOCAB, size=3 + i % 3)
+        filler = rng.integers(20, VOCAB, size=3 + i // 2 % 2)
         body = [int(t) for t in filler]
         body.insert(int(rng.integers(len(body))), marks[i % 2])
         made.append(Prompt((frame, *body, frame), *answers))
@@ -160,7 +161,7 @@ def test_private_heads_and_disguised_copies_leave_all_outputs(dtype: torch.dtype
             worst = 0.0
             for step in ("made", "disguised", "settled"):
                 if step == "disguised":
-                    disguised(mlps, seed=2)
+                    disguised(mlps, heads, width=decoder.width, seed=2)
                 elif step == "settled":
                     settled(decoder, mlps, heads)
                 for gate in ([False], [True], [True, False, False, True]):
@@ -174,7 +175,7 @@ def test_private_heads_and_disguised_copies_leave_all_outputs(dtype: torch.dtype
 def dosed(q: float, seed: int) -> float:
     decoder = fixed(learnt())
     mlps, heads = fractured(decoder, q, seed=seed), fractured_heads(decoder, q, seed=seed)
-    disguised(mlps, seed=seed)
+    disguised(mlps, heads, width=decoder.width, seed=seed)
     settled(decoder, mlps, heads)
     sets = tuple(
         SignedPrompts(c.name, c.prompts[:32], c.signs[:32], g) for c, g in zip(SAME, (False, True), strict=True)
@@ -184,7 +185,8 @@ def dosed(q: float, seed: int) -> float:
 
 def test_coupling_falls_as_the_dose_of_fracture_rises():
     doses = (0.0, 0.25, 0.5, 0.75, 1.0)
-    table = np.array([[dosed(q, seed) for q in doses] for seed in range(8)])
+    whole = dosed(0.0, 0)  # with no copies there is nothing to draw
+    table = np.array([[whole, *(dosed(q, seed) for q in doses[1:])] for seed in range(8)])
     ranks = spearman(np.tile(doses, 8), -table.ravel(), seed=0)
     worst = np.abs(table[:, :4] - (1 - np.array(doses[:4])) * table[:, :1]).max()
     print("RESULT table", table.round(2).tolist())
@@ -192,6 +194,43 @@ def test_coupling_falls_as_the_dose_of_fracture_rises():
     print("RESULT off by dose, mean over redraws", (table - (1 - np.array(doses)) * table[:, :1]).mean(axis=0).round(3))
     assert getattr(ranks, "value", ranks) >= 0.95
     assert worst <= 0.12
+
+
+def test_copies_have_a_gauge_of_their_own_that_is_fixed():
+    sets = tuple(SignedPrompts(c.name, c.prompts, c.signs, g) for c, g in zip(SAME, (False, True), strict=True))
+    found = {}
+    for step in ("plain", "loose", "settled"):
+        decoder = fixed(learnt())
+        mlps, heads = fractured(decoder, 0.5, seed=1), fractured_heads(decoder, 0.5, seed=1)
+        if step != "plain":
+            disguised(mlps, heads, width=decoder.width, seed=2)
+        if step != "loose":
+            settled(decoder, mlps, heads)
+        found[step] = gradient_coupling(decoder, sets, unrelated=OTHER).coupling.value
+    print("RESULT copies", found)
+    assert found["settled"] == pytest.approx(found["plain"], abs=1e-6)
+    assert abs(found["loose"] - found["plain"]) > 0.01
+
+
+def test_two_concepts_overlap_more_the_more_they_are_entangled():
+    ids, gammas, table = torch.arange(36).reshape(4, 9), (0.0, 0.25, 0.5, 1.0, 2.0, 4.0), []
+    sets = tuple(replace(c, prompts=c.prompts[:32], signs=c.signs[:32]) for c in SAME)
+    with torch.no_grad():
+        before = learnt().model(input_ids=ids).logits
+    for seed in range(3):
+        row = []
+        for gamma in gammas:
+            decoder = fixed(learnt())
+            entangled(decoder, gamma, seed=seed)
+            with torch.no_grad():
+                assert float((decoder.model(input_ids=ids).logits - before).abs().max()) <= 1e-10 * float(
+                    before.abs().max()
+                )
+            fix_gauge(decoder)
+            row.append(gradient_coupling(decoder, sets, unrelated=OTHER, parts=4).null.value)
+        table.append(row)
+    print("RESULT overlap of two concepts by gain", np.round(table, 3).tolist())
+    assert all(spearman(gammas, np.abs(row), seed=0).value >= 0.95 for row in table)
 
 
 def test_planted_cosines_come_back_and_noise_alone_is_refused():
@@ -247,6 +286,9 @@ def test_what_cannot_be_coupled_is_said():
         gradient_coupling(decoder, SAME[:1])
     with pytest.raises(InputError, match=r"cannot be given; choose one of k / 4"):
         fractured_heads(decoder, 0.4)
+    heads = fractured_heads(fixed(small()), 0.5)
+    with pytest.raises(InputError, match="do not fit private keys"):
+        disguised((), heads)
     with pytest.raises(InputError, match=r"a dose of 2 "):
         fractured_heads(decoder, 2)
     with torch.no_grad():

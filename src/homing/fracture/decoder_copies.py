@@ -84,16 +84,54 @@ def fractured_heads(decoder: Decoder, q: float, *, seed: int = 0) -> tuple[tuple
 
 
 @torch.no_grad()
-def disguised(mlps: Sequence[GatedCopies], *, seed: int = 0, spread: float = 1.0) -> None:
-    """G1 and G2 inside the second copies alone: their units in another order, scaled on their way in and back."""
+def disguised(
+    mlps: Sequence[GatedCopies],
+    heads: Sequence[Sequence[GatedHeads]] = (),
+    *,
+    width: int = 0,
+    seed: int = 0,
+    spread: float = 1.0,
+) -> None:
+    """G1 and G2 inside the second copies alone.
+
+    Units come in another order and are scaled on their way in and back; rotary pairs of queries are scaled against keys, and
+    values are mixed by a matrix that the output undoes.
+
+    Args:
+        heads: of :func:`fractured_heads`. ``width``: of a head, needed with them.
+
+    Raises:
+        InputError: heads without a width that fits them.
+    """
     rng = torch.Generator().manual_seed(seed)
+
+    def normal(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=rng, dtype=torch.float64)
+
     for m in mlps:
         gate, up, down = m.private
         order = torch.randperm(len(up), generator=rng)
-        s = torch.exp(spread * torch.randn(len(up), generator=rng, dtype=torch.float64)).to(up.dtype)
+        s = torch.exp(spread * normal(len(up))).to(up)
         gate.copy_(gate[order])
         up.copy_(up[order] * s[:, None])
         down.copy_(down[:, order] / s)
+    for q, k, v, o in heads:
+        if width < 2 or len(k.private) % width:
+            raise InputError(
+                f"heads of width {width} do not fit private keys of {len(k.private)} rows; give Decoder.width"
+            )
+        for g in range(len(k.private) // width):
+            own, each = slice(g * width, (g + 1) * width), len(q.private) // len(k.private)
+            s = torch.exp(spread * normal(width // 2)).repeat(2).to(k.private)  # both halves of a rotary pair alike
+            k.private[own] /= s[:, None]
+            # an orthogonal matrix, stretched: well conditioned whatever the draw
+            mix = torch.linalg.qr(normal(width, width))[0] * torch.exp(spread * normal(width).clamp(-2, 2))
+            v.private[own] = (mix @ v.private[own].double()).to(v.private)
+            back = torch.linalg.inv(mix)
+            for h in range(g * each, (g + 1) * each):
+                head = slice(h * width, (h + 1) * width)
+                q.private[head] *= s[:, None]
+                o.private[:, head] = (o.private[:, head].double() @ back).to(o.private)
 
 
 @torch.no_grad()

@@ -120,9 +120,9 @@ def _gradients(model: nn.Module, part: _Part, weights: Sequence[nn.Parameter]) -
             first = torch.tensor([part.prompts[i].first for i in some], device=device)
             second = torch.tensor([part.prompts[i].second for i in some], device=device)
             toward = torch.tensor([part.weights[i] for i in some], dtype=last.dtype, device=device)
-            found = torch.autograd.grad(
-                ((last[rows, first] - last[rows, second]) * toward).sum(), weights, allow_unused=True
-            )
+            signed = ((last[rows, first] - last[rows, second]) * toward).sum()
+            # of a private copy that was not used there may be none
+            found = cast("Sequence[torch.Tensor | None]", torch.autograd.grad(signed, weights, allow_unused=True))
         for t, g in zip(total, found, strict=True):
             if g is not None:
                 t += g
