@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -16,7 +15,7 @@ from homing.errors import InputError
 from homing.fracture.coupling import couple
 from homing.fracture.decoder import Decoder, fix_gauge
 from homing.fracture.decoder_copies import disguised, fractured_heads, settled
-from homing.fracture.decoder_coupling import SignedPrompts, gradient_coupling, part_gram
+from homing.fracture.decoder_coupling import SignedPrompts, decoder_entanglement, gradient_coupling, part_gram
 from homing.fracture.decoder_coupling import _parts as parts_of
 from homing.fracture.decoder_read import Prompt
 from homing.fracture.decoder_truth import DECODER_GAUGES, entangled, fractured
@@ -72,6 +71,7 @@ OTHER = (context("c", (12, 13), 7, (LEFT, RIGHT)),)
 
 
 @cache
+@torch.enable_grad()
 def learnt() -> Decoder:
     """A net that has learnt both concepts."""
     decoder = small(spread=0.1, tied=False, dtype=torch.float32)
@@ -212,25 +212,33 @@ def test_copies_have_a_gauge_of_their_own_that_is_fixed():
     assert abs(found["loose"] - found["plain"]) > 0.01
 
 
-def test_two_concepts_overlap_more_the_more_they_are_entangled():
-    ids, gammas, table = torch.arange(36).reshape(4, 9), (0.0, 0.25, 0.5, 1.0, 2.0, 4.0), []
-    sets = tuple(replace(c, prompts=c.prompts[:32], signs=c.signs[:32]) for c in SAME)
+def test_entanglement_rises_with_its_dose_and_not_with_fracture():
+    ids, gammas, some = torch.arange(36).reshape(4, 9), (0.0, 0.5, 1.0, 2.0, 4.0), SAME[0].prompts[:12]
     with torch.no_grad():
         before = learnt().model(input_ids=ids).logits
-    for seed in range(3):
-        row = []
-        for gamma in gammas:
+    whole = decoder_entanglement(fixed(learnt()), some, (LEFT, RIGHT)).value
+    table = np.full((8, len(gammas)), whole)
+    for seed in range(8):
+        for k, gamma in enumerate(gammas[1:], 1):
             decoder = fixed(learnt())
             entangled(decoder, gamma, seed=seed)
             with torch.no_grad():
-                assert float((decoder.model(input_ids=ids).logits - before).abs().max()) <= 1e-10 * float(
-                    before.abs().max()
-                )
+                moved = float((decoder.model(input_ids=ids).logits - before).abs().max())
+            assert moved <= 1e-10 * float(before.abs().max())
             fix_gauge(decoder)
-            row.append(gradient_coupling(decoder, sets, unrelated=OTHER, parts=4).null.value)
-        table.append(row)
-    print("RESULT overlap of two concepts by gain", np.round(table, 3).tolist())
-    assert all(spearman(gammas, np.abs(row), seed=0).value >= 0.95 for row in table)
+            table[seed, k] = decoder_entanglement(decoder, some, (LEFT, RIGHT)).value
+    ranks = spearman(np.tile(gammas, 8), table.ravel(), seed=0)
+    print("RESULT E by gain", table.round(3).tolist(), "rank", ranks)
+    split = fixed(learnt())
+    fractured(split, 1.0, seed=1), fractured_heads(split, 1.0, seed=1)
+    apart = [decoder_entanglement(split, some, (LEFT, RIGHT), gate=g).value for g in (False, True)]
+    strong = fixed(learnt())
+    entangled(strong, 4.0, seed=0)
+    fix_gauge(strong)
+    kappas = [gradient_coupling(d, SAME, unrelated=OTHER).kappa.value for d in (fixed(learnt()), strong)]
+    print("RESULT E under F(1)", apart, "kappa under X(4)", kappas, "E", table[0, [0, -1]])
+    assert apart == pytest.approx([whole, whole], abs=1e-9)
+    assert ranks.value >= 0.95
 
 
 def test_planted_cosines_come_back_and_noise_alone_is_refused():
@@ -284,6 +292,10 @@ def test_what_cannot_be_coupled_is_said():
         gradient_coupling(decoder, (SAME[0], SAME[0]))
     with pytest.raises(InputError, match=r"1 contexts of 8 parts"):
         gradient_coupling(decoder, SAME[:1])
+    with pytest.raises(InputError, match="got 3 prompts"):
+        decoder_entanglement(decoder, SAME[0].prompts[:3], (LEFT, RIGHT))
+    with pytest.raises(InputError, match="two read-outs are one"):
+        decoder_entanglement(decoder, SAME[0].prompts[:8], (NO, YES))
     with pytest.raises(InputError, match=r"cannot be given; choose one of k / 4"):
         fractured_heads(decoder, 0.4)
     heads = fractured_heads(fixed(small()), 0.5)

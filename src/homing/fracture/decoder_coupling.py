@@ -20,9 +20,11 @@ from homing.fracture.coupling import LEAST_PARTS, Coupling, couple
 from homing.fracture.decoder import Decoder
 from homing.fracture.decoder_read import Prompt
 from homing.fracture.network import F64
+from homing.stats.bootstrap import bootstrap_mean
+from homing.stats.estimate import Estimate
 from homing.stats.seeds import stable_seed
 
-__all__ = ["LEAST_PROMPTS", "SignedPrompts", "block_matrices", "gradient_coupling", "part_gram"]
+__all__ = ["LEAST_PROMPTS", "SignedPrompts", "block_matrices", "decoder_entanglement", "gradient_coupling", "part_gram"]
 
 LEAST_PROMPTS = 16
 BATCH = 32
@@ -208,3 +210,39 @@ def gradient_coupling(
     n = min(len(c.prompts) for c in (*contexts, *unrelated))
     null_of = None if unrelated else range(len(contexts))
     return couple(gram, [c.name for c in contexts], n=n, unrelated=len(unrelated), null_of=null_of, level=level)
+
+
+def decoder_entanglement(
+    decoder: Decoder,
+    prompts: Sequence[Prompt],
+    answers: tuple[int, int],
+    *,
+    gate: bool | None = None,
+    seed: int = 0,
+    memory: int = 2**31,
+    level: float = 0.95,
+) -> Estimate:
+    """E: mean size of the cosine between the gradients of two read-outs at one prompt. Fix the gauge first.
+
+    Args:
+        prompts: with the tokens of the first read-out. ``answers``: the tokens of the second, at all of them.
+
+    Returns:
+        ``n`` counts prompts. Where a read-out has no gradient nothing is shared, and it counts as 0.
+
+    Raises:
+        InputError: fewer than 8 prompts, a second read-out that is the first, or gradients that are not finite.
+    """
+    if len(prompts) < 8:
+        raise InputError(f"entanglement got {len(prompts)} prompts; give at least 8")
+    if any({p.first, p.second} == set(answers) for p in prompts) or answers[0] == answers[1]:
+        raise InputError(
+            "the two read-outs are one, or one is of a token against itself; give answers of another concept"
+        )
+    made = [_Part("entanglement", (p,), (1.0,), gate) for p in prompts]
+    made += [_Part("entanglement", (Prompt(p.tokens, *answers),), (1.0,), gate) for p in prompts]
+    gram, n = part_gram(decoder, made, memory=memory), len(prompts)
+    size = np.diagonal(gram)
+    both = np.sqrt(size[:n] * size[n:])
+    found = np.divide(np.abs(np.diagonal(gram[:n, n:])), both, out=np.zeros(n), where=both > 0)
+    return bootstrap_mean(found, seed=stable_seed("decoder entanglement", seed), level=level)
