@@ -14,11 +14,11 @@ from transformers.models.llama.modeling_llama import LlamaRMSNorm
 from homing.errors import InputError
 from homing.fracture.coupling import couple
 from homing.fracture.decoder import Decoder, fix_gauge
-from homing.fracture.decoder_copies import disguised, fractured_heads, settled
+from homing.fracture.decoder_copies import disguised, entangled_answers, fractured_heads, settled
 from homing.fracture.decoder_coupling import SignedPrompts, decoder_entanglement, gradient_coupling, part_gram
 from homing.fracture.decoder_coupling import _parts as parts_of
 from homing.fracture.decoder_read import Prompt
-from homing.fracture.decoder_truth import DECODER_GAUGES, entangled, fractured
+from homing.fracture.decoder_truth import DECODER_GAUGES, fractured
 from homing.fracture.scoreboard import spearman
 
 VOCAB = 40
@@ -213,7 +213,7 @@ def test_copies_have_a_gauge_of_their_own_that_is_fixed():
 
 
 def test_entanglement_rises_with_its_dose_and_not_with_fracture():
-    ids, gammas, some = torch.arange(36).reshape(4, 9), (0.0, 0.5, 1.0, 2.0, 4.0), SAME[0].prompts[:12]
+    ids, gammas, some = torch.arange(36).reshape(4, 9), (0.0, 0.5, 1.0, 2.0, 4.0), SAME[0].prompts[:8]
     with torch.no_grad():
         before = learnt().model(input_ids=ids).logits
     whole = decoder_entanglement(fixed(learnt()), some, (LEFT, RIGHT)).value
@@ -221,7 +221,7 @@ def test_entanglement_rises_with_its_dose_and_not_with_fracture():
     for seed in range(8):
         for k, gamma in enumerate(gammas[1:], 1):
             decoder = fixed(learnt())
-            entangled(decoder, gamma, seed=seed)
+            entangled_answers(decoder, gamma, (YES, NO), (LEFT, RIGHT), seed=seed)
             with torch.no_grad():
                 moved = float((decoder.model(input_ids=ids).logits - before).abs().max())
             assert moved <= 1e-10 * float(before.abs().max())
@@ -233,7 +233,7 @@ def test_entanglement_rises_with_its_dose_and_not_with_fracture():
     fractured(split, 1.0, seed=1), fractured_heads(split, 1.0, seed=1)
     apart = [decoder_entanglement(split, some, (LEFT, RIGHT), gate=g).value for g in (False, True)]
     strong = fixed(learnt())
-    entangled(strong, 4.0, seed=0)
+    entangled_answers(strong, 4.0, (YES, NO), (LEFT, RIGHT), seed=0)
     fix_gauge(strong)
     kappas = [gradient_coupling(d, SAME, unrelated=OTHER).kappa.value for d in (fixed(learnt()), strong)]
     print("RESULT E under F(1)", apart, "kappa under X(4)", kappas, "E", table[0, [0, -1]])

@@ -16,9 +16,9 @@ from torch.nn import functional
 
 from homing.errors import InputError
 from homing.fracture.decoder import Decoder, DecoderBlock, _balance_heads, _balance_units  # pyright: ignore[reportPrivateUsage]
-from homing.fracture.decoder_truth import GatedCopies
+from homing.fracture.decoder_truth import GatedCopies, _append  # pyright: ignore[reportPrivateUsage]
 
-__all__ = ["GatedHeads", "disguised", "fractured_heads", "settled"]
+__all__ = ["GatedHeads", "disguised", "entangled_answers", "fractured_heads", "settled"]
 
 _PARTS = ("q_proj", "k_proj", "v_proj", "o_proj")
 
@@ -132,6 +132,35 @@ def disguised(
                 head = slice(h * width, (h + 1) * width)
                 q.private[head] *= s[:, None]
                 o.private[:, head] = (o.private[:, head].double() @ back).to(o.private)
+
+
+@torch.no_grad()
+def entangled_answers(
+    decoder: Decoder,
+    gamma: float,
+    first: tuple[int, int],
+    second: tuple[int, int],
+    *,
+    seed: int = 0,
+    share: float = 0.25,
+) -> None:
+    """X(gamma) aimed at two read-outs: pairs of units that cancel, and write along what both read-outs want.
+
+    A direction drawn at random may be wanted by one read-out and unwanted by the other, and then the overlap of two that already
+    share something first falls with the gain. Each unit reads what two units of its block read.
+
+    Args:
+        gamma: how strongly each of a pair writes, against the mean unit. ``first``, ``second``: the two tokens of each read-out.
+    """
+    rng, head = torch.Generator().manual_seed(seed), decoder.head
+    one, two = (head[a] - head[b] for a, b in (first, second))
+    along = (one / one.norm() + two / two.norm())[:, None]
+    for b in decoder.blocks:
+        k = max(1, round(share * b.up.out_features))
+        left, right = torch.randint(b.up.out_features, (2, k), generator=rng)
+        gate, up = (m.weight[left] + m.weight[right] for m in (b.gate, b.up))
+        write = (along * (gamma * b.down.weight.norm(dim=0).mean() / along.norm())).expand(-1, k)
+        _append(b, torch.cat([gate, gate]), torch.cat([up, up]), b.down.weight, torch.cat([write, -write], dim=1))
 
 
 @torch.no_grad()
