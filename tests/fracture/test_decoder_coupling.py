@@ -120,6 +120,7 @@ def test_a_concept_learnt_once_is_coupled_and_gauges_do_not_move_it():
     truth = gradient_coupling(fixed(learnt()), SAME, unrelated=OTHER)
     print("RESULT learnt:", truth.coupling, truth.null, truth.kappa, truth.half, truth.refused)
     assert truth.refused is None and truth.kappa.low > 0.3
+    shared = decoder_entanglement(fixed(learnt()), SAME[0].prompts[:8], (LEFT, RIGHT)).value
     loose = fixed(learnt())
     DECODER_GAUGES["G2 rescaled"](loose)
     drift = abs(gradient_coupling(loose, SAME, unrelated=OTHER).coupling.value - truth.coupling.value)
@@ -131,7 +132,9 @@ def test_a_concept_learnt_once_is_coupled_and_gauges_do_not_move_it():
         fix_gauge(other)
         found = gradient_coupling(other, SAME, unrelated=OTHER)
         moved = max(abs(getattr(found, k).value - getattr(truth, k).value) for k in ("coupling", "null", "kappa"))
-        print("RESULT", name, f"{moved:.2e}")
+        both = abs(decoder_entanglement(other, SAME[0].prompts[:8], (LEFT, RIGHT)).value - shared)
+        print("RESULT", name, f"coupling {moved:.2e}, entanglement {both:.2e}")
+        moved = max(moved, both)
         assert moved <= (1e-6 if name[:2] in ("G1", "G2", "G3") else 0.02), name
 
 
@@ -239,6 +242,7 @@ def test_entanglement_rises_with_its_dose_and_not_with_fracture():
     print("RESULT E under F(1)", apart, "kappa under X(4)", kappas, "E", table[0, [0, -1]])
     assert apart == pytest.approx([whole, whole], abs=1e-9)
     assert ranks.value >= 0.95
+    assert table[0, -1] - whole >= 5 * abs(kappas[1] - kappas[0])  # each dose moves its own figure
 
 
 def test_planted_cosines_come_back_and_noise_alone_is_refused():
