@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any, Literal
 
 import numpy as np
@@ -193,7 +194,7 @@ def compare_concept(name: str, layout: Layout, a: Insides, b: Insides, *, seed: 
         ("edit_transfer", {k: _moved(layout, s.edits * layout.signs, some, seed) for k, s in sides.items()}),
         ("steering_transfer", {k: _moved(layout, s.pushes, some, seed) for k, s in sides.items()}),
     ):
-        figures[key] = _paired(made, lambda m: m[0], lambda m: m[1], n=int(layout.held[rows].sum()))
+        figures[key] = _paired(made, itemgetter(0), itemgetter(1), n=int(layout.held[rows].sum()))
     backwards = {k: _backwards(layout, s.pushes, some) for k, s in sides.items()}
     figures["steered_backwards"] = backwards
     judged = {k: judge_concept(layout.contexts(s.stream, some), seed=seed) for k, s in sides.items()}
@@ -340,7 +341,7 @@ def _moved(layout: Layout, changes: F64, some: Sequence[int], seed: int) -> tupl
         weights[1:, start : start + len(s)] = rng.multinomial(len(s), np.full(len(s), 1 / len(s)), size=DRAWS)
         start += len(s)
     into = (at[:, None] == np.arange(k)).astype(np.float64)
-    mean = np.einsum("dn,gn,nh->dgh", weights, changes[np.ix_(list(some), rows)], into) / (weights @ into)[:, None, :]
+    mean = np.einsum("dn,gn,nh->dgh", weights, changes[list(some)][:, rows], into) / (weights @ into)[:, None, :]
     own, off = mean[:, np.arange(k), np.arange(k)].mean(axis=1), ~np.eye(k, dtype=bool)
     with np.errstate(divide="ignore", invalid="ignore"):
         found = np.where(own > 0, mean[:, off].mean(axis=1) / own, np.nan)
@@ -354,7 +355,7 @@ def _backwards(layout: Layout, pushes: F64, some: Sequence[int]) -> Estimate:
     """
     rows = np.flatnonzero(np.isin(layout.context, some) & layout.held)
     away = np.asarray(some)[:, None] != layout.context[rows][None]
-    mean = np.where(away, pushes[np.ix_(list(some), rows)], 0.0).sum(axis=0) / away.sum(axis=0)
+    mean = np.where(away, pushes[list(some)][:, rows], 0.0).sum(axis=0) / away.sum(axis=0)
     return wilson(int((mean <= 0).sum()), len(rows))
 
 
@@ -414,4 +415,4 @@ def overall(found: Sequence[Compared]) -> CheckpointVerdict:
     order: tuple[CheckpointVerdict, ...] = (
         "different score", "same score, different inside", "not shown", "same score, same inside", "same", "refused"
     )  # fmt: skip
-    return min((c.verdict for c in found), key=order.index)
+    return order[min(order.index(c.verdict) for c in found)]

@@ -63,9 +63,10 @@ def read_concepts(file: Path) -> list[ConceptPrompts]:
         found = json.loads(raw)
     except (ValueError, RecursionError):
         raise InputError(f'{file} is not JSON; give {{"concepts": [...]}}, as --example prints') from None
-    if not isinstance(found, dict) or set(found) != {"concepts"} or not isinstance(found["concepts"], list):
+    named = cast("dict[str, Any]", found).get("concepts") if isinstance(found, dict) else None
+    if not isinstance(named, list) or len(cast("dict[str, Any]", found)) != 1:
         raise InputError(f'{file} must be one object with the one key "concepts", a list; see --example')
-    made = [_concept(c, f"{file}, concept {i}") for i, c in enumerate(cast("list[Any]", found["concepts"]), 1)]
+    made = [_concept(c, f"{file}, concept {i}") for i, c in enumerate(cast("list[Any]", named), 1)]
     if not made:
         raise InputError(f"{file} names no concept; give at least one, better two, each the unrelated one of the other")
     names = [c.name for c in made]
@@ -83,32 +84,41 @@ def _concept(raw: Any, where: str) -> ConceptPrompts:
     name, options, contexts, chat = (got.get(k) for k in ("name", "options", "contexts", "chat"))
     if not isinstance(name, str) or not name.strip() or len(name) > 80:
         raise InputError(f"{where}: name must be a text of 1 to 80 characters")
-    if (
-        not isinstance(options, list)
-        or len(options) != 2
-        or not all(isinstance(o, str) and o for o in options)
-        or options[0] == options[1]
-    ):
+    words = _texts(options, MOST_CHARS)
+    if words is None or len(words) != 2 or words[0] == words[1]:
         raise InputError(
             f"{where} ({name}): options must be two different texts, the first right where the concept holds"
         )
-    if not isinstance(contexts, dict) or len(contexts) < 2:
+    if not isinstance(contexts, dict) or len(cast("dict[str, Any]", contexts)) < 2:
         raise InputError(f"{where} ({name}): contexts must be an object with at least two names, better four")
     if chat is not None and not isinstance(chat, bool):
         raise InputError(f"{where} ({name}): chat must be true or false")
-    made = {str(k): _classes(v, f"{where} ({name}), context {k!r}") for k, v in contexts.items()}
-    return ConceptPrompts(name, (options[0], options[1]), made, bool(chat))
+    every = cast("dict[str, Any]", contexts)
+    made = {k: _classes(v, f"{where} ({name}), context {k!r}") for k, v in every.items()}
+    return ConceptPrompts(name, (words[0], words[1]), made, bool(chat))
+
+
+def _texts(raw: Any, most: int) -> list[str] | None:
+    """A list of texts of 1 to so many characters; None where it is none."""
+    if not isinstance(raw, list):
+        return None
+    some = cast("list[Any]", raw)
+    return (
+        [t for t in some if isinstance(t, str)]
+        if all(isinstance(t, str) and 0 < len(t) <= most for t in some)
+        else None
+    )
 
 
 def _classes(raw: Any, where: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    if not isinstance(raw, dict) or set(raw) != {"positive", "negative"}:
+    sides = cast("dict[str, Any]", raw) if isinstance(raw, dict) else {}
+    if set(sides) != {"positive", "negative"}:
         raise InputError(f'{where} must have the two keys "positive" and "negative", each a list of prompts')
     out: list[tuple[str, ...]] = []
     for side in ("positive", "negative"):
-        some = raw[side]
-        if not isinstance(some, list) or not all(isinstance(p, str) and 0 < len(p) <= MOST_CHARS for p in some):
+        texts = _texts(sides[side], MOST_CHARS)
+        if texts is None:
             raise InputError(f"{where}, {side}: prompts must be texts of 1 to {MOST_CHARS} characters")
-        texts = cast("list[str]", some)
         if not LEAST <= len(set(texts)) <= MOST_PROMPTS or len(set(texts)) < len(texts):
             raise InputError(
                 f"{where}, {side}: {len(set(texts))} different prompts of {len(texts)}; give {LEAST} to {MOST_PROMPTS} different"

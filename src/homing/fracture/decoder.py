@@ -90,7 +90,7 @@ class Decoder:
             raise _other(name, kind, "it has no model.layers, or no lm_head")
         blocks: list[DecoderBlock] = []
         for i, layer in enumerate(layers):
-            found = {n for n, _ in layer.named_parameters()}
+            found = frozenset(n for n, _ in layer.named_parameters())
             if found != _KNOWN:
                 odd = ", ".join(sorted(found ^ _KNOWN)[:4])
                 raise _other(name, kind, f"block {i} has other parts than the Llama family ({odd})")
@@ -110,6 +110,11 @@ class Decoder:
     def embedding(self) -> torch.Tensor:
         """``(vocab, hidden)``."""
         return cast(Any, self.model).model.embed_tokens.weight
+
+    @property
+    def gain(self) -> torch.Tensor:
+        """That of the last norm, ``(hidden,)``."""
+        return cast("torch.Tensor", self.norm.weight)
 
     @property
     def head(self) -> torch.Tensor:
@@ -174,9 +179,8 @@ def fix_gauge(decoder: Decoder) -> None:
             block.gain(norm).fill_(1.0)
         _balance_units(block)
         _balance_heads(decoder, block)
-    gain = cast("torch.Tensor", decoder.norm.weight)
-    decoder.head.copy_(decoder.head.double() * gain.double()[None])
-    gain.fill_(1.0)
+    decoder.head.copy_(decoder.head.double() * decoder.gain.double()[None])
+    decoder.gain.fill_(1.0)
 
 
 def _balance_units(block: DecoderBlock) -> None:

@@ -3,7 +3,7 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownParameterType=false, reportMissingTypeStubs=false
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
@@ -200,7 +200,7 @@ def mean_gradient(decoder: Decoder, prompts: Sequence[Prompt], signs: Sequence[f
 
 
 @contextmanager
-def edited(decoder: Decoder, step: Sequence[torch.Tensor], length: float) -> Iterator[None]:
+def edited(decoder: Decoder, step: Sequence[torch.Tensor], length: float) -> Generator[None]:
     """Every matrix moved along ``step`` by ``length`` times it, and put back bit by bit."""
     weights = [m.weight for _, _, m in decoder.matrices()]
     before = [w.detach().clone() for w in weights]
@@ -216,7 +216,7 @@ def edited(decoder: Decoder, step: Sequence[torch.Tensor], length: float) -> Ite
 
 
 @contextmanager
-def steered(decoder: Decoder, block: int, push: F64) -> Iterator[None]:
+def steered(decoder: Decoder, block: int, push: F64) -> Generator[None]:
     """``push``, ``(hidden,)``, added to the stream behind one block, at every token."""
     layer = cast(Any, decoder.model).model.layers[block]
     add = torch.from_numpy(np.asarray(push)).to(decoder.embedding)

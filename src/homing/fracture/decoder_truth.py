@@ -8,6 +8,7 @@ right one (2505.11581 names the two faults; the constructions are ours).
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -51,7 +52,9 @@ def permuted(decoder: Decoder, *, seed: int = 0) -> None:
     each = decoder.heads // g
     for b in decoder.blocks:
         order = torch.randperm(b.up.out_features, generator=rng)
-        _set(b.up, b.up.weight[order]), _set(b.gate, b.gate.weight[order]), _set(b.down, b.down.weight[:, order])
+        _set(b.up, b.up.weight[order])
+        _set(b.gate, b.gate.weight[order])
+        _set(b.down, b.down.weight[:, order])
         groups, heads = torch.randperm(g, generator=rng), torch.randperm(each, generator=rng)
         _set(b.q, b.q.weight.reshape(g, each, w, -1)[groups][:, heads].reshape(b.q.weight.shape))
         for kv in (b.k, b.v):
@@ -66,7 +69,8 @@ def rescaled(decoder: Decoder, *, seed: int = 0, spread: float = 1.0) -> None:
     each = decoder.heads // g
     for b in decoder.blocks:
         s = torch.exp(spread * torch.randn(b.up.out_features, generator=rng, dtype=torch.float64))
-        _set(b.up, b.up.weight.double() * s[:, None]), _set(b.down, b.down.weight.double() / s)
+        _set(b.up, b.up.weight.double() * s[:, None])
+        _set(b.down, b.down.weight.double() / s)
         p = torch.exp(spread * torch.randn(g, 1, w // 2, generator=rng, dtype=torch.float64))
         q, k = b.q.weight.double().reshape(g, each, 2, w // 2, -1), b.k.weight.double().reshape(g, 2, w // 2, -1)
         _set(b.q, (q * p[:, None, :, :, None]).reshape(b.q.weight.shape))
@@ -77,7 +81,8 @@ def rescaled(decoder: Decoder, *, seed: int = 0, spread: float = 1.0) -> None:
             left, right = _orthogonal(w, rng), _orthogonal(w, rng)
             v[i] = (left * stretch) @ right @ v[i]
             o[:, i] = o[:, i] @ (right.T / stretch) @ left.T
-        _set(b.v, v.reshape(b.v.weight.shape)), _set(b.o, o.reshape(b.o.weight.shape))
+        _set(b.v, v.reshape(b.v.weight.shape))
+        _set(b.o, o.reshape(b.o.weight.shape))
 
 
 @torch.no_grad()
@@ -87,7 +92,7 @@ def rotated(decoder: Decoder, *, seed: int = 0) -> None:
     Raises:
         InputError: a gain is not 1.
     """
-    gains = [b.gain(n) for b in decoder.blocks for n in ("norm_in", "norm_mid")] + [decoder.norm.weight]
+    gains = [b.gain(n) for b in decoder.blocks for n in ("norm_in", "norm_mid")] + [decoder.gain]
     if any(not torch.equal(x, torch.ones_like(x)) for x in gains):
         raise InputError(
             "a norm of the model has gains, and those hold in one basis alone; fold them first (fix_gauge)"
@@ -154,7 +159,7 @@ class GatedCopies(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Of rows, ``(rows, tokens, hidden)``."""
         gate, up, down = self.private
-        some = self.some
+        some = cast("torch.Tensor", self.some)
         h = self.act_fn(self.gate_proj(x)) * self.up_proj(x)
         mine = self.act_fn(functional.linear(x, gate)) * functional.linear(x, up)
         in_first = ~self.context[:, None, None].to(x.device)
@@ -178,7 +183,7 @@ def fractured(decoder: Decoder, q: float, *, seed: int = 0) -> tuple[GatedCopies
     if not 0 <= q <= 1:
         raise InputError(f"a dose of {q} is not within 0 and 1")
     rng, out = _rng(seed), list[GatedCopies]()
-    for layer, b in zip(decoder.model.model.layers, decoder.blocks, strict=True):  # pyright: ignore[reportAttributeAccessIssue]
+    for layer, b in zip(cast(Any, decoder.model).model.layers, decoder.blocks, strict=True):
         n = b.up.out_features
         some = torch.randperm(n, generator=rng)[: round(q * n)]
         made = GatedCopies(b, layer.mlp.act_fn, some)
