@@ -92,7 +92,7 @@ def panel(a: Spectra, b: Spectra) -> Panel:
     intruders = (
         bootstrap_mean(far, seed=seed, clusters=blocks) if np.ptp(far) else wilson(int(far[0] * n), n)
     )  # fmt: skip
-    value = 1 - left
+    value = max(0.0, 1 - left)
     return Panel(
         intruders,
         bootstrap_mean(shared, seed=seed, clusters=blocks),
