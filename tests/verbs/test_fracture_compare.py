@@ -200,8 +200,9 @@ def test_damaged_weights_and_chats_are_told(tmp_path: Path):
     tokenizer.save_pretrained(tmp_path / "a")
     a, prompts = fracture_compare._open("A", str(tmp_path / "a"), named, 1)
     assert all(len(p.tokens) > 40 for p in prompts), "a user's message in the template"
-    b = another(a)
-    with torch.no_grad():
-        b.blocks[0].down.weight[0, 0] = float("nan")
-    with pytest.raises(InputError, match="not finite"):
-        compare_decoders(a, b, named, prompts)
+    for part in ("down", "v"):
+        b = another(a)
+        with torch.no_grad():
+            b.blocks[0].matrix(part).weight[0, 0] = float("nan")
+        with pytest.raises(InputError, match=rf"B has weights that are not finite \(model.layers.0.*{part}_proj"):
+            compare_decoders(a, b, named, prompts)

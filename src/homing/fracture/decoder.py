@@ -138,6 +138,10 @@ class Decoder:
             for name in MATRICES:
                 yield i, name, block.matrix(name)
 
+    def damaged(self) -> str:
+        """The first part that has a weight which is not finite; empty where there is none."""
+        return next((n for n, p in self.model.named_parameters() if not bool(torch.isfinite(p).all())), "")
+
     def untie(self) -> None:
         """Give the head a matrix of its own."""
         if self.head is self.embedding:

@@ -163,6 +163,11 @@ def compare_decoders(
             f"A and B are of different shape (blocks, hidden, heads, groups, units, vocabulary: {said}); two checkpoints of one"
             " model are compared, and for two models there is no telling which part is which"
         )
+    for letter, decoder in (("A", a), ("B", b)):
+        if odd := decoder.damaged():
+            raise InputError(
+                f"{letter} has weights that are not finite ({odd}); they are damaged, or of a type that overflows"
+            )
     told = progress or Silent()
     layout, blocks = _layout(named), gradient_blocks(len(a.blocks))
     told.start(total=2 * (2 + len(blocks) + 2 * len(layout.names)) + 1, unit="steps", title="comparing two checkpoints")
@@ -174,9 +179,7 @@ def compare_decoders(
         told.advance()
         said, streams = read(decoder, prompts)
         if not np.isfinite(said).all() or not np.isfinite(streams).all():
-            raise InputError(
-                f"{letter} gives values that are not finite; its weights are damaged, or of a type that overflows"
-            )
+            raise InputError(f"{letter} gives values that are not finite, of weights that are; they are too large")
         told.advance()
         sides.append(_Side(letter, decoder, said, streams))
     refused = {c.name: unanswered(c.name, layout, sides[0].said, sides[1].said) for c in named}
