@@ -17,7 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from homing.errors import InputError
+from homing.fracture.concept import LEAST_HALF
 from homing.fracture.concept_cosine import corrected
+from homing.fracture.metrics import MOST_NULL
 from homing.fracture.network import F64
 from homing.stats._special import t_quantile
 from homing.stats.estimate import Estimate
@@ -26,9 +28,6 @@ __all__ = ["LEAST_HALF", "LEAST_PARTS", "MOST_NULL", "Coupling", "couple"]
 
 I64 = NDArray[np.int64]
 LEAST_PARTS = 4
-LEAST_HALF = 0.2
-"""Least cosine of one half's gradient with the other's; below it there is no direction to compare."""
-MOST_NULL = 0.9
 
 
 @dataclass(frozen=True, eq=False, slots=True)

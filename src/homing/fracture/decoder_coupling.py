@@ -16,9 +16,10 @@ import torch
 from torch import nn
 
 from homing.errors import InputError
+from homing.fracture.concept_contexts import LEAST
 from homing.fracture.coupling import LEAST_PARTS, Coupling, couple
 from homing.fracture.decoder import Decoder
-from homing.fracture.decoder_read import Prompt
+from homing.fracture.decoder_read import Prompt, weighted_gradient
 from homing.fracture.network import F64
 from homing.stats.bootstrap import bootstrap_mean
 from homing.stats.estimate import Estimate
@@ -26,8 +27,8 @@ from homing.stats.seeds import stable_seed
 
 __all__ = ["LEAST_PROMPTS", "SignedPrompts", "block_matrices", "decoder_entanglement", "gradient_coupling", "part_gram"]
 
-LEAST_PROMPTS = 16
-BATCH = 32
+LEAST_PROMPTS = LEAST
+"""Of a context, as for its directions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,36 +104,10 @@ def _set_gate(model: nn.Module, gate: bool | None) -> None:
             cast(Any, m).context = torch.tensor([bool(gate)])
 
 
-def _gradients(model: nn.Module, part: _Part, weights: Sequence[nn.Parameter]) -> list[torch.Tensor]:
-    """Gradient of the weighted sum of a part's read-outs; prompts of one length go together, so that nothing is padded."""
-    device = weights[0].device
+def _gradient(model: nn.Module, part: _Part, of: Sequence[nn.Parameter]) -> list[torch.Tensor]:
+    """Of the weighted sum of a part's read-outs, its private copies answering where it has any."""
     _set_gate(model, part.gate)
-    total = [torch.zeros_like(w) for w in weights]
-    order = sorted(range(len(part.prompts)), key=lambda i: (len(part.prompts[i].tokens), i))
-    while order:
-        length = len(part.prompts[order[0]].tokens)
-        some = [i for i in order[:BATCH] if len(part.prompts[i].tokens) == length]
-        order = order[len(some) :]
-        ids = torch.tensor([part.prompts[i].tokens for i in some], device=device)
-        with torch.enable_grad():
-            out = cast(Any, model)(
-                input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False, logits_to_keep=1
-            )
-            last, rows = out.logits[:, -1], torch.arange(len(some), device=device)
-            first = torch.tensor([part.prompts[i].first for i in some], device=device)
-            second = torch.tensor([part.prompts[i].second for i in some], device=device)
-            toward = torch.tensor([part.weights[i] for i in some], dtype=last.dtype, device=device)
-            signed = ((last[rows, first] - last[rows, second]) * toward).sum()
-            # of a private copy that was not used there may be none
-            found = cast("Sequence[torch.Tensor | None]", torch.autograd.grad(signed, weights, allow_unused=True))
-        for t, g in zip(total, found, strict=True):
-            if g is not None:
-                t += g
-    if not all(bool(torch.isfinite(t).all()) for t in total):
-        raise InputError(
-            f"a gradient in context {part.where!r} is not finite; look for values that overflow in the model"
-        )
-    return total
+    return weighted_gradient(model, part.prompts, part.weights, of, where=f"context {part.where!r}")
 
 
 def part_gram(decoder: Decoder, parts: Sequence[_Part], *, memory: int = 2**31) -> F64:
@@ -152,17 +127,11 @@ def part_gram(decoder: Decoder, parts: Sequence[_Part], *, memory: int = 2**31) 
         stripes[-1].append(w)
         held += size
     gram = np.zeros((len(parts), len(parts)))
-    training, wanted = model.training, [p.requires_grad for p in model.parameters()]
+    training = model.training
     try:
         model.eval()
-        for p in model.parameters():
-            p.requires_grad_(False)
         for stripe in stripes:
-            for w in stripe:
-                w.requires_grad_(True)
-            rows = [_gradients(model, part, stripe) for part in parts]
-            for w in stripe:
-                w.requires_grad_(False)
+            rows = [_gradient(model, part, stripe) for part in parts]
             for j in range(len(stripe)):
                 x = torch.stack([r[j].flatten() for r in rows])
                 for chunk in x.split(2**18, dim=1):
@@ -171,8 +140,6 @@ def part_gram(decoder: Decoder, parts: Sequence[_Part], *, memory: int = 2**31) 
     finally:
         _set_gate(model, None)
         model.train(training)
-        for p, was in zip(model.parameters(), wanted, strict=True):
-            p.requires_grad_(was)
     return (gram + gram.T) / 2
 
 

@@ -16,7 +16,16 @@ from torch import nn
 from homing.errors import InputError
 from homing.fracture.decoder import Decoder
 
-__all__ = ["Prompt", "edited", "gradient_gram", "mean_gradient", "read", "steered"]
+__all__ = [
+    "Prompt",
+    "differentiated",
+    "edited",
+    "gradient_gram",
+    "mean_gradient",
+    "read",
+    "steered",
+    "weighted_gradient",
+]
 
 F64 = NDArray[np.float64]
 Told = Callable[[int], None]
@@ -88,6 +97,21 @@ def _checked(value: torch.Tensor, where: str) -> None:
         )
 
 
+@contextmanager
+def differentiated(model: nn.Module, parameters: Sequence[nn.Parameter]) -> Generator[None]:
+    """These parameters alone want a gradient; afterwards each wants what it wanted before."""
+    before = [p.requires_grad for p in model.parameters()]
+    try:
+        for p in model.parameters():
+            p.requires_grad_(False)
+        for p in parameters:
+            p.requires_grad_(True)
+        yield
+    finally:
+        for p, was in zip(model.parameters(), before, strict=True):
+            p.requires_grad_(was)
+
+
 def gradient_gram(
     decoder: Decoder, prompts: Sequence[Prompt], blocks: Sequence[int], *, told: Told = lambda n: None
 ) -> F64:
@@ -117,30 +141,25 @@ def gradient_gram(
         return hook
 
     handles = [m.register_forward_hook(keep((i, n))) for i, n, m in chosen]
-    wanted = [p.requires_grad for p in model.parameters()]
     try:
-        for p in model.parameters():
-            p.requires_grad_(False)
-        for _, _, m in chosen:
-            m.weight.requires_grad_(True)  # so that what comes out has a graph; of the weights no gradient is asked
-        for some, ids, mask in _batches(prompts):
-            seen.clear()
-            with torch.enable_grad():
-                out = cast(Any, model)(
-                    input_ids=ids.to(device), attention_mask=mask.to(device), use_cache=False, logits_to_keep=1
-                )
-                total = _readout(out.logits, [prompts[i] for i in some]).sum()
-                keys = list(seen)
-                grads = torch.autograd.grad(total, [seen[k] for k in keys])
-            for key, g in zip(keys, grads, strict=True):
-                _checked(g, f"block {key[0]}, {key[1]}")
-                back[key].append(g.reshape(-1, g.shape[-1]).float().cpu())
-            owner += [i for i in some for _ in range(ids.shape[1])]
+        # of weights no gradient is asked: they want one so that what comes out of their matrix has a graph
+        with differentiated(model, [m.weight for _, _, m in chosen]):
+            for some, ids, mask in _batches(prompts):
+                seen.clear()
+                with torch.enable_grad():
+                    out = cast(Any, model)(
+                        input_ids=ids.to(device), attention_mask=mask.to(device), use_cache=False, logits_to_keep=1
+                    )
+                    total = _readout(out.logits, [prompts[i] for i in some]).sum()
+                    keys = list(seen)
+                    grads = torch.autograd.grad(total, [seen[k] for k in keys])
+                for key, g in zip(keys, grads, strict=True):
+                    _checked(g, f"block {key[0]}, {key[1]}")
+                    back[key].append(g.reshape(-1, g.shape[-1]).float().cpu())
+                owner += [i for i in some for _ in range(ids.shape[1])]
     finally:
         for h in handles:
             h.remove()
-        for p, w in zip(model.parameters(), wanted, strict=True):
-            p.requires_grad_(w)
     order = np.asarray(owner)
     which = torch.from_numpy((order[:, None] == np.arange(len(prompts))[None]).astype(np.float32))
     gram = torch.zeros(len(prompts), len(prompts), dtype=torch.float64)
@@ -166,37 +185,46 @@ def _of_prompts(h: torch.Tensor, d: torch.Tensor, which: torch.Tensor, rows: int
     return out
 
 
+def weighted_gradient(
+    model: nn.Module, prompts: Sequence[Prompt], weights: Sequence[float], of: Sequence[nn.Parameter], *, where: str
+) -> list[torch.Tensor]:
+    """Gradient of the sum of ``weights`` times read-outs, one tensor a parameter of ``of``; 0 where one was not used.
+
+    Args:
+        where: of the prompts, for the sentence where it is not finite.
+
+    Raises:
+        InputError: it is not finite.
+    """
+    device = of[0].device
+    total = [torch.zeros_like(w) for w in of]
+    with differentiated(model, of):
+        for some, ids, mask in _batches(prompts):
+            with torch.enable_grad():
+                out = cast(Any, model)(
+                    input_ids=ids.to(device), attention_mask=mask.to(device), use_cache=False, logits_to_keep=1
+                )
+                toward = torch.tensor([weights[i] for i in some], dtype=out.logits.dtype, device=device)
+                f = _readout(out.logits, [prompts[i] for i in some]) @ toward
+                # of a private copy that was not used there may be none
+                grads = cast("Sequence[torch.Tensor | None]", torch.autograd.grad(f, of, allow_unused=True))
+            for t, g in zip(total, grads, strict=True):
+                if g is not None:
+                    t += g
+    for t in total:
+        _checked(t, where)
+    return total
+
+
 def mean_gradient(decoder: Decoder, prompts: Sequence[Prompt], signs: Sequence[float]) -> list[torch.Tensor]:
     """Gradient of the mean of ``signs`` times read-outs, one tensor a matrix in the order of :meth:`Decoder.matrices`.
 
     Raises:
         InputError: it is not finite.
     """
-    device = decoder.embedding.device
-    weights = [m.weight for _, _, m in decoder.matrices()]
-    wanted = [p.requires_grad for p in decoder.model.parameters()]
-    total = [torch.zeros_like(w) for w in weights]
-    try:
-        for p in decoder.model.parameters():
-            p.requires_grad_(False)
-        for w in weights:
-            w.requires_grad_(True)
-        for some, ids, mask in _batches(prompts):
-            with torch.enable_grad():
-                out = cast(Any, decoder.model)(
-                    input_ids=ids.to(device), attention_mask=mask.to(device), use_cache=False, logits_to_keep=1
-                )
-                toward = torch.tensor([signs[i] for i in some], dtype=out.logits.dtype, device=device)
-                f = _readout(out.logits, [prompts[i] for i in some]) @ toward
-                grads = torch.autograd.grad(f, weights)
-            for t, g in zip(total, grads, strict=True):
-                t += g / len(prompts)
-    finally:
-        for p, was in zip(decoder.model.parameters(), wanted, strict=True):
-            p.requires_grad_(was)
-    for t in total:
-        _checked(t, "the mean over prompts")
-    return total
+    of = [m.weight for _, _, m in decoder.matrices()]
+    share = [s / len(prompts) for s in signs]
+    return weighted_gradient(decoder.model, prompts, share, of, where="the mean over prompts")
 
 
 @contextmanager
