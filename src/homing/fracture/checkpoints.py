@@ -119,6 +119,17 @@ class Insides:
     gram: F64
     edits: F64
     pushes: F64
+    _known: dict[tuple[str, int], Cosines] = field(
+        default_factory=dict[tuple[str, int], Cosines], init=False, repr=False
+    )
+
+    def cosines(self, of: Literal["stream", "gradients"], layout: Layout, *, seed: int) -> Cosines:
+        """Of all contexts of ``layout``, worked out once and not for each concept; a checkpoint is read under one layout."""
+        if (of, seed) not in self._known:
+            x = self.stream if of == "stream" else _embedded(self.gram)
+            units = Units.of(layout.contexts(x, range(len(layout.names))))
+            self._known[of, seed] = cosines(units, seed=seed, draws=DRAWS)
+        return self._known[of, seed]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -174,10 +185,7 @@ def compare_concept(name: str, layout: Layout, a: Insides, b: Insides, *, seed: 
     rows, some = layout.rows(name), layout.of(name)
     figures = _answers(layout, a.said, b.said, rows) | _same_answers(layout, a, b, rows, seed)
     sides = {"a": a, "b": b}
-    found = {
-        k: cosines(Units.of(layout.contexts(s.stream, range(len(layout.names)))), seed=seed, draws=DRAWS)
-        for k, s in sides.items()
-    }
+    found = {k: s.cosines("stream", layout, seed=seed) for k, s in sides.items()}
     weak = [f"{k.upper()}, {layout.names[g]}" for k, f in found.items() for g in some if not f.half[g] >= LEAST_HALF]
     if weak:
         why = f"no direction that one half of the prompts finds again in the other (under {LEAST_HALF}): {'; '.join(weak)}"
@@ -222,12 +230,19 @@ def _answers(layout: Layout, a: F64, b: F64, rows: Bool) -> dict[str, dict[str, 
     return found
 
 
+def _right(layout: Layout, a: Insides, b: Insides, rows: Bool) -> tuple[int, int, int, int]:
+    """How many are right in both, in B alone, in A alone, and in neither."""
+    positive = layout.positive[rows]
+    first, second = (a.said[rows] > 0) == positive, (b.said[rows] > 0) == positive
+    both, neither = int((first & second).sum()), int((~first & ~second).sum())
+    return both, int((~first & second).sum()), int((first & ~second).sum()), neither
+
+
 def _same_answers(layout: Layout, a: Insides, b: Insides, rows: Bool, seed: int) -> dict[str, dict[str, Estimate]]:
-    positive, x, y = layout.positive[rows], a.said[rows], b.said[rows]
-    first, second = (x > 0) == positive, (y > 0) == positive
-    both, only_a, only_b = int((first & second).sum()), int((first & ~second).sum()), int((~first & second).sum())
+    x, y = a.said[rows], b.said[rows]
+    both, only_b, only_a, neither = _right(layout, a, b, rows)
     n = len(x)
-    gap = newcombe_paired(both, only_b, only_a, n - both - only_a - only_b)
+    gap = newcombe_paired(both, only_b, only_a, neither)
     flips = {"flips": wilson(only_a + only_b, n), "broken": wilson(only_a, n), "mended": wilson(only_b, n)}
     p, q = (1 / (1 + np.exp(-np.clip(v, -500, 500))) for v in (x, y))
     kl = bootstrap_mean(_kl(p, q), seed=stable_seed("fracture kl", seed), unit="nats")
@@ -241,6 +256,12 @@ def _kl(p: F64, q: F64) -> F64:
 
 
 # Insides
+
+
+def _embedded(gram: F64) -> F64:
+    """Vectors with these inner products, ``(n, n)``; how they lie is nobody's business."""
+    values, vectors = np.linalg.eigh((gram + gram.T) / 2)
+    return vectors * np.sqrt(np.clip(values, 0, None))
 
 
 def _within(cosines: F64, some: Sequence[int]) -> Any:
@@ -292,14 +313,10 @@ def _gradients(
     seed: int,
 ) -> list[str]:
     """Kappa of the contexts' gradients, with the cosine of unrelated concepts as null; a note where there is none."""
-    found: dict[str, Cosines] = {}
     for k, s in sides.items():
-        # vectors with these inner products; how they lie is nobody's business
-        values, vectors = np.linalg.eigh((s.gram + s.gram.T) / 2)
-        x = vectors * np.sqrt(np.clip(values, 0, None))
-        if not np.ptp(x):
+        if not s.gram.any():
             raise InputError(f"checkpoint {k.upper()} has no gradients on {name!r}; its read-out is saturated")
-        found[k] = cosines(Units.of(layout.contexts(x, range(len(layout.names)))), seed=seed, draws=DRAWS)
+    found = {k: s.cosines("gradients", layout, seed=seed) for k, s in sides.items()}
     weak = [f"{k.upper()}, {layout.names[g]}" for k, f in found.items() for g in some if not f.half[g] >= LEAST_HALF]
     if weak:
         return [f"gradients: one half of the prompts does not find those of the other again: {'; '.join(weak)}"]
@@ -378,10 +395,7 @@ def _decide(
             f"no answer of {flips.n} changes, read-outs differ by {apart:.1e} of their spread and no figure by more than {EXACT}",
         )
     gap = figures["accuracy_change"]["change"]
-    positive = layout.positive[rows]
-    first, second = (a.said[rows] > 0) == positive, (b.said[rows] > 0) == positive
-    counts = [int(x.sum()) for x in (first & second, ~first & second, first & ~second, ~first & ~second)]
-    alike = tost_proportion(counts[0], counts[1], counts[2], counts[3], margin=MARGIN).verdict
+    alike = tost_proportion(*_right(layout, a, b, rows), margin=MARGIN).verdict
     if alike != "equivalent":
         if gap.low > 0 or gap.high < 0:
             return "different score", f"accuracy differs by {gap:+.2f}: what is inside is not compared at one score"
