@@ -98,7 +98,7 @@ def _checked(value: torch.Tensor, where: str) -> None:
 
 
 @contextmanager
-def differentiated(model: nn.Module, parameters: Sequence[nn.Parameter]) -> Generator[None]:
+def differentiated(model: nn.Module, parameters: Sequence[torch.Tensor]) -> Generator[None]:
     """These parameters alone want a gradient; afterwards each wants what it wanted before."""
     before = [p.requires_grad for p in model.parameters()]
     try:
@@ -186,7 +186,7 @@ def _of_prompts(h: torch.Tensor, d: torch.Tensor, which: torch.Tensor, rows: int
 
 
 def weighted_gradient(
-    model: nn.Module, prompts: Sequence[Prompt], weights: Sequence[float], of: Sequence[nn.Parameter], *, where: str
+    model: nn.Module, prompts: Sequence[Prompt], weights: Sequence[float], of: Sequence[torch.Tensor], *, where: str
 ) -> list[torch.Tensor]:
     """Gradient of the sum of ``weights`` times read-outs, one tensor a parameter of ``of``; 0 where one was not used.
 
