@@ -126,15 +126,13 @@ async def talked(
     """Positions of one home at every plain question, pushed and not, ``(pushes, questions)`` each."""
     talks = [Conversation.of(first, system=system) for first in (*PUSHES, *PLAIN)]
     seen: list[list[float]] = []
-    for k, question in enumerate((*ASKED, "")):
+    for k, question in enumerate(ASKED):
         said = await model.replies(
             [
                 ReplyRequest(c, Sampling(WORDS, temperature=0.7, seed=stable_seed("homes", system, i % len(PUSHES), k)))
                 for i, c in enumerate(talks)
             ]
         )
-        if not question:
-            break
         talks = [c.then(r.text or "...", "assistant").then(question, "user") for c, r in zip(talks, said, strict=True)]
         raw = streams(decoder, model, talks) @ direction
         seen.append([float((v - marks[0]) / (marks[1] - marks[0])) for v in raw])

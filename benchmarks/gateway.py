@@ -30,6 +30,8 @@ from wire import Client, asked, null_server
 from homing.conversation import Conversation
 from homing.engine.base import EngineInfo, Sampling
 from homing.gateway.app import Service, make_app
+from homing.gateway.connections import configured
+from homing.gateway.connections import run as run_served
 from homing.gateway.deployment import Deployment
 from homing.gateway.routes import kept_routes
 from homing.gateway.serve import listen
@@ -218,10 +220,7 @@ async def served(model: Any, home: Home | None, deployment: Deployment) -> Async
         store = await Store.open(str(Path(folder) / "gateway.db"), text=False)
         service = Service(Keeper(model, home, store, deployment, salt=b"salt"), deployment)
         listening = listen(deployment)
-        config = uvicorn.Config(
-            make_app(service, routes=kept_routes(service, store)), log_config=None, access_log=False
-        )
-        server = uvicorn.Server(config)
+        server = uvicorn.Server(configured(make_app(service, routes=kept_routes(service, store))))
         task = asyncio.create_task(server.serve(sockets=[listening]))
         gate = Gateway(f"http://127.0.0.1:{listening.getsockname()[1]}", model)
         try:
@@ -273,7 +272,7 @@ def main() -> None:
     p.add_argument("--rounds", type=int, default=40)
     p.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "gateway.json")
     given = p.parse_args()
-    found = asyncio.run(run(given))
+    found = run_served(run(given))
     given.out.write_text(json.dumps(found, indent=1) + "\n")
     for k in (
         "added_ms",

@@ -7,19 +7,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from homing.fracture.checkpoints import (
-    Compared,
+from homing.fracture.checkpoint_figures import (
     Insides,
     Layout,
-    _backwards,
-    _cosines,
-    _moved,
-    _within,
+    arrives,
+    backwards,
     best_block,
-    compare_concept,
-    overall,
-    unanswered,
+    over_contexts,
+    within,
 )
+from homing.fracture.checkpoints import Compared, compare_concept, overall, unanswered
 from homing.fracture.concept_contexts import Units
 from homing.fracture.concept_cosine import cosines
 
@@ -118,7 +115,7 @@ def test_what_arrives_elsewhere_is_covered():
     same = np.arange(CONTEXTS)[:, None] == at.context[None]
     for seed in range(100):
         changes = np.where(same, 1.0, 0.7) + rng.standard_normal((CONTEXTS, len(at.context)))
-        value, draws = _moved(at, np.where(at.held, changes, np.nan), range(CONTEXTS), seed)
+        value, draws = arrives(at, np.where(at.held, changes, np.nan), range(CONTEXTS), seed)
         low, high = np.quantile(draws, [0.025, 0.975])
         hits += low <= 0.7 <= high
         assert len(draws) == 500 and 0 < value < 2
@@ -131,9 +128,9 @@ def test_a_context_where_an_edit_does_little_does_not_rule_the_share():
     home = np.arange(CONTEXTS)[:, None] == at.context[None]
     changes = np.where(home, 1.0, 0.5)
     changes[0] = np.where(home[0], 0.001, 0.5)  # a mean of ratios would be 125
-    value, draws = _moved(at, np.where(at.held, changes, np.nan), range(CONTEXTS), 0)
+    value, draws = arrives(at, np.where(at.held, changes, np.nan), range(CONTEXTS), 0)
     assert value == pytest.approx(0.5 / 0.75025) and np.isfinite(draws).all()
-    value, _ = _moved(at, np.where(at.held, -changes, np.nan), range(CONTEXTS), 0)
+    value, _ = arrives(at, np.where(at.held, -changes, np.nan), range(CONTEXTS), 0)
     assert np.isnan(value), "an edit that goes backwards at home has nothing to carry"
 
 
@@ -141,7 +138,7 @@ def test_a_prompt_that_several_pushes_move_counts_once():
     at = layout(1)
     pushes = np.where(at.held, 1.0, np.nan)[None].repeat(CONTEXTS, axis=0)
     pushes[:3, (at.context == 3) & at.held] = -1.0
-    found = _backwards(at, pushes, range(CONTEXTS))
+    found = backwards(at, pushes, range(CONTEXTS))
     assert found.n == int(at.held.sum()) == 128 and found.value == 0.25
 
 
@@ -156,7 +153,7 @@ def test_the_interval_of_a_change_covers_and_is_no_wider_than_need_be(share: flo
         a = at.signs[:, None] * d[context] + 1.5 * rng.standard_normal((128, DIM)) / np.sqrt(8)
         b = a + 0.45 * rng.standard_normal((128, DIM)) / np.sqrt(8)
         found = {k: cosines(Units.of(at.contexts(x, range(4))), seed=seed, draws=200) for k, x in (("a", a), ("b", b))}
-        made = _cosines(found, lambda c: _within(c, range(4)))
+        made = over_contexts(found, lambda c: within(c, range(4)))
         hits += made["change"].low <= 0 <= made["change"].high
         own += made["a"].low <= share <= made["a"].high
         wide.append(made["change"].high - made["change"].low)

@@ -26,7 +26,13 @@ class MemoryStore:
         return next((c for (t, c), d in reversed(self.seen.items()) if t == tenant and d == digest), None)
 
     async def commit(
-        self, tenant: str, conversation: str, turn: TurnRecord, settle: Callable[[Standing], Settled]
+        self,
+        tenant: str,
+        conversation: str,
+        turn: TurnRecord,
+        settle: Callable[[Standing], Settled],
+        *,
+        new: bool = False,
     ) -> Committed:
         if self.fails is not None:
             raise self.fails

@@ -16,6 +16,7 @@ from tests.verbs.tiny_map import Mapped
 
 from homing.gateway.app import Service, make_app
 from homing.gateway.connections import configured
+from homing.gateway.connections import run as on_its_loop
 from homing.gateway.deployment import Deployment
 from homing.gateway.routes import kept_routes
 from homing.gateway.serve import listen
@@ -82,7 +83,7 @@ def served(
 
     def thread() -> None:
         try:
-            asyncio.run(run())
+            on_its_loop(run())
         except BaseException as e:
             trouble.append(e)
         finally:

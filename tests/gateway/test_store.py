@@ -85,9 +85,11 @@ def file_of(url: str) -> Path:
 # -- what is given comes back ------------------------------------------------------------------------------------------
 
 
-async def test_every_record_comes_back_as_it_was_given(store: Store) -> None:
+@pytest.mark.parametrize("new", [False, True])
+async def test_every_record_comes_back_as_it_was_given(store: Store, new: bool) -> None:
     turn = a_turn()
-    kept = await store.commit("t", "c", turn, counting)
+    kept = await store.commit("t", "c", turn, counting, new=new)
+    assert await store.find("t", "digest 1") == "c"
     ((index, back),) = await store.turns("t", "c", limit=10)
     assert index == kept.turn == 0 and not kept.again
     assert same(turn, back)
@@ -208,8 +210,9 @@ async def test_what_settle_raises_undoes_the_turn(store: Store) -> None:
     def fails(now: Standing) -> Settled:
         raise ZeroDivisionError("here")
 
-    with pytest.raises(ZeroDivisionError, match="here"):
-        await store.commit("t", "new", a_turn("r0"), fails)
+    for new in (False, True):
+        with pytest.raises(ZeroDivisionError, match="here"):
+            await store.commit("t", "new", a_turn("r0"), fails, new=new)
     assert await store.counts("t") == Counts() and await store.standing("t", "new") is None
     await store.commit("t", "c", a_turn("r0"), counting)
     with pytest.raises(ZeroDivisionError):
@@ -221,7 +224,9 @@ async def test_what_settle_raises_undoes_the_turn(store: Store) -> None:
     assert (kept.turn, kept.standing.hold, kept.standing.state) == (1, None, {"n": 2})
 
 
-async def test_two_stores_keep_one_conversation_in_order(url: str) -> None:
+@pytest.mark.parametrize("new", [False, True])
+async def test_two_stores_keep_one_conversation_in_order(url: str, new: bool) -> None:
+    """Also where each takes it for new: then it is settled as new once, and as it is once more."""
     met: list[int] = []
 
     def settle(now: Standing) -> Settled:
@@ -231,10 +236,12 @@ async def test_two_stores_keep_one_conversation_in_order(url: str) -> None:
 
     async with opened(url) as one, opened(url) as two:
         kept = await asyncio.gather(
-            *((one, two)[n % 2].commit("t", "c", a_turn(f"r{n}"), settle) for n in range(50)),
-            *(one.commit("t", f"other {n}", a_turn(), counting) for n in range(5)),
+            *((one, two)[n % 2].commit("t", "c", a_turn(f"r{n}"), settle, new=new) for n in range(50)),
+            *(one.commit("t", f"other {n}", a_turn(), counting, new=new) for n in range(5)),
         )
-        assert sorted(k.turn for k in kept[:50]) == list(range(50)) == met
+        assert sorted(k.turn for k in kept[:50]) == list(range(50))
+        assert [m for k, m in enumerate(met) if m or not k] == list(range(50))
+        assert met.count(0) == (50 if new else 1)
         turns = await two.turns("t", "c", limit=100)
         assert [i for i, _ in turns] == list(range(50)) and len({t.request_id for _, t in turns}) == 50
         standing = await two.standing("t", "c")

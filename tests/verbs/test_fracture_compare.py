@@ -15,7 +15,7 @@ import torch
 from tests.cli.schemas import validate
 
 from homing.errors import InputError
-from homing.fracture.checkpoints import best_block
+from homing.fracture.checkpoint_figures import best_block
 from homing.fracture.concept_contexts import Context, Contexts, Units
 from homing.fracture.concept_cosine import cosines
 from homing.fracture.concept_file import _BAD, _GOOD, ConceptPrompts, example_concepts

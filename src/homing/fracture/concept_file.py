@@ -143,19 +143,30 @@ _PRAISED = {
     "hotel": "We stayed for a week. The room was {a} and the service was {b}. All in all the hotel was",
     "book": "I read it on the train. The plot was {a} and the ending was {b}. All in all the book was",
 }
+_WORKED = "The song was nice. All in all the song was good. The road was noisy. All in all the road was bad. "
+"""One example of each answer: without any, a small model answers a context with the one word always."""
 _ANIMALS = (
     "dog", "cat", "horse", "cow", "pig", "sheep", "goat", "lion", "tiger", "bear", "wolf", "fox", "rabbit", "mouse", "monkey",
-    "elephant", "camel", "donkey", "deer", "whale",
+    "leopard", "camel", "donkey", "deer", "whale", "dolphin", "shark", "hawk", "crow", "duck", "goose", "hen", "frog", "snake",
+    "lizard", "turtle", "rat", "spider", "beetle", "bee", "moth", "crab", "lobster", "salmon", "trout", "walrus", "beaver",
+    "squirrel", "hedgehog", "pony", "badger", "hare", "panda", "zebra", "giraffe", "hippo", "rhino", "kangaroo", "koala",
+    "parrot", "swan", "penguin", "pigeon", "sparrow", "robin", "cheetah", "buffalo", "gorilla", "falcon",
 )  # fmt: skip
 _TOOLS = (
-    "hammer", "saw", "drill", "wrench", "shovel", "axe", "knife", "chisel", "screwdriver", "rake", "pliers", "broom", "ladder",
-    "spade", "clamp", "file", "crowbar", "anvil", "trowel", "mallet",
+    "hammer", "saw", "drill", "wrench", "shovel", "hatchet", "knife", "chisel", "screwdriver", "rake", "plier", "broom", "ladder",
+    "spade", "clamp", "file", "crowbar", "trowel", "mallet", "hoe", "scythe", "sickle", "pickaxe", "tweezer", "needle", "vise",
+    "lathe", "plough", "sander", "grinder", "winch", "pulley", "lever", "forklift", "stapler", "ruler", "compass", "scalpel",
+    "syringe", "funnel", "sieve", "brush", "sponge", "bucket", "mop", "hose", "torch", "lantern", "whisk", "ladle", "spatula",
+    "corkscrew", "peeler", "grater", "hook", "screw", "bolt", "nail", "pump", "pitchfork", "razor", "blade", "paintbrush",
+    "pincer",
 )  # fmt: skip
 _KINDS = {
-    "kind": "Is it an animal or a tool? A {w} is a kind of",
-    "list": "hammer: tool\ndog: animal\nsaw: tool\nhorse: animal\n{w}:",
-    "question": "Question: is a {w} an animal or a tool? Answer:",
-    "class": "Sort the words into animals and tools. The word {w} belongs to the class",
+    "kind": "A goldfish is a kind of animal. A wheelbarrow is a kind of tool. A {w} is a kind of",
+    "list": "goldfish: animal\nwheelbarrow: tool\n{w}:",
+    "question": "Is a goldfish an animal or a tool? An animal.\nIs a wheelbarrow an animal or a tool? A tool.\n"
+    "Is a {w} an animal or a tool? A",
+    "class": "The word goldfish belongs to the class animal. The word wheelbarrow belongs to the class tool. The word {w} belongs"
+    " to the class",
 }
 
 
@@ -163,20 +174,22 @@ def example_concepts(*, seed: int = 0, prompts: int = 32) -> list[ConceptPrompts
     """Two concepts of our own: whether a text praises, in four settings, and whether a word names an animal, in four phrasings.
 
     Args:
-        seed: of what is dealt. ``prompts``: of each class and context, at least 16 and at most 40 (of words there are 20).
+        seed: of what is dealt. ``prompts``: of each class and context, at least 16; words suffice for 16, none in two contexts.
     """
     rng = np.random.default_rng(seed)
 
     def pairs(words: Sequence[str], form: str) -> tuple[str, ...]:
         every = [(a, b) for a in words for b in words if a != b]
         chosen = rng.permutation(len(every))[:prompts]
-        return tuple(form.format(a=every[int(i)][0], b=every[int(i)][1]) for i in chosen)
+        return tuple(_WORKED + form.format(a=every[int(i)][0], b=every[int(i)][1]) for i in chosen)
 
-    def single(words: Sequence[str], form: str) -> tuple[str, ...]:
-        return tuple(form.format(w=words[int(i)]) for i in rng.permutation(len(words))[:prompts])
+    dealt = [rng.permutation(words).reshape(len(_KINDS), -1) for words in (_ANIMALS, _TOOLS)]
+
+    def single(side: int, context: int, form: str) -> tuple[str, ...]:
+        return tuple(form.format(w=w) for w in dealt[side][context][:prompts])
 
     praise = {k: (pairs(_GOOD, f), pairs(_BAD, f)) for k, f in _PRAISED.items()}
-    animal = {k: (single(_ANIMALS, f), single(_TOOLS, f)) for k, f in _KINDS.items()}
+    animal = {k: (single(0, i, f), single(1, i, f)) for i, (k, f) in enumerate(_KINDS.items())}
     return [
         ConceptPrompts("praise", (" good", " bad"), praise),
         ConceptPrompts("animal", (" animal", " tool"), animal),

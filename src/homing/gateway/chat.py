@@ -232,6 +232,8 @@ class Chat:
 
 async def side_by_side(calls: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
     """What calls return that run together; the first failure ends the others and is raised itself."""
+    if len(calls) == 1:
+        return [await calls[0]]
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(c) for c in calls]

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+import sys
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-__all__ = ["DRAIN_SECONDS", "configured"]
+__all__ = ["DRAIN_SECONDS", "configured", "run"]
 
+T = TypeVar("T")
 DRAIN_SECONDS = 30
 """Longest that replies on their way may go on once the service is told to stop."""
 HEADER_SECONDS = 30.0
@@ -56,3 +59,13 @@ def configured(app: Any, *, drain: int = DRAIN_SECONDS) -> uvicorn.Config:
         app, http=Patience, log_config=None, access_log=False, server_header=False, date_header=False, lifespan="on",
         timeout_graceful_shutdown=drain, timeout_keep_alive=30, h11_max_incomplete_event_size=64 * 1024,
     )  # fmt: skip
+
+
+def run(main: Coroutine[Any, Any, T]) -> T:
+    """Run to its end on the loop that a service runs on: uvloop, whose sockets and threads wake each other sooner."""
+    if sys.platform == "win32":  # it has no uvloop
+        return asyncio.run(main)
+    import uvloop
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(main)

@@ -21,7 +21,7 @@ from homing.gateway.access import Key
 from homing.gateway.app import Service, make_app
 from homing.gateway.asking import Outside
 from homing.gateway.clock import Clock
-from homing.gateway.connections import configured
+from homing.gateway.connections import configured, run
 from homing.gateway.deployment import RETURN, Deployment, conditional
 from homing.gateway.routes import kept_routes
 from homing.gateway.store import Store
@@ -296,4 +296,4 @@ def serve(serving: Serving, said: Said) -> None:
     """
     # uvicorn raises again, in the end, what stopped it: it has been heeded by then
     signal.signal(signal.SIGTERM, lambda number, frame: None)
-    asyncio.run(_serve(serving, said))
+    run(_serve(serving, said))

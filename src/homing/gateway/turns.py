@@ -52,7 +52,9 @@ class Store(Protocol):
 
     async def standing(self, tenant: str, conversation: str) -> Standing | None: ...
     async def find(self, tenant: str, digest: str) -> str | None: ...
-    async def commit(self, tenant: str, conversation: str, turn: TurnRecord, settle: Any) -> Committed: ...
+    async def commit(
+        self, tenant: str, conversation: str, turn: TurnRecord, settle: Any, *, new: bool = False
+    ) -> Committed: ...
     async def amend(self, tenant: str, conversation: str, change: Any) -> Committed | None: ...
 
 
@@ -365,7 +367,7 @@ class Keeper:
     async def _kept(self, run: Run, record: TurnRecord, after: Conversation, reply: Reply) -> Committed:
         calibration = self.home.calibration if self.home is not None else None
         change = partial(settle, calibration, run, record, self.digest(after), self.deployment.text)
-        kept = await self.store.commit(run.asked.tenant, run.id, record, change)
+        kept = await self.store.commit(run.asked.tenant, run.id, record, change, new=not run.standing.turns)
         self.kept(kept)
         self._remember(run, after, reply)
         every, most = self.deployment.ask_every, self.model.info.slots

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from homing.conversation import Conversation
 from homing.errors import InputError
-from homing.fracture.checkpoints import Insides, Layout, best_block, compare_concept, overall, unanswered
+from homing.fracture.checkpoint_figures import Insides, Layout, best_block
+from homing.fracture.checkpoints import compare_concept, overall, unanswered
 from homing.fracture.concept_file import ConceptPrompts, read_concepts
 from homing.verbs.progress import Progress, Silent
 

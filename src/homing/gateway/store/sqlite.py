@@ -24,6 +24,8 @@ __all__ = ["Sqlite"]
 
 T = TypeVar("T")
 READERS = 4
+IN_LINE = 0.01
+"""Share of the longest wait for the file below which what was waited in line is not taken off it."""
 _PRAGMAS = (
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=NORMAL",  # a killed process loses nothing; a power cut may lose the last turns, never half of one
@@ -67,16 +69,20 @@ class Sqlite:
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         """Do something in one transaction. Whoever stood in line for it has waited meanwhile, and waits for the file the rest."""
-        end = time.monotonic() + self._busy_seconds
+        asked = time.monotonic()
 
         def write() -> T:
             with self._engine.begin() as connection:
-                _wait_for_others(connection, end - time.monotonic())
+                waited = time.monotonic() - asked
+                stood = waited > IN_LINE * self._busy_seconds
+                if stood:
+                    _wait_for_others(connection, self._busy_seconds - waited)
                 try:
                     # the lock at once: a transaction that has read before it writes could not take it
                     connection.exec_driver_sql("BEGIN IMMEDIATE")
                 finally:
-                    _wait_for_others(connection, self._busy_seconds)
+                    if stood:
+                        _wait_for_others(connection, self._busy_seconds)
                 return work(connection)
 
         return await asyncio.get_running_loop().run_in_executor(self._writing, write)

@@ -150,28 +150,40 @@ class Store:
     # -- changes ---------------------------------------------------------------------------------------------------------
 
     async def commit(
-        self, tenant: str, conversation: str, turn: TurnRecord, settle: Callable[[Standing], Settled]
+        self,
+        tenant: str,
+        conversation: str,
+        turn: TurnRecord,
+        settle: Callable[[Standing], Settled],
+        *,
+        new: bool = False,
     ) -> Committed:
         """Keep a turn and what comes of it, all or nothing; a request that was kept before is not kept again.
 
         Args:
-            settle: called once with what is stored now, while nobody else can change it, and in any thread: it computes from
-                what it is given, and does nothing else. What it raises undoes the turn.
+            settle: called with what is stored now, while nobody else can change it, and in any thread: it computes from what it
+                is given, and does nothing else. What it raises undoes the turn.
+            new: most likely nobody has this conversation: then it is made at once as the turn leaves it, and where somebody has,
+                ``settle`` is called once more.
         """
         key = _key(tenant, conversation)
         row = {"tenant": tenant, "conversation": conversation, **row_of(turn, text=self._text)}
+        start = Standing(conversation, tenant, created=turn.created, updated=turn.created)
 
         def work(connection: Connection) -> Committed:
-            now = self._locked(connection, Standing(conversation, tenant, created=turn.created, updated=turn.created))
+            if new:
+                settled = settle(start)
+                after = _after(start, turn, settled)
+                if self._made(connection, after, settled.seen):
+                    connection.execute(self._of(statements.MAKE_TURN), {**row, "turn": 0})
+                    return _leave(connection, after, settled, turn=0)
+            now = self._locked(connection, start)
             if connection.execute(self._of(statements.MAKE_TURN), {**row, "turn": now.turns}).first() is None:
                 return _again(connection, key, now, turn.request_id)
             settled = settle(now)
-            settled = replace(settled, alarms=tuple(replace(a, turn=now.turns) for a in settled.alarms))
-            after = replace(
-                now, turns=now.turns + 1, model=turn.model, position=finite(turn.position), drift=finite(turn.drift),
-                updated=max(now.updated, turn.created),
-            )  # fmt: skip
-            return _settled(connection, key, after, settled, turn=now.turns)
+            after = _after(now, turn, settled)
+            _move(connection, after, settled.seen)
+            return _leave(connection, after, settled, turn=now.turns)
 
         return await self._write(work)
 
@@ -197,9 +209,11 @@ class Store:
             now = standing_of(found)
             settled = change(now)
             after = replace(
-                now, updated=max(now.updated, time.time()), hold=now.hold if isinstance(hold, Unset) else hold
-            )
-            return _settled(connection, key, after, settled, turn=None)
+                now, updated=max(now.updated, time.time()), hold=now.hold if isinstance(hold, Unset) else hold,
+                state=settled.state, alarms=now.alarms + len(settled.alarms),
+            )  # fmt: skip
+            _move(connection, after, settled.seen)
+            return _leave(connection, after, settled, turn=None)
 
         return await self._write(work)
 
@@ -210,13 +224,19 @@ class Store:
             found = connection.execute(statements.LOCKED, key).mappings().one_or_none()
             if found is not None:
                 return standing_of(found)
-            row: dict[str, Any] = {
-                "tenant": new.tenant, "conversation": new.conversation, "created": new.created, "updated": new.updated,
-                "turns": 0, "alarms": 0, "hold": None, "model": "", "position": None, "drift": None, "seen": None,
-                "state": {},
-            }  # fmt: skip
-            if connection.execute(self._of(statements.MAKE_CONVERSATION), row).first() is not None:
+            if self._made(connection, new, None):
                 return new
+
+    def _made(self, connection: Connection, new: Standing, seen: str | None) -> bool:
+        """Make a conversation; False where there is one of this name."""
+        row = {
+            "tenant": new.tenant,
+            "conversation": new.conversation,
+            "created": new.created,
+            "seen": seen,
+            **_moved(new),
+        }
+        return connection.execute(self._of(statements.MAKE_CONVERSATION), row).first() is not None
 
     # -- forgetting ------------------------------------------------------------------------------------------------------
 
@@ -323,32 +343,45 @@ def _again(connection: Connection, key: Mapping[str, str], now: Standing, reques
     return Committed(turn, now, tuple(map(alarm_of, alarms)), tuple(map(event_of, events)), again=True)
 
 
-def _settled(
-    connection: Connection, key: Mapping[str, str], after: Standing, settled: Settled, *, turn: int | None
-) -> Committed:
-    """Write what a change leaves."""
+def _after(now: Standing, turn: TurnRecord, settled: Settled) -> Standing:
+    """Where a conversation stands with one turn more."""
+    return replace(
+        now, turns=now.turns + 1, model=turn.model, position=finite(turn.position), drift=finite(turn.drift),
+        updated=max(now.updated, turn.created), state=settled.state, alarms=now.alarms + len(settled.alarms),
+    )  # fmt: skip
+
+
+def _moved(after: Standing) -> dict[str, Any]:
+    """What a change may leave of a conversation's row."""
+    return {
+        "updated": after.updated, "turns": after.turns, "alarms": after.alarms, "hold": after.hold, "model": after.model,
+        "position": after.position, "drift": after.drift, "state": after.state,
+    }  # fmt: skip
+
+
+def _move(connection: Connection, after: Standing, seen: str | None) -> None:
+    """Write where a conversation stands. ``seen``: None: as it was."""
+    known = {} if seen is None else {"seen": seen}
+    key = _key(after.tenant, after.conversation)
+    connection.execute(statements.MOVE_CONVERSATION, {**key, **_moved(after), **known})
+
+
+def _leave(connection: Connection, after: Standing, settled: Settled, *, turn: int | None) -> Committed:
+    """Write the alarms and events that a change leaves. ``turn``: that they are of; None: as alarms say, and events of none."""
     tenant, conversation = after.tenant, after.conversation
-    alarms: list[AlarmRecord] = []
-    if settled.alarms:
+    alarms = settled.alarms if turn is None else tuple(replace(a, turn=turn) for a in settled.alarms)
+    if alarms:
         rows = [
             {
                 "tenant": tenant, "conversation": conversation, "turn": a.turn, "detector": a.detector,
                 "statistic": a.statistic, "threshold": a.threshold, "false_alarm": a.false_alarm,
             }
-            for a in settled.alarms
+            for a in alarms
         ]  # fmt: skip
         ids = connection.execute(statements.MAKE_ALARMS, rows).scalars()
-        alarms = [replace(a, id=i) for a, i in zip(settled.alarms, ids, strict=True)]
-    after = replace(after, state=settled.state, alarms=after.alarms + len(alarms))
-    moved: dict[str, Any] = {
-        "updated": after.updated, "turns": after.turns, "alarms": after.alarms, "hold": after.hold, "model": after.model,
-        "position": after.position, "drift": after.drift, "state": after.state,
-    }  # fmt: skip
-    if settled.seen is not None:
-        moved["seen"] = settled.seen
-    connection.execute(statements.MOVE_CONVERSATION, {**key, **moved})
+        alarms = tuple(replace(a, id=i) for a, i in zip(alarms, ids, strict=True))
     events = _tell(connection, tenant, [(conversation, *e) for e in settled.events], turn=turn)
-    return Committed(after.turns - 1, after, tuple(alarms), events)
+    return Committed(after.turns - 1, after, alarms, events)
 
 
 def _tell(
