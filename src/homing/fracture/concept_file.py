@@ -137,14 +137,15 @@ _BAD = (
     "awful", "dreadful", "terrible", "horrible", "boring", "disgusting", "miserable", "useless", "pathetic", "disappointing",
     "unpleasant", "nasty", "ugly", "annoying", "rotten", "mediocre", "shabby", "tedious", "painful", "poor",
 )  # fmt: skip
+# Worked examples come first: without any, a small model answers a context with the one word always. Wordings were chosen by how
+# often SmolLM2-135M is right, before anything inside it was read.
+_WORKED = "The tune was nice. -> good\nThe road was noisy. -> bad\n"
 _PRAISED = {
-    "film": "We saw the film last night. The story was {a} and the acting was {b}. All in all the film was",
-    "meal": "Dinner was served at eight. The soup was {a} and the dessert was {b}. All in all the meal was",
-    "hotel": "We stayed for a week. The room was {a} and the service was {b}. All in all the hotel was",
-    "book": "I read it on the train. The plot was {a} and the ending was {b}. All in all the book was",
+    "film": "The story was {a}, the acting {b}. ->",
+    "meal": "The soup was {a}, the dessert {b}. ->",
+    "hotel": "The room was {a}, the service {b}. ->",
+    "book": "The plot was {a}, the ending {b}. ->",
 }
-_WORKED = "The song was nice. All in all the song was good. The road was noisy. All in all the road was bad. "
-"""One example of each answer: without any, a small model answers a context with the one word always."""
 _ANIMALS = (
     "dog", "cat", "horse", "cow", "pig", "sheep", "goat", "lion", "tiger", "bear", "wolf", "fox", "rabbit", "mouse", "monkey",
     "leopard", "camel", "donkey", "deer", "whale", "dolphin", "shark", "hawk", "crow", "duck", "goose", "hen", "frog", "snake",
@@ -161,12 +162,10 @@ _TOOLS = (
     "pincer",
 )  # fmt: skip
 _KINDS = {
-    "kind": "A goldfish is a kind of animal. A wheelbarrow is a kind of tool. A {w} is a kind of",
+    "sentence": "A goldfish is a kind of animal. A wheelbarrow is a kind of tool. A {w} is a kind of",
     "list": "goldfish: animal\nwheelbarrow: tool\n{w}:",
-    "question": "Is a goldfish an animal or a tool? An animal.\nIs a wheelbarrow an animal or a tool? A tool.\n"
-    "Is a {w} an animal or a tool? A",
-    "class": "The word goldfish belongs to the class animal. The word wheelbarrow belongs to the class tool. The word {w} belongs"
-    " to the class",
+    "arrow": "goldfish -> animal\nwheelbarrow -> tool\n{w} ->",
+    "question": "What is a wheelbarrow? tool\nWhat is a goldfish? animal\nWhat is a tractor? tool\nWhat is a {w}?",
 }
 
 
