@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 import zlib
 
@@ -15,7 +16,7 @@ from homing.fracture.grids import SYMMETRIES, coordinates
 from homing.fracture.images import data_uri, grey, png, sheet
 from homing.fracture.network import Layer, Network
 from homing.fracture.pairs import Size, made, reads
-from homing.fracture.sweeps import EFFECT, STEPS, broken_share, ranked, sweep
+from homing.fracture.sweeps import EFFECT, STEPS, broken_share, matched, ranked, sweep
 
 SMALL = Size(side=20, until=4e-3)
 
@@ -74,6 +75,36 @@ def test_ranks_follow_what_a_weight_does():
         moved = Network(tuple(Layer(v, n.kinds) for v, n in zip(w, net.layers, strict=True)))
         slopes.append(float((((moved(x) - net(x)) / 1e-6) ** 2).mean()))
     assert slopes == sorted(slopes, reverse=True) and len(order) == net.parameters
+
+
+@pytest.mark.parametrize(
+    "effect",
+    [
+        lambda by: by**2,
+        lambda by: math.expm1(by),
+        lambda by: 2.2 * by / (by + 3.0),
+        lambda by: 2.02 * by**6 / (by**6 + 1e6),
+        lambda by: math.inf if by > 1.5 else by**2,
+        lambda by: 1e-14 * math.exp(40 * by),
+    ],
+)
+def test_a_move_is_found_whose_effect_is_as_wanted(effect):
+    calls = []
+
+    def counted(by):
+        calls.append(by)
+        return effect(by)
+
+    by = matched(counted, 2.0)
+    assert by is not None and 2.0 <= effect(by) <= 2.02
+    assert len(calls) <= 30
+
+
+def test_no_move_is_found_where_none_has_the_effect_and_the_end_of_a_step_where_one_jumps():
+    assert matched(lambda by: 0.0, 2.0) is None and matched(lambda by: min(by, 1.99), 2.0) is None
+    by = matched(lambda by: 0.0 if by < 3.0 else 9.0, 2.0)
+    assert by is not None and by == pytest.approx(3.0, rel=0.01) and by >= 3.0
+    assert matched(lambda by: math.nan, 2.0) is None
 
 
 def test_an_inert_weight_has_no_sweep_and_none_is_none():

@@ -7,8 +7,10 @@ for looking at.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,10 +25,13 @@ from homing.stats import bootstrap_mean
 from homing.stats.estimate import Estimate
 from homing.stats.seeds import stable_seed
 
-__all__ = ["EFFECT", "Sweep", "broken_share", "ranked", "sweep"]
+__all__ = ["EFFECT", "MOST", "Sweep", "broken_share", "matched", "ranked", "sweep"]
 
 EFFECT = 0.003
-"""Mean squared change of the picture at the end of a sweep."""
+"""Mean squared change of the picture, or of a read-out, at the end of a sweep."""
+MOST = 64.0
+"""Longest move that is tried."""
+SHORTEST = 1e-12
 STEPS = (-1.0, -0.75, -0.5, -0.25, 0.0, 0.25, 0.5, 0.75, 1.0)
 I64 = NDArray[np.int64]
 
@@ -93,17 +98,38 @@ class _Moved:
         """Mean squared change."""
         return float(((self(by) - self._as_is) ** 2).mean())
 
-    def reach(self, effect: float, most: float) -> float | None:
-        """The least move upward, to a hundredth, that changes the picture so much; None if ``most`` does not."""
-        low, high = 0.0, 1e-2
-        while self.effect(high) < effect:
-            low, high = high, high * 2
-            if high > most:
-                return None
-        while high - low > 0.01 * high:
-            middle = (low + high) / 2
-            low, high = (middle, high) if self.effect(middle) < effect else (low, middle)
-        return high
+
+def matched(
+    effect: Callable[[float], float], target: float, *, most: float = MOST, within: float = 0.01
+) -> float | None:
+    """A move upward of which the effect is ``target``, or more by at most a share of ``within``; None where none up to ``most``
+    has so much.
+
+    Near 0 effects grow with the square of a move, so that the root of what is missing is the next guess; where that leads nowhere
+    what lies between a move too short and one too long is bisected.
+
+    Args:
+        effect: of a move, 0 of none; what is not finite counts as too much.
+    """
+    low, high, by, aim = 0.0, math.inf, 0.1, target * (1 + within / 2)
+    for guessed in cycle((True, True, False)):  # a guess alone may come nearer for ever
+        found = effect(by)
+        if target <= found <= target * (1 + within):
+            return by
+        if found < target:
+            low = by
+        else:  # too much, or no number
+            high = by
+        if low >= most or high < SHORTEST:
+            return None
+        if high - low < 1e-6 * high:  # a step in the effect, which no move meets better
+            return high
+        guess = by * math.sqrt(aim / found) if 0 < found < math.inf else math.inf
+        if high == math.inf:
+            by = min(max(guess, 2 * by), 8 * by, most)
+        else:
+            by = guess if guessed and low < guess < high else math.sqrt(max(low, high / 64) * high)
+    raise AssertionError  # the cycle has no end
 
 
 def sweep(
@@ -114,7 +140,7 @@ def sweep(
     *,
     side: int = 40,
     effect: float = EFFECT,
-    most: float = 64.0,
+    most: float = MOST,
 ) -> Sweep | None:
     """Sweep one weight; None where moving it by ``most`` does not change the picture enough.
 
@@ -135,7 +161,7 @@ def sweep(
     plane = coordinates(side)
     passed = network.run(reads(picture, arm, plane))
     moved = _Moved(network, passed, (layer, source, target))
-    reach = moved.reach(effect, most)
+    reach = matched(moved.effect, effect, most=most)
     if reach is None:
         return None
     end = moved(reach)
@@ -170,7 +196,7 @@ def broken_share(
     shares = list[float]()
     for at in drawn.tolist():
         moved = _Moved(network, passed, at)
-        reach = moved.reach(EFFECT, 64.0)
+        reach = matched(moved.effect, EFFECT)
         if reach is not None:
             shares.append(float(broken(picture.concept, plane, moved(reach) - passed.outputs, centre=False)[0]))
     if len(shares) < 2:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
 from homing.errors import InputError
 from homing.fracture.network import F64, Layer, Network
 from homing.fracture.panel.base import Measure, Scene, mean_over
+from homing.fracture.sweeps import EFFECT, matched
 from homing.stats.estimate import Estimate
 from homing.stats.seeds import stable_seed
 
@@ -17,8 +19,8 @@ __all__ = ["PANEL", "weight_noise"]
 NOISE = 0.01
 DRAWS = 20
 SWEEPS = 48
-EFFECT = 0.003
-"""Mean square change of the read-out that a sweep is scaled to."""
+CLOSE = 0.1
+"""How near a sweep's effect comes to what all are scaled to, as a share of it."""
 
 
 def _noisy(layer: Layer, rng: np.random.Generator, size: float) -> Layer:
@@ -72,22 +74,19 @@ def _sweep(scene: Scene) -> Estimate:
         return net(pairs.a, gate=pairs.gate_a) @ scene.readout, net(pairs.b, gate=pairs.gate_b) @ scene.readout
 
     base, shares = read(scene.network), list[float]()
+
+    def changes(place: tuple[int, bool, int, int], by: float) -> tuple[F64, F64]:
+        a, b = read(_swept(scene.network, place, by))
+        return a - base[0], b - base[1]
+
+    def effect(place: tuple[int, bool, int, int], by: float) -> float:
+        a, b = changes(place, by)
+        return float(np.mean(a**2) + np.mean(b**2)) / 2
+
     for k in rng.permutation(len(places))[: 4 * SWEEPS]:
-        by, best = 0.1, None
-        for _ in range(12):
-            a, b = (
-                after - before
-                for after, before in zip(read(_swept(scene.network, places[int(k)], by)), base, strict=True)
-            )
-            effect = float(np.mean(a**2) + np.mean(b**2)) / 2
-            if not np.isfinite(effect) or effect < 1e-20:
-                break
-            if abs(np.log(effect / EFFECT)) < 0.1:
-                best = (a, b)
-                break
-            by *= float(np.clip(np.sqrt(EFFECT / effect), 0.1, 10))
-        if best is not None:
-            a, b = best
+        by = matched(partial(effect, places[int(k)]), EFFECT, within=CLOSE)
+        if by is not None:
+            a, b = changes(places[int(k)], by)
             shares.append(float(((a - b) ** 2).sum() / (2 * ((a**2).sum() + (b**2).sum()))))
         if len(shares) == SWEEPS:
             break
