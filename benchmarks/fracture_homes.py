@@ -157,6 +157,26 @@ def returned(found: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def displaced(row: dict[str, Any]) -> bool:
+    """Whether the push is shown to have moved this home; a share that came back has no meaning where it is not."""
+    return row["moved"]["low"] is not None and row["moved"]["low"] > 0 and row["share"] is not None
+
+
+def related(rows: list[dict[str, Any]], seed: int) -> dict[str, Any]:
+    """Rank correlations over homes of agreement between contexts with what a push does.
+
+    ``moved`` and ``force`` are of every home, ``share`` of those alone that the push is shown to have moved.
+    """
+    found: dict[str, Any] = {}
+    for what in ("cosine", "weakest"):
+        for outcome in ("moved", "force", "share"):
+            some = [r for r in rows if outcome != "share" or displaced(r)]
+            if len(some) >= 5:
+                b = [float(r[outcome]["value"] if outcome == "moved" else r[outcome]) for r in some]
+                found[f"{what} and {outcome}"] = spearman([r[what]["value"] for r in some], b, seed=seed).to_json()
+    return found
+
+
 def main() -> None:
     """Go through the homes, and correlate."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -191,15 +211,10 @@ def main() -> None:
         cache.write_text(json.dumps(strict(done)))
         print(f"{h + 1} of {len(homes)}, {time.monotonic() - began:.0f} s", flush=True)
     rows = [{"home": s, **apart[h], **done[s]} for h, s in enumerate(homes)]
-    clear = [r for r in rows if r["moved"]["low"] is not None and r["moved"]["low"] > 0 and r["share"] is not None]
-    figures: dict[str, Any] = {}
-    for what in ("cosine", "weakest"):
-        for outcome in ("share", "force"):
-            if len(clear) >= 5:
-                a, b = [r[what]["value"] for r in clear], [float(r[outcome]) for r in clear]
-                figures[f"{what} and {outcome}"] = spearman(a, b, seed=args.seed).to_json()
+    clear = [r for r in rows if displaced(r)]
     result = {
-        "schema": "homing.evidence.fracture-homes/1", "homes": len(rows), "moved": len(clear), "block": BLOCK, "figures": figures,
+        "schema": "homing.evidence.fracture-homes/1", "homes": len(rows), "moved": len(clear), "block": BLOCK,
+        "figures": related(rows, args.seed),
         "cosine": bootstrap_mean([r["cosine"]["value"] for r in rows], seed=0).to_json(),
         "share": bootstrap_mean([float(r["share"]) for r in clear], seed=0).to_json() if len(clear) > 2 else None,
         "rows": rows, "seconds": round(time.monotonic() - began),
