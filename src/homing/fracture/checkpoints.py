@@ -1,8 +1,9 @@
 """Two checkpoints of one model on named concepts: the same answers, and the same insides?
 
-The rule, fixed before any figure was seen:
+The rule, fixed before any figure was seen but for the AUROC of a refusal, which was 0.6 until a model that had learnt nothing
+reached 0.74 [0.60, 0.85], since its few words tell classes apart by chance:
 
-- *refused*: one of them does not tell the concept's two answers apart (lower end of the AUROC of its read-out under 0.6), or a
+- *refused*: one of them does not tell the concept's two answers apart (lower end of the AUROC of its read-out under 0.7), or a
   context has no direction that one half of its prompts finds again in the other;
 - *same*: no answer changes, and every read-out and every figure of the one is the other's within 0.001;
 - *different score*: the accuracies are shown to differ;
@@ -50,7 +51,7 @@ __all__ = ["CheckpointVerdict", "Compared", "compare_concept", "overall", "unans
 CheckpointVerdict = Literal[
     "same", "same score, same inside", "same score, different inside", "different score", "not shown", "refused"
 ]
-TOLD_APART = 0.6
+TOLD_APART = 0.7
 """Lower end of the AUROC of the read-out under which a checkpoint does not answer the concept."""
 MARGIN = 0.05
 """Accuracies that differ by no more are the same score."""
