@@ -178,7 +178,12 @@ def _decide(
         return "inconclusive", [f"{few}: add prompts", said]
     if apart(found, one):
         differ = f"contexts of one direction look this unlike in {one.p_value:.1%} of simulations at most"
-        return _plane_or_pieces(units, [differ, said], seed)
+        lost = figures["auroc_lost"]
+        size = (
+            f"in size: {figures['dimensions']:.2f} dimensions where one direction has 1, and {lost:.2f} of AUROC lost where a"
+            " context is read with the direction of another"
+        )
+        return _plane_or_pieces(units, [differ, said, size], seed)
     if shared_by_items(units, seed=seed).everywhere:
         both = (
             "in every context the two forms of an item deviate oppositely along one direction that all contexts share"
