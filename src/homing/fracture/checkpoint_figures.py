@@ -192,15 +192,11 @@ def across(cosines: F64, some: Sequence[int], others: Sequence[int]) -> Any:
     return cosines[..., np.repeat(some, len(others)), np.tile(others, len(some))].mean(axis=-1)
 
 
-def paired(found: Mapping[str, Any], value: Any, draws: Any, *, n: int | None = None) -> dict[str, Estimate]:
-    """A figure of each checkpoint and its change, all over the same resampled prompts."""
-    v, d = (
-        {k: float(value(f)) for k, f in found.items()},
-        {k: np.asarray(draws(f), np.float64) for k, f in found.items()},
-    )
-    size = n if n is not None else int(found["a"].least)
-    made = {k: ends(v[k], d[k], size, 0.95, "paired bootstrap") for k in ("a", "b")}
-    return {**made, "change": ends(v["b"] - v["a"], d["b"] - d["a"], size, 0.95, "paired bootstrap")}
+def paired(found: Mapping[str, tuple[float, F64]], *, n: int) -> dict[str, Estimate]:
+    """A figure of each checkpoint and its change, from values and their resamples, all over the same prompts."""
+    (a, of_a), (b, of_b) = found["a"], found["b"]
+    each = {"a": (a, of_a), "b": (b, of_b), "change": (b - a, of_b - of_a)}
+    return {k: ends(value, draws, n, 0.95, "paired bootstrap") for k, (value, draws) in each.items()}
 
 
 def over_contexts(found: Mapping[str, Cosines], of: Callable[[F64], Any]) -> dict[str, Estimate]:

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from operator import itemgetter
 from typing import Any, Literal
 
 import numpy as np
@@ -112,7 +111,7 @@ def compare_concept(name: str, layout: Layout, a: Insides, b: Insides, *, seed: 
         ("edit_transfer", {k: arrives(layout, s.edits * layout.signs, some, seed) for k, s in sides.items()}),
         ("steering_transfer", {k: arrives(layout, s.pushes, some, seed) for k, s in sides.items()}),
     ):
-        figures[key] = paired(made, itemgetter(0), itemgetter(1), n=int(layout.held[rows].sum()))
+        figures[key] = paired(made, n=int(layout.held[rows].sum()))
     figures["steered_backwards"] = {k: backwards(layout, s.pushes, some) for k, s in sides.items()}
     judged = {k: judge_concept(layout.contexts(s.stream, some), seed=seed) for k, s in sides.items()}
     for key in ("share", "auroc_lost"):
