@@ -1,8 +1,4 @@
-"""The durable store: one transaction a turn, with the conversation's row locked, so that replicas keep order and alarms.
-
-Ids of events come from one counter row, taken last in a transaction: its lock is held until what it numbers can be seen, so a
-reader that has seen an id has seen every smaller one. A sequence would number early and show late.
-"""
+"""The durable store: one transaction a turn, with the conversation's row locked, so that replicas keep order and alarms."""
 
 from __future__ import annotations
 
@@ -31,9 +27,10 @@ from homing.gateway.records import (
 from homing.gateway.store import statements
 from homing.gateway.store.address import database_at
 from homing.gateway.store.base import Database
+from homing.gateway.store.changes import forget, kept_before, key_of, leave, move, moved, with_turn
 from homing.gateway.store.faults import failure
 from homing.gateway.store.migrate import is_newest, migrate
-from homing.gateway.store.rows import alarm_of, event_of, finite, row_of, standing_of, turn_of
+from homing.gateway.store.rows import alarm_of, event_of, row_of, standing_of, turn_of
 
 __all__ = ["UNSET", "Store", "Unset"]
 
@@ -110,7 +107,7 @@ class Store:
 
     async def standing(self, tenant: str, conversation: str) -> Standing | None:
         """Where a conversation stands; None where there is none."""
-        rows = await self._rows(statements.STANDING, _key(tenant, conversation))
+        rows = await self._rows(statements.STANDING, key_of(tenant, conversation))
         return standing_of(rows[0]) if rows else None
 
     async def find(self, tenant: str, digest: str) -> str | None:
@@ -129,12 +126,12 @@ class Store:
         self, tenant: str, conversation: str, *, after: int = -1, limit: int
     ) -> list[tuple[int, TurnRecord]]:
         """Turns with their numbers from 0, oldest first."""
-        given = {**_key(tenant, conversation), "after": after, "most": limit}
+        given = {**key_of(tenant, conversation), "after": after, "most": limit}
         return [(r["turn"], turn_of(r)) for r in await self._rows(statements.TURNS, given)]
 
     async def alarms(self, tenant: str, conversation: str) -> list[AlarmRecord]:
         """Alarms, oldest first."""
-        return [alarm_of(r) for r in await self._rows(statements.ALARMS, _key(tenant, conversation))]
+        return [alarm_of(r) for r in await self._rows(statements.ALARMS, key_of(tenant, conversation))]
 
     async def mark(self, tenant: str, alarm_id: int, false_alarm: bool) -> tuple[str, AlarmRecord] | None:
         """Mark an alarm; its conversation and itself, or None where there is none."""
@@ -166,24 +163,24 @@ class Store:
             new: most likely nobody has this conversation: then it is made at once as the turn leaves it, and where somebody has,
                 ``settle`` is called once more.
         """
-        key = _key(tenant, conversation)
+        key = key_of(tenant, conversation)
         row = {"tenant": tenant, "conversation": conversation, **row_of(turn, text=self._text)}
         start = Standing(conversation, tenant, created=turn.created, updated=turn.created)
 
         def work(connection: Connection) -> Committed:
             if new:
                 settled = settle(start)
-                after = _after(start, turn, settled)
+                after = with_turn(start, turn, settled)
                 if self._made(connection, after, settled.seen):
                     connection.execute(self._of(statements.MAKE_TURN), {**row, "turn": 0})
-                    return _leave(connection, after, settled, turn=0)
+                    return leave(connection, after, settled, turn=0)
             now = self._locked(connection, start)
             if connection.execute(self._of(statements.MAKE_TURN), {**row, "turn": now.turns}).first() is None:
-                return _again(connection, key, now, turn.request_id)
+                return kept_before(connection, key, now, turn.request_id)
             settled = settle(now)
-            after = _after(now, turn, settled)
-            _move(connection, after, settled.seen)
-            return _leave(connection, after, settled, turn=now.turns)
+            after = with_turn(now, turn, settled)
+            move(connection, after, settled.seen)
+            return leave(connection, after, settled, turn=now.turns)
 
         return await self._write(work)
 
@@ -200,7 +197,7 @@ class Store:
         Args:
             change: as ``settle`` of :meth:`commit`. ``hold``: chosen for it from now on; None: the deployment's.
         """
-        key = _key(tenant, conversation)
+        key = key_of(tenant, conversation)
 
         def work(connection: Connection) -> Committed | None:
             found = connection.execute(statements.LOCKED, key).mappings().one_or_none()
@@ -212,14 +209,14 @@ class Store:
                 now, updated=max(now.updated, time.time()), hold=now.hold if isinstance(hold, Unset) else hold,
                 state=settled.state, alarms=now.alarms + len(settled.alarms),
             )  # fmt: skip
-            _move(connection, after, settled.seen)
-            return _leave(connection, after, settled, turn=None)
+            move(connection, after, settled.seen)
+            return leave(connection, after, settled, turn=None)
 
         return await self._write(work)
 
     def _locked(self, connection: Connection, new: Standing) -> Standing:
         """What is stored now, locked; made where absent."""
-        key = _key(new.tenant, new.conversation)
+        key = key_of(new.tenant, new.conversation)
         while True:  # another may forget it between the two statements
             found = connection.execute(statements.LOCKED, key).mappings().one_or_none()
             if found is not None:
@@ -234,7 +231,7 @@ class Store:
             "conversation": new.conversation,
             "created": new.created,
             "seen": seen,
-            **_moved(new),
+            **moved(new),
         }
         return connection.execute(self._of(statements.MAKE_CONVERSATION), row).first() is not None
 
@@ -245,12 +242,12 @@ class Store:
 
         In SQLite its text is gone from the disk, for which the file is written anew; PostgreSQL overwrites it at its next vacuum.
         """
-        key = _key(tenant, conversation)
+        key = key_of(tenant, conversation)
 
         def work(connection: Connection) -> bool:
             if connection.execute(statements.LOCKED, key).first() is None:
                 return False
-            _forget(connection, [key])
+            forget(connection, [key])
             return True
 
         forgotten = await self._write(work)
@@ -262,9 +259,9 @@ class Store:
         given = {"before": unix_seconds, "most": FORGOTTEN_AT_ONCE}
 
         def work(connection: Connection) -> int:
-            keys = [_key(t, c) for t, c in connection.execute(statements.OLD, given)]
+            keys = [key_of(t, c) for t, c in connection.execute(statements.OLD, given)]
             if keys:
-                _forget(connection, keys)
+                forget(connection, keys)
             return len(keys)
 
         total = 0
@@ -328,89 +325,3 @@ class Store:
             if said is None:
                 raise
             raise said from e
-
-
-def _key(tenant: str, conversation: str) -> dict[str, str]:
-    return {"the_tenant": tenant, "the_conversation": conversation}
-
-
-def _again(connection: Connection, key: Mapping[str, str], now: Standing, request_id: str) -> Committed:
-    """What was kept of this request."""
-    turn = connection.execute(statements.TURN_OF_REQUEST, {**key, "request": request_id}).scalar_one()
-    given = {**key, "the_turn": turn}
-    alarms = connection.execute(statements.ALARMS_OF_TURN, given).mappings()
-    events = connection.execute(statements.EVENTS_OF_TURN, given).mappings()
-    return Committed(turn, now, tuple(map(alarm_of, alarms)), tuple(map(event_of, events)), again=True)
-
-
-def _after(now: Standing, turn: TurnRecord, settled: Settled) -> Standing:
-    """Where a conversation stands with one turn more."""
-    return replace(
-        now, turns=now.turns + 1, model=turn.model, position=finite(turn.position), drift=finite(turn.drift),
-        updated=max(now.updated, turn.created), state=settled.state, alarms=now.alarms + len(settled.alarms),
-    )  # fmt: skip
-
-
-def _moved(after: Standing) -> dict[str, Any]:
-    """What a change may leave of a conversation's row."""
-    return {
-        "updated": after.updated, "turns": after.turns, "alarms": after.alarms, "hold": after.hold, "model": after.model,
-        "position": after.position, "drift": after.drift, "state": after.state,
-    }  # fmt: skip
-
-
-def _move(connection: Connection, after: Standing, seen: str | None) -> None:
-    """Write where a conversation stands. ``seen``: None: as it was."""
-    known = {} if seen is None else {"seen": seen}
-    key = _key(after.tenant, after.conversation)
-    connection.execute(statements.MOVE_CONVERSATION, {**key, **_moved(after), **known})
-
-
-def _leave(connection: Connection, after: Standing, settled: Settled, *, turn: int | None) -> Committed:
-    """Write the alarms and events that a change leaves. ``turn``: that they are of; None: as alarms say, and events of none."""
-    tenant, conversation = after.tenant, after.conversation
-    alarms = settled.alarms if turn is None else tuple(replace(a, turn=turn) for a in settled.alarms)
-    if alarms:
-        rows = [
-            {
-                "tenant": tenant, "conversation": conversation, "turn": a.turn, "detector": a.detector,
-                "statistic": a.statistic, "threshold": a.threshold, "false_alarm": a.false_alarm,
-            }
-            for a in alarms
-        ]  # fmt: skip
-        ids = connection.execute(statements.MAKE_ALARMS, rows).scalars()
-        alarms = tuple(replace(a, id=i) for a, i in zip(alarms, ids, strict=True))
-    events = _tell(connection, tenant, [(conversation, *e) for e in settled.events], turn=turn)
-    return Committed(after.turns - 1, after, alarms, events)
-
-
-def _tell(
-    connection: Connection, tenant: str, told: Sequence[tuple[str, str, Mapping[str, Any]]], *, turn: int | None = None
-) -> tuple[EventRecord, ...]:
-    """Number events and write them; last in a transaction, since all others wait for the number from here on."""
-    if not told:
-        return ()
-    last = connection.execute(statements.TAKE_EVENTS, {"counted": len(told)}).scalar_one()
-    created, first = time.time(), last - len(told) + 1
-    events = tuple(EventRecord(first + n, created, kind, of, data) for n, (of, kind, data) in enumerate(told))
-    rows = [
-        {
-            "id": e.id, "tenant": tenant, "conversation": e.conversation, "turn": turn, "created": created,
-            "kind": e.kind, "data": e.data,
-        }
-        for e in events
-    ]  # fmt: skip
-    connection.execute(statements.MAKE_EVENTS, rows)
-    return events
-
-
-def _forget(connection: Connection, keys: Sequence[Mapping[str, str]]) -> None:
-    """Delete conversations, their turns and alarms with them."""
-    connection.execute(statements.FORGET_EVENTS, keys)
-    connection.execute(statements.FORGET, keys)
-    connection.execute(statements.OWE)
-    by_tenant: dict[str, list[tuple[str, str, Mapping[str, Any]]]] = {}
-    for key in keys:
-        by_tenant.setdefault(key["the_tenant"], []).append((key["the_conversation"], "forgotten", {}))
-    for tenant, told in by_tenant.items():
-        _tell(connection, tenant, told)
