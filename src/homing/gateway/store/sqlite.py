@@ -27,7 +27,6 @@ READERS = 4
 IN_LINE = 0.01
 """Share of the longest wait for the file below which what was waited in line is not taken off it."""
 _PRAGMAS = (
-    "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=NORMAL",  # a killed process loses nothing; a power cut may lose the last turns, never half of one
     "PRAGMA foreign_keys=ON",
     "PRAGMA secure_delete=ON",  # what is forgotten is overwritten, not only unlinked
@@ -114,12 +113,26 @@ class Sqlite:
 def _connect(name: str, busy_seconds: float) -> sqlite3.Connection:
     connection = sqlite3.connect(name, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
     try:
+        _write_ahead(connection, busy_seconds)
         for pragma in _PRAGMAS:
             connection.execute(pragma).close()
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _write_ahead(connection: sqlite3.Connection, busy_seconds: float) -> None:
+    """Put the file on a write-ahead log. Where another does so at the same moment SQLite fails at once: it is asked again."""
+    end = time.monotonic() + busy_seconds
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL").close()
+            return
+        except sqlite3.OperationalError as e:
+            if e.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                raise
+            time.sleep(0.01)
 
 
 def _wait_for_others(connection: Connection, seconds: float) -> None:
