@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 
 from homing.gateway.records import Committed, EventRecord, Settled, Standing, TurnRecord
 from homing.gateway.store import statements
+from homing.gateway.store.direct import put
 from homing.gateway.store.rows import alarm_of, event_of, finite
 
 __all__ = ["forget", "kept_before", "key_of", "leave", "move", "moved", "with_turn"]
@@ -54,7 +55,7 @@ def move(connection: Connection, after: Standing, seen: str | None) -> None:
     """Write where a conversation stands. ``seen``: None: as it was."""
     known = {} if seen is None else {"seen": seen}
     key = key_of(after.tenant, after.conversation)
-    connection.execute(statements.MOVE_CONVERSATION, {**key, **moved(after), **known})
+    put(connection, statements.MOVE_CONVERSATION, {**key, **moved(after), **known})
 
 
 def leave(connection: Connection, after: Standing, settled: Settled, *, turn: int | None) -> Committed:
@@ -81,7 +82,7 @@ def _tell(
     """Number events and write them; last in a transaction, since all others wait for the number from here on."""
     if not told:
         return ()
-    last = connection.execute(statements.TAKE_EVENTS, {"counted": len(told)}).scalar_one()
+    last: Any = put(connection, statements.TAKE_EVENTS, {"counted": len(told)})
     created, first = time.time(), last - len(told) + 1
     events = tuple(EventRecord(first + n, created, kind, of, data) for n, (of, kind, data) in enumerate(told))
     rows = [
@@ -91,7 +92,7 @@ def _tell(
         }
         for e in events
     ]  # fmt: skip
-    connection.execute(statements.MAKE_EVENTS, rows)
+    put(connection, statements.MAKE_EVENTS, *rows)
     return events
 
 

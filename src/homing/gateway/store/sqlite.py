@@ -19,6 +19,7 @@ from sqlalchemy import Connection, create_engine
 from sqlalchemy.pool import QueuePool
 
 from homing.gateway.store import base
+from homing.gateway.store.direct import say
 
 __all__ = ["Sqlite"]
 
@@ -78,7 +79,7 @@ class Sqlite:
                     _wait_for_others(connection, self._busy_seconds - waited)
                 try:
                     # the lock at once: a transaction that has read before it writes could not take it
-                    connection.exec_driver_sql("BEGIN IMMEDIATE")
+                    say(connection, "BEGIN IMMEDIATE")
                 finally:
                     if stood:
                         _wait_for_others(connection, self._busy_seconds)

@@ -28,6 +28,7 @@ from homing.gateway.store import statements
 from homing.gateway.store.address import database_at
 from homing.gateway.store.base import Database
 from homing.gateway.store.changes import forget, kept_before, key_of, leave, move, moved, with_turn
+from homing.gateway.store.direct import put
 from homing.gateway.store.faults import failure
 from homing.gateway.store.migrate import is_newest, migrate
 from homing.gateway.store.rows import alarm_of, event_of, row_of, standing_of, turn_of
@@ -172,10 +173,10 @@ class Store:
                 settled = settle(start)
                 after = with_turn(start, turn, settled)
                 if self._made(connection, after, settled.seen):
-                    connection.execute(self._of(statements.MAKE_TURN), {**row, "turn": 0})
+                    put(connection, self._of(statements.MAKE_TURN), {**row, "turn": 0})
                     return leave(connection, after, settled, turn=0)
             now = self._locked(connection, start)
-            if connection.execute(self._of(statements.MAKE_TURN), {**row, "turn": now.turns}).first() is None:
+            if put(connection, self._of(statements.MAKE_TURN), {**row, "turn": now.turns}) is None:
                 return kept_before(connection, key, now, turn.request_id)
             settled = settle(now)
             after = with_turn(now, turn, settled)
@@ -233,7 +234,7 @@ class Store:
             "seen": seen,
             **moved(new),
         }
-        return connection.execute(self._of(statements.MAKE_CONVERSATION), row).first() is not None
+        return put(connection, self._of(statements.MAKE_CONVERSATION), row) is not None
 
     # -- forgetting ------------------------------------------------------------------------------------------------------
 
