@@ -368,7 +368,7 @@ def test_a_request_that_is_never_made_is_given_up(
     mapped: Mapped, monkeypatch: pytest.MonkeyPatch, said: tuple[bytes, ...]
 ) -> None:
     """A byte now and then buys no more time; one who has asked and been answered may rest."""
-    monkeypatch.setattr(connections, "HEADER_SECONDS", 1.0)
+    monkeypatch.setattr(connections, "HEAD_SECONDS", 1.0)
     with served(mapped, with_home=False) as gate:
         host, port = gate.url.removeprefix("http://").split(":")
         with socket.create_connection((host, int(port)), timeout=20) as s:

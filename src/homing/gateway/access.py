@@ -33,6 +33,8 @@ OPEN: Mapping[str, frozenset[str]] = {
     for path in ("/health", "/health/ready", "/", "/homing/", "/homing/app.js", "/homing/app.css", "/homing/icon.svg")
 }
 """Routes that need no key: they say nothing of any conversation."""
+ALONE = (b"host", b"authorization", b"origin", b"content-type")
+"""Headers of which a second one is refused."""
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none';"
     " form-action 'none'; frame-ancestors 'none'"
@@ -86,12 +88,13 @@ class Access:
             return
         if scope["type"] != "http":  # nothing here speaks websockets
             return
-        headers = _headers(scope)
+        headers = _headers(scope["headers"])
         given = headers.get(b"x-request-id", b"")
         request_id = given.decode() if ID.fullmatch(given) else secrets.token_hex(16)
         scope.setdefault("state", {}).update(request_id=request_id)
         dressed = _dressed(send, scope["path"], request_id)
         try:
+            _alone(scope)
             scope["state"]["tenant"] = self._admitted(scope, headers)
         except WireError as e:
             await send_problem(dressed, e)
@@ -149,12 +152,27 @@ class Access:
         bucket.left -= 1
 
 
-def _headers(scope: Scope) -> dict[bytes, bytes]:
-    """By name, the first of each; a second Host or Authorization is not heeded but refused by h11 or here."""
+def _headers(given: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """By name in small letters, the first of each."""
     out: dict[bytes, bytes] = {}
-    for name, value in scope["headers"]:
+    for name, value in given:
         out.setdefault(name.lower(), value)
     return out
+
+
+def _alone(scope: Scope) -> None:
+    """Refuse what whoever stands between may have read otherwise: two of a header that decides something, or no Host.
+
+    Raises:
+        WireError: 400.
+    """
+    names = [name.lower() for name, _ in scope["headers"]]
+    for name in ALONE:
+        if names.count(name) > 1:
+            shown = name.decode()
+            raise WireError(400, f"the header {shown} came more than once; send it once", param=shown)
+    if scope.get("http_version") != "1.0" and b"host" not in names:
+        raise WireError(400, "the header host is missing; send it", param="host")
 
 
 def _own(headers: Mapping[bytes, bytes]) -> None:
