@@ -896,6 +896,66 @@ async def test_a_turn_costs_few_statements_and_no_value_is_in_them(url: str, mon
         assert all(secret not in s for s in said for secret in ("good morning", "'t'", "smollm2")), "a value in SQL"
 
 
+async def test_what_the_driver_is_handed_is_what_sqlalchemy_writes() -> None:
+    from sqlalchemy import select
+    from sqlalchemy.exc import DBAPIError
+
+    from homing.gateway.store import statements
+    from homing.gateway.store.changes import key_of, moved
+    from homing.gateway.store.direct import put
+    from homing.gateway.store.rows import row_of
+    from homing.gateway.store.tables import conversations, counters, events, turns
+
+    ways = {"a": lambda c, s, *rows: c.execute(s, list(rows) if len(rows) > 1 else rows[0]), "b": put}
+    start = Standing("c", "", state={"n": None, "ä": [1.5, True]}, position=2, drift=None)
+
+    def work(connection: Any) -> dict[str, list[Any]]:
+        out: dict[str, list[Any]] = {}
+        for n, (tenant, write) in enumerate(ways.items()):
+            here = {"tenant": tenant, "conversation": "c"}
+            write(
+                connection, statements.MAKE_CONVERSATION["sqlite"], {**here, "created": 1, "seen": None, **moved(start)}
+            )
+            write(
+                connection, statements.MAKE_TURN["sqlite"], {**here, **row_of(a_turn(said="é"), text=True), "turn": 0}
+            )
+            write(
+                connection,
+                statements.MOVE_CONVERSATION,
+                {**key_of(tenant, "c"), **moved(replace(start, turns=3, hold="cap"))},
+            )
+            write(connection, statements.TAKE_EVENTS, {"counted": 2})
+            made = {**here, "turn": 0, "created": 2.5, "kind": "turn", "data": {"x": math.nan}}
+            write(connection, statements.MAKE_EVENTS, {**made, "id": 10 * n}, {**made, "id": 10 * n + 1, "data": {}})
+            out[tenant] = [
+                [{k: v for k, v in r.items() if k not in ("tenant", "id")} for r in found.mappings()]
+                for table in (conversations, turns, events)
+                for found in [connection.execute(select(table).where(table.c.tenant == tenant))]
+            ]
+        assert (
+            put(connection, statements.MAKE_TURN["sqlite"], {**here, **row_of(a_turn(), text=True), "turn": 1}) is None
+        )
+        assert put(connection, statements.TAKE_EVENTS, {"counted": 5}) == 9
+        assert connection.execute(select(counters.c.value).where(counters.c.name == "events")).scalar_one() == 9
+        with pytest.raises(KeyError, match="counted"):
+            put(connection, statements.TAKE_EVENTS, {"other": 1})
+        with pytest.raises(DBAPIError) as told:
+            put(connection, statements.MAKE_EVENTS, {**made, "id": 10, "kind": "a secret"})
+        assert isinstance(told.value.orig, sqlite3.IntegrityError) and "a secret" not in str(told.value)
+        return out
+
+    async with opened("sqlite://") as store:
+        found = await store._base.write(work)
+    assert repr(found["a"]) == repr(found["b"]) and all(found["a"])
+
+
+def test_no_column_is_filled_by_sqlalchemy() -> None:
+    """What SQLite's driver is handed has only what the row gives, and what the database fills in."""
+    from homing.gateway.store.tables import metadata
+
+    assert all(c.default is None and c.onupdate is None for t in metadata.tables.values() for c in t.columns)
+
+
 def test_the_records_have_columns() -> None:
     """A field without a column would be lost in silence."""
     from homing.gateway.store.tables import turns

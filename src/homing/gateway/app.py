@@ -267,7 +267,7 @@ class _Api:
         """A stream of which the first event is there, or that is waited for within the stream."""
         task = asyncio.ensure_future(start)
         try:
-            await until_gone(request.receive, asyncio.wait({task}, timeout=FIRST_SECONDS))  # type: ignore[arg-type]
+            await until_gone(request.receive, asyncio.wait({task}, timeout=FIRST_SECONDS))
         except BaseException:
             await _ended(task)
             raise

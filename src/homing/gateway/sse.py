@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, MutableMapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
 from contextlib import aclosing, suppress
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 __all__ = ["COMMENT", "DONE", "EventStream", "Gone", "data", "event", "until_gone"]
 
@@ -42,24 +42,32 @@ async def _gone(receive: Receive) -> None:
         pass
 
 
-async def until_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
+async def until_gone(receive: Receive, work: Awaitable[T]) -> T:
     """The result of some work, which is cancelled when the client goes.
 
     Raises:
         Gone: it went.
     """
-    task, gone = asyncio.ensure_future(work), asyncio.ensure_future(_gone(receive))
+    asking, gone = cast("asyncio.Task[Any]", asyncio.current_task()), False
+
+    async def watch() -> None:
+        nonlocal gone
+        await _gone(receive)
+        gone = True
+        asking.cancel()
+
+    # the work stays in the task that asks for it: a task of its own, and its end, cost every request two rounds of the loop
+    watching = asyncio.ensure_future(watch())
     try:
-        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise Gone
-        return task.result()
+        return await work
+    except asyncio.CancelledError:
+        if not gone or asking.cancelling() > 1:  # the service itself stops
+            raise
+        raise Gone from None
     finally:
-        for t in (task, gone):
-            if not t.done():
-                t.cancel()
-                with suppress(asyncio.CancelledError):
-                    await t
+        watching.cancel()
+        if gone:
+            asking.uncancel()
 
 
 class EventStream:

@@ -48,6 +48,8 @@ HARMLESS = frozenset({"user", "metadata", "store", "service_tier", "safety_ident
 """Fields that do not touch the reply; taken and left alone."""
 TOOLS = frozenset({"tools", "tool_choice", "functions", "function_call", "parallel_tool_calls"})
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
 Name = Annotated[StrictStr, Field(pattern=NAME)]
 Number = Annotated[float, Field(strict=True)]
 
@@ -201,7 +203,7 @@ def _message(i: int, raw: Mapping[str, Any]) -> Message:
         content = "".join(p["text"] for p in parts)
     if not isinstance(content, str):
         raise WireError(400, f"{at}.content must be text or a list of parts of type text", param=f"{at}.content")
-    if any(0xD800 <= ord(c) <= 0xDFFF for c in content):
+    if not content.isascii() and _SURROGATE.search(content):
         raise WireError(
             400,
             f"{at}.content holds half of a surrogate pair, which is no character; mend its encoding",
