@@ -157,6 +157,16 @@ def test_a_client_that_would_speak_another_protocol_is_answered_in_this_one(gate
     assert got.count(b"HTTP/1.1 200 ") == 1501 and got.count(b"HTTP/1.1 ") == 1501
 
 
+def test_a_client_of_old_gets_a_stream_without_chunks(gate: Served) -> None:
+    body = asking(gate, stream=True)
+    got = said(gate, POST.replace(b"HTTP/1.1", b"HTTP/1.0") + length(body) + b"connection: keep-alive\r\n\r\n" + body)
+    head, _, rest = got.partition(b"\r\n\r\n")
+    assert b"transfer-encoding" not in head and b"connection: close" in head
+    assert rest.startswith(b"data: {") and rest.endswith(b"\n\ndata: [DONE]\n\n")
+    got = said(gate, b"HEAD /health HTTP/1.0\r\nhost: localhost\r\n\r\n")
+    assert got.startswith(b"HTTP/1.1 200 ") and got.endswith(b"\r\n\r\n")
+
+
 def test_a_client_that_asks_whether_to_go_on_is_told(gate: Served) -> None:
     body = asking(gate)
     got = said(gate, POST + b"expect: 100-continue\r\n" + length(body) + b"\r\n", until=b"\r\n\r\n")

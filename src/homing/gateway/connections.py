@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, MutableMapping
 from typing import Any, TypeVar, cast
 
 import httptools
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from homing.gateway.access import App, Receive, Scope, Send
 from homing.gateway.problems import WireError
 
 __all__ = ["DRAIN_SECONDS", "configured", "run"]
@@ -111,6 +112,11 @@ class Patience(HttpToolsProtocol):
     def _fed_again(self) -> bool:
         return self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        super()._start_asgi_task(
+            cycle, cast(Any, _unchunked(app, cycle)) if cycle.scope["http_version"] == "1.0" else app
+        )
+
     def _look(self) -> None:
         """Wait for so long while no request is being answered; begun once: more bytes of the same head buy no more time."""
         if self._answers():
@@ -126,6 +132,26 @@ class Patience(HttpToolsProtocol):
         if self._waits is not None:
             self._waits.cancel()
             self._waits = None
+
+
+def _unchunked(app: App, cycle: RequestResponseCycle) -> App:
+    """For HTTP/1.0, which knows no chunks: what has no length ends with its connection (RFC 9112, 6.1 and 6.3)."""
+
+    async def served(scope: Scope, receive: Receive, send: Send) -> None:
+        sized = True
+
+        async def unchunked(message: MutableMapping[str, Any]) -> None:
+            nonlocal sized
+            if message["type"] == "http.response.start":
+                sized = any(name.lower() == b"content-length" for name, _ in message.get("headers", ()))
+                cycle.chunked_encoding = None if sized else False
+            elif not sized:
+                cycle.expected_content_length = len(message.get("body", b""))
+            await send(message)
+
+        await app(scope, receive, unchunked)
+
+    return served
 
 
 def configured(app: Any, *, drain: int = DRAIN_SECONDS) -> uvicorn.Config:
