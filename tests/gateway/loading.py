@@ -132,7 +132,8 @@ def nothing_left(gate: Served) -> None:
         }
         base = getattr(gate.store, "_base", None)
         if base is not None:
-            out["database"] = base._engine.pool.checkedout() + len(gate.store._tasks)
+            kept = getattr(base, "_kept", None) is not None  # the connection of the thread that writes
+            out["database"] = base._engine.pool.checkedout() - kept + len(gate.store._tasks)
         return {k: v for k, v in out.items() if v}
 
     try:

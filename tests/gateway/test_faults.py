@@ -154,10 +154,15 @@ def test_what_is_kept_after_its_client_left_is_told_all_the_same(mapped: Mapped,
 
 def limited(gate: Served, pages: int) -> None:
     """What the file may have, on every connection of the service: SQLite then fails as it does on a full disk."""
-    engine = gate.store._base._engine
+    base = gate.store._base
+
+    def limit(connection: Any) -> None:
+        connection.exec_driver_sql(f"PRAGMA max_page_count={pages}").all()
+
+    asyncio.run_coroutine_threadsafe(base.write(limit), gate.loop).result(60)
     with contextlib.ExitStack() as stack:
-        for connection in [stack.enter_context(engine.connect()) for _ in range(engine.pool.size())]:
-            connection.exec_driver_sql(f"PRAGMA max_page_count={pages}").all()
+        for connection in [stack.enter_context(base._engine.connect()) for _ in range(base._engine.pool.size() - 1)]:
+            limit(connection)
 
 
 @pytest.mark.parametrize("fail", ["open", "closed"])

@@ -62,14 +62,20 @@ def json_of(raw: bytes) -> Any:
     """
     try:
         text = raw.decode()
-        depth = most_open = 0
-        for c in re.findall(r"[\[\]{}]", re.sub(r'"(?:[^"\\]|\\.)*"', "", text)):
-            depth += 1 if c in "[{" else -1
-            most_open = max(most_open, depth)
-        if most_open > DEEPEST:
-            raise WireError(400, f"the body nests {most_open} levels deep; {DEEPEST} are read")
+        depth = _depth(text) if text.count("[") + text.count("{") > DEEPEST else 0
+        if depth > DEEPEST:
+            raise WireError(400, f"the body nests {depth} levels deep; {DEEPEST} are read")
         return json.loads(text, parse_constant=_no_constant)
     except UnicodeDecodeError:
         raise WireError(400, "the body is not UTF-8") from None
     except ValueError as e:
         raise WireError(400, f"the body is no JSON: {str(e)[:120]}") from None
+
+
+def _depth(text: str) -> int:
+    """Brackets that stand open at once, at most, outside strings."""
+    depth = most = 0
+    for c in re.findall(r"[\[\]{}]", re.sub(r'"(?:[^"\\]|\\.)*"', "", text)):
+        depth += 1 if c in "[{" else -1
+        most = max(most, depth)
+    return most

@@ -10,8 +10,9 @@ import asyncio
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -52,6 +53,7 @@ class Sqlite:
         )
         # SQLite has one writer. Ours stand in line; left to the file, each would poll for it, and some starve.
         self._scrub: asyncio.Future[bool] | None = None
+        self._kept: Connection | None = None
         self._begun = threading.Event()
         self._writing = ThreadPoolExecutor(1, thread_name_prefix="homing-store-writes")
         self._reading = (
@@ -62,7 +64,7 @@ class Sqlite:
         """Do one statement, which is its own snapshot."""
 
         def read() -> T:
-            with self._engine.connect() as connection:
+            with self._writer() if self._reading is self._writing else self._engine.connect() as connection:
                 return work(connection)
 
         return await asyncio.get_running_loop().run_in_executor(self._reading, read)
@@ -72,7 +74,7 @@ class Sqlite:
         asked = time.monotonic()
 
         def write() -> T:
-            with self._engine.begin() as connection:
+            with self._writer() as connection:
                 waited = time.monotonic() - asked
                 stood = waited > IN_LINE * self._busy_seconds
                 if stood:
@@ -87,6 +89,26 @@ class Sqlite:
 
         return await asyncio.get_running_loop().run_in_executor(self._writing, write)
 
+    @contextmanager
+    def _writer(self) -> Generator[Connection]:
+        """A transaction on the connection that the writing thread keeps: taking one from the pool costs an eighth of a turn.
+
+        One on which something failed is given back, and the pool sees to it.
+        """
+        if self._kept is None:
+            self._kept = self._engine.connect()
+        try:
+            with self._kept.begin():
+                yield self._kept
+        except BaseException:
+            self._give_back()
+            raise
+
+    def _give_back(self) -> None:
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            kept.close()
+
     async def scrub(self) -> bool:
         """Write the file anew, and cut its log to nothing: both still have pages as they were.
 
@@ -100,13 +122,18 @@ class Sqlite:
 
     def _write_anew(self, begun: threading.Event) -> bool:
         begun.set()  # what is deleted from here on needs another
-        with self._engine.connect() as connection:
+        with self._writer() as connection:
             connection.exec_driver_sql("VACUUM")
             return not connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()[0]
 
     async def close(self) -> None:
         """Close every connection; the last one takes the log with it."""
-        await asyncio.get_running_loop().run_in_executor(self._writing, self._engine.dispose)
+
+        def end() -> None:
+            self._give_back()
+            self._engine.dispose()
+
+        await asyncio.get_running_loop().run_in_executor(self._writing, end)
         self._writing.shutdown()
         self._reading.shutdown()
 
