@@ -128,7 +128,7 @@ async def measure(model: Any, gate: Gateway, rounds: int) -> dict[str, Any]:
         lengths.append((took["engine"][1], took["gateway"][1]))
     out["with_model_ms"] = interval(with_model) | {"p95": float(np.quantile(with_model, 0.95))}
     out["control_ms"] = interval(control) | {"p95": float(np.quantile(control, 0.95))}
-    for k in range(max(4, rounds // 8)):
+    for k in range(max(4, rounds // 3)):
         took = {}
         for name in rng.permutation(["engine", "again", "gateway"]):
             run = through if name == "gateway" else engine
@@ -138,7 +138,7 @@ async def measure(model: Any, gate: Gateway, rounds: int) -> dict[str, Any]:
         same.append(rate["again"] / rate["engine"])
         out.setdefault("tokens_per_second", []).append(rate)
     out["streams_32"], out["streams_32_control"] = interval(ratios), interval(same)
-    for k in range(max(4, rounds // 8)):
+    for k in range(max(4, rounds // 3)):
         own = await asyncio.gather(*[engine_first(model, 8, 9000 + 8 * k + i) for i in range(8)])
         theirs = await asyncio.gather(*[gate.stream(8, 9000 + 8 * k + i) for i in range(8)])
         firsts.append(float(np.median([f for f, _ in theirs]) / np.median(own)))

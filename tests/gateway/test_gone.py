@@ -1,14 +1,15 @@
-"""Work that ends when the client goes."""
+"""Work that ends when the client goes, and a stream that says that it is still there."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
 
-from homing.gateway.sse import Gone, until_gone
+from homing.gateway.sse import COMMENT, EventStream, Gone, until_gone
 
 
 class Line:
@@ -123,3 +124,73 @@ async def test_a_time_of_the_work_itself_is_its_own() -> None:
     with pytest.raises(TimeoutError):
         await until_gone(line, timed())
     assert not await pending()
+
+
+class Reader:
+    """What ASGI's send is told. ``takes``: whether it takes more now."""
+
+    def __init__(self) -> None:
+        self.told: list[dict[str, Any]] = []
+        self.takes = asyncio.Event()
+        self.takes.set()
+
+    async def __call__(self, message: Any) -> None:
+        await self.takes.wait()
+        self.told.append(message)
+
+    @property
+    def bodies(self) -> list[bytes]:
+        return [m["body"] for m in self.told[1:]]
+
+
+async def test_a_stream_without_a_word_says_that_it_is_there_and_one_that_speaks_does_not() -> None:
+    async def body(seconds: float, times: int) -> AsyncGenerator[bytes, None]:
+        for k in range(times):
+            await asyncio.sleep(seconds)
+            yield b"%d" % k
+
+    slow, quick = Reader(), Reader()
+    await EventStream(body(0.3, 2), quiet=0.1)({}, Line(), slow)
+    await EventStream(body(0.01, 40), quiet=0.3)({}, Line(), quick)
+    assert slow.told[0]["type"] == "http.response.start" and slow.told[0]["status"] == 200
+    words = [b for b in slow.bodies if b != COMMENT]
+    assert words == [b"0", b"1", b""] and slow.bodies.index(b"0") >= 2 and slow.bodies[-2:] == [b"1", b""]
+    assert 4 <= slow.bodies.count(COMMENT) <= 5
+    assert quick.bodies == [*(b"%d" % k for k in range(40)), b""]
+    assert [m.get("more_body", False) for m in quick.told[1:]] == [True] * 40 + [False]
+    said = len(slow.told)
+    await asyncio.sleep(0.25)
+    assert len(slow.told) == said, "a word after the end"
+
+
+async def test_a_reader_who_takes_nothing_is_told_nothing_and_what_makes_the_events_waits() -> None:
+    made: list[int] = []
+    closed = False
+
+    async def body() -> AsyncGenerator[bytes, None]:
+        nonlocal closed
+        try:
+            for k in range(100):
+                made.append(k)
+                yield b"%d" % k
+        finally:
+            closed = True
+
+    line, reader = Line(), Reader()
+    ended: list[bool] = []
+    stream = EventStream(body(), quiet=0.05)
+    stream.on_end = lambda: ended.append(True)
+
+    async def sends(message: Any) -> None:
+        await reader(message)
+        if len(reader.told) == 3:
+            reader.takes.clear()
+
+    task = asyncio.create_task(stream({}, line, sends))
+    await asyncio.sleep(0.3)
+    assert made == [0, 1, 2] and reader.bodies == [b"0", b"1"] and not ended
+    line.goes.set()
+    await asyncio.wait_for(task, 5)
+    await rounds()
+    assert closed and ended == [True] and reader.bodies == [b"0", b"1"] and not line.waits
+    assert asyncio.all_tasks() == {asyncio.current_task()}

@@ -90,26 +90,27 @@ class EventStream:
 
     async def _send(self, send: Send) -> None:
         headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"x-accel-buffering", b"no")]
+        clock = asyncio.get_running_loop().time
+        spoke = clock()
+
+        async def speaks() -> None:
+            nonlocal spoke
+            while True:
+                left = spoke + self.quiet - clock()
+                if left > 0:
+                    await asyncio.sleep(left)
+                    continue
+                spoke = clock()
+                await send({"type": "http.response.body", "body": COMMENT, "more_body": True})
+
         async with aclosing(self.body) as body:
             await send({"type": "http.response.start", "status": 200, "headers": headers})
-            coming: asyncio.Task[bytes] | None = None
+            # beside the stream and not around each of its events, of which there are as many as tokens
+            speaking = asyncio.create_task(speaks())
             try:
-                while True:
-                    coming = coming or asyncio.ensure_future(anext(body))
-                    done, _ = await asyncio.wait({coming}, timeout=self.quiet)
-                    if not done:
-                        await send({"type": "http.response.body", "body": COMMENT, "more_body": True})
-                        continue
-                    try:
-                        chunk = coming.result()
-                    except StopAsyncIteration:
-                        break
-                    finally:
-                        coming = None
+                async for chunk in body:
+                    spoke = clock()
                     await send({"type": "http.response.body", "body": chunk, "more_body": True})
             finally:
-                if coming is not None:
-                    coming.cancel()
-                    with suppress(asyncio.CancelledError, StopAsyncIteration):
-                        await coming
+                speaking.cancel()
         await send({"type": "http.response.body", "body": b""})
