@@ -142,8 +142,8 @@ def nothing_left(gate: Served) -> None:
         raise AssertionError(f"left: {left()}: {asyncio.all_tasks(gate.loop)}") from None
 
 
-def resident() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+def resident(process: int | str = "self") -> int:
+    return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def trimmed() -> None:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -105,6 +109,30 @@ def served(
         listening.close()
     if trouble:
         raise trouble[0]
+
+
+@contextmanager
+def running(*args: object, env: dict[str, str] | None = None) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """``homing serve`` in a process of its own: its address, and the process."""
+    asked = [sys.executable, "-m", "homing.cli", "serve", *map(str, args), "--port", "0"]
+    p = subprocess.Popen(asked, stderr=subprocess.PIPE, text=True, env={**os.environ, **(env or {})})
+    try:
+        assert p.stderr is not None
+        said = ""
+        for line in p.stderr:
+            said += line
+            if line.startswith("serving on "):
+                break
+        assert "serving on " in said, said
+        rest = threading.Thread(target=p.stderr.read)  # so that it never waits for a reader
+        rest.start()
+        yield said.rpartition("serving on ")[2].split("/v1")[0], p
+    finally:
+        if p.poll() is None:
+            p.send_signal(signal.SIGTERM)
+        p.wait(60)
+        rest.join(10)
+        p.stderr.close()
 
 
 def until(seen: Callable[[], bool], *, seconds: float = 10.0) -> None:

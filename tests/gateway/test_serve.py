@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import signal
 import socket
 import sqlite3
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 from tests.cli.running import run
+from tests.gateway.serving import running
 from tests.verbs.tiny_map import Mapped, save_model
 
 from homing.gateway.deployment import Deployment
@@ -26,34 +23,6 @@ from homing.gateway.serve import listen
 from homing.testing.tiny import planted_model
 
 HELLO = [{"role": "user", "content": "Hello there"}]
-
-
-def command(*args: object) -> list[str]:
-    return [sys.executable, "-m", "homing.cli", "serve", *map(str, args)]
-
-
-@contextlib.contextmanager
-def running(*args: object, env: dict[str, str] | None = None) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    p = subprocess.Popen(
-        command(*args, "--port", 0), stderr=subprocess.PIPE, text=True, env={**os.environ, **(env or {})}
-    )
-    try:
-        assert p.stderr is not None
-        said = ""
-        for line in p.stderr:
-            said += line
-            if line.startswith("serving on "):
-                break
-        assert "serving on " in said, said
-        rest = threading.Thread(target=p.stderr.read)  # so that it never waits for a reader
-        rest.start()
-        yield said.rpartition("serving on ")[2].split("/v1")[0], p
-    finally:
-        if p.poll() is None:
-            p.send_signal(signal.SIGTERM)
-        p.wait(60)
-        rest.join(10)
-        p.stderr.close()
 
 
 def ask(url: str, **more: Any) -> httpx2.Response:
