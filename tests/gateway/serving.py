@@ -1,4 +1,4 @@
-"""A gateway on a port of its own, in a thread, for as long as a block runs."""
+"""A gateway on a port of its own, in a thread or in a process, for as long as a block runs."""
 
 from __future__ import annotations
 

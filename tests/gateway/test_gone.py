@@ -48,7 +48,7 @@ async def rounds() -> None:
         await asyncio.sleep(0)
 
 
-async def pending() -> int:
+def pending() -> int:
     task = asyncio.current_task()
     assert task is not None
     return task.cancelling()
@@ -59,7 +59,7 @@ async def test_the_result_is_given_and_nobody_waits_for_the_client_any_more() ->
     asyncio.get_running_loop().call_soon(work.ended.set)
     assert await until_gone(line, work()) == "done"
     await rounds()
-    assert work.cleaned and not line.waits and not await pending()
+    assert work.cleaned and not line.waits and not pending()
 
 
 async def test_where_the_client_goes_the_work_is_ended_first() -> None:
@@ -67,7 +67,7 @@ async def test_where_the_client_goes_the_work_is_ended_first() -> None:
     asyncio.get_running_loop().call_later(0.01, line.goes.set)
     with pytest.raises(Gone):
         await until_gone(line, work())
-    assert work.cleaned and not await pending()
+    assert work.cleaned and not pending()
     with pytest.raises(TimeoutError):  # the task is whole: what it does next can be timed
         async with asyncio.timeout(0.01):
             await asyncio.sleep(1)
@@ -83,7 +83,7 @@ async def test_one_that_goes_as_the_work_ends_is_one_of_both() -> None:
         with contextlib.suppress(Gone):
             assert await until_gone(line, work()) == "done"
         await rounds()
-        assert work.cleaned and not line.waits and not await pending()
+        assert work.cleaned and not line.waits and not pending()
 
 
 async def test_what_the_work_raises_is_raised() -> None:
@@ -95,7 +95,7 @@ async def test_what_the_work_raises_is_raised() -> None:
     with pytest.raises(ValueError, match="mine"):
         await until_gone(line, fails())
     await rounds()
-    assert not line.waits and not await pending()
+    assert not line.waits and not pending()
 
 
 @pytest.mark.parametrize("goes", [False, True])
@@ -123,7 +123,7 @@ async def test_a_time_of_the_work_itself_is_its_own() -> None:
 
     with pytest.raises(TimeoutError):
         await until_gone(line, timed())
-    assert not await pending()
+    assert not pending()
 
 
 class Reader:

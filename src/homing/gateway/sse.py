@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing, suppress
 from typing import Any, TypeVar, cast
 
+from homing.gateway.access import Receive, Scope, Send
+
 __all__ = ["COMMENT", "DONE", "EventStream", "Gone", "data", "event", "until_gone"]
 
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 T = TypeVar("T")
 
 DONE = b"data: [DONE]\n\n"
@@ -81,7 +81,7 @@ class EventStream:
         self.body, self.quiet = body, quiet
         self.on_end: Callable[[], None] = lambda: None
 
-    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             with suppress(Gone):
                 await until_gone(receive, self._send(send))

@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from sqlalchemy import Connection, create_engine
 from sqlalchemy.pool import QueuePool
@@ -165,5 +165,4 @@ def _write_ahead(connection: sqlite3.Connection, busy_seconds: float) -> None:
 
 def _wait_for_others(connection: Connection, seconds: float) -> None:
     """How long a transaction that begins from now on waits for another process; past due it tries once."""
-    driver: Any = connection.connection.dbapi_connection
-    driver.execute(f"PRAGMA busy_timeout={max(0, round(1000 * seconds))}").close()
+    say(connection, f"PRAGMA busy_timeout={max(0, round(1000 * seconds))}")
